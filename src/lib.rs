@@ -1,0 +1,4 @@
+//! Migrates containerd's legacy CRI registry settings to `certs.d/<host>/hosts.toml`.
+
+pub mod node;
+pub mod plan;
