@@ -1,4 +1,6 @@
 //! Migrates containerd's legacy CRI registry settings to `certs.d/<host>/hosts.toml`.
 
+pub mod go_url;
 pub mod node;
 pub mod plan;
+pub mod version;

@@ -1,0 +1,302 @@
+//! containerd's versions, and the table of what changed when.
+//!
+//! Everything in this crate that depends on a containerd version asks [`Behaviour`], and [`Behaviour`] is computed
+//! from the table in this module alone. The sources are containerd's files at the tags named beside each row.
+
+use std::fmt;
+
+/// A released version of containerd. Suffixes such as `~ds1`, `-k3s1` or `-rc.3` are not part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The first number.
+    pub major: u16,
+    /// The second number; `major.minor` is the release line.
+    pub minor: u16,
+    /// The third number.
+    pub patch: u16,
+}
+
+const fn version(major: u16, minor: u16, patch: u16) -> Version {
+    Version { major, minor, patch }
+}
+
+/// Every release line that the behaviour table knows, with its newest release.
+const LINES: &[Version] = &[
+    version(1, 5, 18),
+    version(1, 6, 39),
+    version(1, 7, 34),
+    version(2, 0, 11),
+    version(2, 1, 9),
+    version(2, 2, 7),
+    version(2, 3, 4),
+    version(2, 4, 0),
+];
+
+/// The first release with `config_path`; before it there is nothing to migrate to.
+pub const OLDEST: Version = version(1, 5, 0);
+/// The newest release that the table knows.
+pub const NEWEST: Version = version(2, 4, 0);
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl Version {
+    /// Reads `1.7`, `v2.1.9`, `1.6.20~ds1` or `2.0.5-k3s1`.
+    ///
+    /// A line without a patch number means its newest known release. `None` if the text is no version.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let numbers_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (numbers, suffix) = text.split_at(numbers_end);
+        if !(suffix.is_empty() || suffix.starts_with(['~', '-', '+'])) {
+            return None;
+        }
+        let mut parts = numbers.split('.').map(str::parse::<u16>);
+        let major = parts.next()?.ok()?;
+        let minor = parts.next()?.ok()?;
+        let patch = match parts.next() {
+            Some(patch) => patch.ok()?,
+            None => LINES
+                .iter()
+                .find(|line| (line.major, line.minor) == (major, minor))
+                .map_or(0, |line| line.patch),
+        };
+        parts.next().is_none().then_some(version(major, minor, patch))
+    }
+
+    /// Every known release from `from` to `to`, both included, oldest first.
+    ///
+    /// `from` and `to` themselves are in the list even if the table has never heard of them.
+    pub fn between(from: Self, to: Self) -> Vec<Self> {
+        let mut versions = vec![from];
+        versions.extend(
+            LINES
+                .iter()
+                .flat_map(|line| (0..=line.patch).map(|patch| Self { patch, ..*line }))
+                .filter(|version| from < *version && *version < to),
+        );
+        if to > from {
+            versions.push(to);
+        }
+        versions
+    }
+
+    /// Whether a change that first appeared in the releases `first` (one for each line that got it as a
+    /// backport, oldest first; the last is where it entered for good) is in this release.
+    fn has(self, first: &[Self]) -> bool {
+        match first.iter().find(|at| (at.major, at.minor) == (self.major, self.minor)) {
+            Some(at) => self >= *at,
+            None => first.last().is_some_and(|last| self > *last),
+        }
+    }
+}
+
+/// Which generation of pelletier/go-toml reads the files; the two look keys up differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TomlReader {
+    /// go-toml 1.8 and 1.9 (containerd 1.x): a key as in the Go struct's tag, or all in capitals.
+    One,
+    /// go-toml 2.x (containerd 2.x): keys without regard to case, the last one wins.
+    Two,
+}
+
+/// Which names count as the local machine when a scheme has to be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LocalNames {
+    /// Exactly `localhost`, `127.0.0.1` and `::1`.
+    Three,
+    /// `localhost` and every loopback address.
+    Loopback,
+}
+
+/// What a hosts file's default host is for a namespace on the local machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LocalDefault {
+    /// HTTPS with verification, as for every other name.
+    Https,
+    /// Plain HTTP.
+    Http,
+    /// HTTPS without verification, and HTTP after it unless the port is missing or 443; HTTP alone on port 80.
+    HttpsFirst,
+}
+
+/// When a host with the scheme `http` and any TLS setting is tried over HTTPS first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpsFirst {
+    /// Never: the scheme is taken at its word.
+    Never,
+    /// If a port is given and is not 80.
+    OtherPort,
+    /// Unless the port is 80, so also without one.
+    NotPort80,
+}
+
+/// What one containerd version does with registry settings, as far as versions differ.
+///
+/// Two versions with equal behaviours are the same to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Behaviour {
+    /// The TOML library. 2.0 moved config.toml and hosts.toml to go-toml v2 (`go.mod` at each tag).
+    pub toml: TomlReader,
+    /// `configs.*.tls` is read. Gone from `RegistryConfig` in 2.0 (`internal/cri/config/config.go@v2.0.11`).
+    pub legacy_tls: bool,
+    /// `docker.IsLocalhost` replaced three literals in 1.6.9 (`pkg/cri/server/image_pull.go@v1.6.39`:460).
+    pub local_names: LocalNames,
+    /// `remotes/docker/config/hosts.go`: v1.5.18:99, v1.7.7:100, v1.7.34:98.
+    pub local_default: LocalDefault,
+    /// `remotes/docker/config/hosts.go`: v1.6.39:254, v1.7.34:254.
+    pub https_first: HttpsFirst,
+    /// `dial_timeout` counts as a TLS setting (`core/remotes/docker/config/hosts.go@v2.0.11`:184; mended in 2.1).
+    pub dial_timeout_is_tls: bool,
+    /// `override_path` is known (1.6.0; ignored as an unknown key before).
+    pub override_path: bool,
+    /// The directory `_default` is looked up (`remotes/docker/config/config_unix.go`, 1.6.17).
+    pub default_directory: bool,
+    /// A hosts.toml without a `host` table is discarded (containerd#10027; mended in 1.7.32).
+    pub host_table_required: bool,
+    /// The capability `referrers` is known (2.2.0); before, it makes the whole file an error.
+    pub referrers: bool,
+    /// A colon in a URL's host outside brackets is an error: Go 1.26 modules, so containerd 2.3 (`go.mod@v2.3.4`).
+    pub strict_colons: bool,
+    /// A version-1 file loses its whole CRI section (2.0 to 2.2: `MigrateConfigTo` bumps the number first and the
+    /// plugins' own migrations are skipped, `cmd/containerd/server/config/config.go@v2.0.11`:315).
+    pub loses_version_1: bool,
+    /// The highest `version` of a config.toml that is read as meant (3 from 2.0 on, 4 from 2.3 on).
+    pub newest_file_version: i64,
+    /// `config_path` when none is set: 2.2.0 and 2.2.1 have two directories there whatever else is configured.
+    pub default_config_path: DefaultConfigPath,
+}
+
+/// The built-in `config_path`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DefaultConfigPath {
+    /// None: without the setting no directory is read.
+    None,
+    /// `/etc/containerd/certs.d:/etc/docker/certs.d`, mirrors or not, which makes mirrors fatal (containerd#12612).
+    Always,
+    /// The same two directories, but only where no mirrors are configured (`plugins/cri/images/plugin.go@v2.2.7`:64).
+    WithoutMirrors,
+}
+
+/// The directories of the built-in `config_path` of 2.2 and later.
+pub const DEFAULT_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
+
+impl Behaviour {
+    /// The table of what changed when: each row names the first releases that have a change.
+    pub fn of(at: Version) -> Self {
+        let two = at.has(&[version(2, 0, 0)]);
+        let loopback = at.has(&[version(1, 6, 9), version(1, 7, 0)]);
+        let fallback = at.has(&[version(1, 6, 25), version(1, 7, 8)]);
+        let fallback_without_port = at.has(&[version(1, 7, 24), version(2, 0, 0)]);
+        Self {
+            toml: if two { TomlReader::Two } else { TomlReader::One },
+            legacy_tls: !two,
+            local_names: if loopback { LocalNames::Loopback } else { LocalNames::Three },
+            local_default: match (loopback, fallback) {
+                (_, true) => LocalDefault::HttpsFirst,
+                (true, false) => LocalDefault::Http,
+                (false, false) => LocalDefault::Https,
+            },
+            https_first: match (fallback, fallback_without_port) {
+                (_, true) => HttpsFirst::NotPort80,
+                (true, false) => HttpsFirst::OtherPort,
+                (false, false) => HttpsFirst::Never,
+            },
+            dial_timeout_is_tls: at.has(&[version(2, 0, 7)]) && !at.has(&[version(2, 1, 0)]),
+            override_path: at.has(&[version(1, 6, 0)]),
+            default_directory: at.has(&[version(1, 6, 17), version(1, 7, 0)]),
+            host_table_required: !at.has(&[version(1, 7, 32), version(2, 0, 0)]),
+            referrers: at.has(&[version(2, 2, 0)]),
+            strict_colons: at.has(&[version(2, 3, 0)]),
+            loses_version_1: two && !at.has(&[version(2, 3, 0)]),
+            newest_file_version: match (two, at.has(&[version(2, 3, 0)])) {
+                (_, true) => 4,
+                (true, false) => 3,
+                (false, false) => 2,
+            },
+            default_config_path: match (at.has(&[version(2, 2, 0)]), at.has(&[version(2, 2, 2)])) {
+                (_, true) => DefaultConfigPath::WithoutMirrors,
+                (true, false) => DefaultConfigPath::Always,
+                (false, false) => DefaultConfigPath::None,
+            },
+        }
+    }
+}
+
+/// One behaviour and the versions of a range that have it.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// What these versions do.
+    pub behaviour: Behaviour,
+    /// The versions, oldest first; never empty.
+    pub versions: Vec<Version>,
+}
+
+/// The distinct behaviours of the known versions from `from` to `to`, in order of their first version.
+pub fn generations(from: Version, to: Version) -> Vec<Generation> {
+    let mut generations: Vec<Generation> = Vec::new();
+    for version in Version::between(from, to) {
+        let behaviour = Behaviour::of(version);
+        match generations.iter_mut().find(|generation| generation.behaviour == behaviour) {
+            Some(generation) => generation.versions.push(version),
+            None => generations.push(Generation { behaviour, versions: vec![version] }),
+        }
+    }
+    generations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_are_dropped_and_a_line_means_its_newest_release() {
+        assert_eq!(Version::parse("1.6.20~ds1"), Some(version(1, 6, 20)));
+        assert_eq!(Version::parse("v2.0.5-k3s1"), Some(version(2, 0, 5)));
+        assert_eq!(Version::parse("1.7"), Some(version(1, 7, 34)));
+        assert_eq!(Version::parse("9.9"), Some(version(9, 9, 0)));
+        for bad in ["", "1", "1.x", "1.7.34.1", "latest", "1.7 beta", "70000.1"] {
+            assert_eq!(Version::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn backports_count_in_their_own_line_only() {
+        let default_directory =
+            |text| Behaviour::of(Version::parse(text).unwrap()).default_directory;
+        assert!(!default_directory("1.5.18"));
+        assert!(!default_directory("1.6.16"));
+        assert!(default_directory("1.6.17"));
+        assert!(default_directory("1.7.0"));
+        assert!(default_directory("2.0.0"));
+
+        let required = |text| Behaviour::of(Version::parse(text).unwrap()).host_table_required;
+        assert!(required("1.6.39") && required("1.7.31"));
+        assert!(!required("1.7.32") && !required("2.0.0"));
+
+        let https_first = |text| Behaviour::of(Version::parse(text).unwrap()).https_first;
+        assert_eq!(https_first("1.6.24"), HttpsFirst::Never);
+        assert_eq!(https_first("1.6.25"), HttpsFirst::OtherPort);
+        assert_eq!(https_first("1.7.7"), HttpsFirst::Never);
+        assert_eq!(https_first("1.7.23"), HttpsFirst::OtherPort);
+        assert_eq!(https_first("1.7.24"), HttpsFirst::NotPort80);
+
+        let dial = |text| Behaviour::of(Version::parse(text).unwrap()).dial_timeout_is_tls;
+        assert!(!dial("2.0.6") && dial("2.0.7") && dial("2.0.11") && !dial("2.1.0"));
+    }
+
+    #[test]
+    fn the_range_holds_every_known_release_and_its_ends() {
+        let (from, to) = (version(1, 7, 30), version(2, 0, 2));
+        let between = Version::between(from, to);
+        assert_eq!(between.len(), 5 + 3);
+        assert_eq!(Version::between(version(1, 7, 99), version(2, 0, 0)).len(), 2);
+        assert_eq!(Version::between(from, from), [from]);
+        let counted: usize = generations(from, to).iter().map(|g| g.versions.len()).sum();
+        assert_eq!(counted, between.len());
+    }
+}
