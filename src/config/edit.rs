@@ -1,0 +1,645 @@
+//! Byte-range edits on the raw text of a config.toml: what goes is cut out, what is set is put in, and every other
+//! byte stays (`toml_edit` normalises line ends, BOM and the final newline when it prints a document back).
+//!
+//! This module knows TOML and how people lay files out, but no registry setting: it is told key paths.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use super::syntax::{Entry, Header, Key, Section, Syntax, Value, ValueKind};
+
+/// A set of key paths; a path in it covers everything below it.
+#[derive(Clone, Debug, Default)]
+pub struct PathSet {
+    whole: bool,
+    children: HashMap<String, PathSet>,
+}
+
+impl PathSet {
+    /// Adds `path` and all below it.
+    pub fn insert<S: AsRef<str>>(&mut self, path: &[S]) {
+        let mut set = self;
+        for name in path {
+            set = set.children.entry(name.as_ref().to_owned()).or_default();
+        }
+        set.whole = true;
+    }
+
+    /// Whether `path`, or a path above it, is in the set.
+    pub fn covers<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> bool {
+        let mut set = self;
+        for name in path {
+            if set.whole {
+                return true;
+            }
+            match set.children.get(name) {
+                Some(child) => set = child,
+                None => return false,
+            }
+        }
+        set.whole
+    }
+}
+
+/// A comment that goes away, and what it stood with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedComment {
+    /// The comment from `#` on.
+    pub text: String,
+    /// Where it stands in the old text.
+    pub range: Range<usize>,
+    /// The key path of the header or entry that it stands above or beside.
+    pub path: Vec<String>,
+    /// The element, if it stands above or beside one in an array.
+    pub element: Option<usize>,
+}
+
+/// The new text and what was cut out with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// The whole file.
+    pub text: String,
+    /// The comments that went, in file order.
+    pub comments: Vec<MovedComment>,
+}
+
+/// A string to set at a key path.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The table that gets the key.
+    pub table: &'a [&'a str],
+    /// The key.
+    pub key: &'a str,
+    /// The value, written as a TOML string.
+    pub value: &'a str,
+}
+
+/// Cuts `removed` out of `text` and sets `setting`.
+///
+/// `None` if there is no place for the setting: no header, dotted key or inline table leads to its table.
+pub fn edit(text: &str, syntax: &Syntax, removed: &PathSet, setting: Setting<'_>) -> Option<Edited> {
+    let layout = Layout::new(text, syntax);
+    let mut cuts = layout.cuts(removed);
+    let (mut at, inserted) = match site(syntax, setting)? {
+        Site::Value(value) => {
+            let literal = text.get(value.range.clone()).is_some_and(|raw| raw.starts_with('\''));
+            cuts.edits.insert(value.range.start, (value.range.end, quote(setting.value, literal)));
+            (value.range.start, String::new())
+        }
+        Site::Below(header, first) => layout.line_below(header, first, setting),
+        Site::Inline { table, dotted } => layout.first_entry(table, dotted, setting, &cuts)?,
+        Site::Dotted(dotted) => layout.dotted_line(dotted, setting),
+        Site::Above(header) => layout.header_above(header, setting, &cuts),
+    };
+    // A place inside a cut moves to its start, so that both become one replacement.
+    if let Some((start, _)) = cuts.edits.range(..=at).next_back().filter(|(_, (end, _))| at < *end) {
+        at = *start;
+    }
+    cuts.edits.entry(at).or_insert((at, String::new())).1.insert_str(0, &inserted);
+    layout.trim_end(&mut cuts);
+    let mut edited = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (start, (end, replacement)) in &cuts.edits {
+        edited.push_str(text.get(copied..*start)?);
+        edited.push_str(replacement);
+        copied = *end;
+    }
+    edited.push_str(text.get(copied..)?);
+    Some(Edited { text: edited, comments: cuts.comments })
+}
+
+/// Writes `value` as a TOML string that every go-toml reads: a basic one, or a literal where that is possible.
+pub fn quote(value: &str, literal: bool) -> String {
+    if literal && !value.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{value}'");
+    }
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// An entry whose first `depth` key parts lead to the table that gets the setting.
+#[derive(Clone, Copy)]
+struct Dotted<'s> {
+    entry: &'s Entry,
+    depth: usize,
+}
+
+/// Where a setting can be put.
+enum Site<'s> {
+    /// The key is there: its value is replaced.
+    Value(&'s Value),
+    /// The table has a header, with this first entry: a line below it.
+    Below(&'s Header, Option<&'s Entry>),
+    /// The table is this inline table, or is made by dotted keys in it.
+    Inline { table: &'s Value, dotted: Option<Dotted<'s>> },
+    /// The table is made by dotted keys in a section, of which this is the first.
+    Dotted(Dotted<'s>),
+    /// The table is only implied by headers of tables below it, of which this is the first.
+    Above(&'s Header),
+}
+
+impl Site<'_> {
+    /// The site with the lowest rank is taken: a table that is made by dotted keys must not get a header of its own.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Value(_) => 0,
+            Self::Below(..) => 1,
+            Self::Inline { dotted: None, .. } => 2,
+            Self::Inline { .. } | Self::Dotted(_) => 3,
+            Self::Above(_) => 4,
+        }
+    }
+}
+
+fn names(keys: &[Key]) -> Vec<&str> {
+    keys.iter().map(|key| key.name.as_str()).collect()
+}
+
+fn site<'s>(syntax: &'s Syntax, setting: Setting<'_>) -> Option<Site<'s>> {
+    let mut sites = Vec::new();
+    for section in &syntax.sections {
+        let path = section.header.as_ref().map(|header| names(&header.keys)).unwrap_or_default();
+        if let Some(header) = &section.header
+            && path.starts_with(setting.table)
+        {
+            sites.push(if path == setting.table {
+                Site::Below(header, section.entries.first())
+            } else {
+                Site::Above(header)
+            });
+        }
+        if let Some(rest) = setting.table.strip_prefix(path.as_slice()) {
+            entry_sites(&section.entries, rest, setting.key, None, &mut sites);
+        }
+    }
+    // `min_by_key` takes the first of equals, which is the first in the file.
+    sites.into_iter().min_by_key(Site::rank)
+}
+
+fn entry_sites<'s>(
+    entries: &'s [Entry],
+    table: &[&str],
+    key: &str,
+    inline: Option<&'s Value>,
+    sites: &mut Vec<Site<'s>>,
+) {
+    for entry in entries {
+        let path = names(&entry.keys);
+        if path.strip_prefix(table) == Some(&[key]) {
+            sites.push(Site::Value(&entry.value));
+        } else if !table.is_empty() && path.len() > table.len() && path.starts_with(table) {
+            let dotted = Dotted { entry, depth: table.len() };
+            sites.push(match inline {
+                Some(table) => Site::Inline { table, dotted: Some(dotted) },
+                None => Site::Dotted(dotted),
+            });
+        }
+        if let (Some(rest), ValueKind::Table(inner)) =
+            (table.strip_prefix(path.as_slice()), &entry.value.kind)
+        {
+            if rest.is_empty() {
+                sites.push(Site::Inline { table: &entry.value, dotted: None });
+            }
+            entry_sites(inner, rest, key, Some(&entry.value), sites);
+        }
+    }
+}
+
+/// The edits by start: the end of what is replaced, and the replacement. They never overlap.
+struct Cuts {
+    edits: BTreeMap<usize, (usize, String)>,
+    comments: Vec<MovedComment>,
+}
+
+/// A file's lines and comments.
+struct Layout<'s> {
+    text: &'s str,
+    syntax: &'s Syntax,
+    /// The first byte of each line.
+    starts: Vec<usize>,
+    newline: &'static str,
+}
+
+impl<'s> Layout<'s> {
+    fn new(text: &'s str, syntax: &'s Syntax) -> Self {
+        let mut starts = vec![0];
+        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1).filter(|at| *at < text.len()));
+        let first_line = text.split_inclusive('\n').next().unwrap_or_default();
+        let newline = if first_line.ends_with("\r\n") { "\r\n" } else { "\n" };
+        Self { text, syntax, starts, newline }
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    fn line_start(&self, line: usize) -> usize {
+        self.starts.get(line).copied().unwrap_or(self.text.len())
+    }
+
+    fn line(&self, line: usize) -> &'s str {
+        self.text.get(self.line_start(line)..self.line_start(line + 1)).unwrap_or_default()
+    }
+
+    fn is_blank(&self, line: usize) -> bool {
+        line < self.starts.len() && self.line(line).trim_start_matches('\u{feff}').trim().is_empty()
+    }
+
+    fn is_comment(&self, line: usize) -> bool {
+        self.line(line).trim_start_matches('\u{feff}').trim_start().starts_with('#')
+    }
+
+    fn indentation(&self, at: usize) -> &'s str {
+        let line = self.line(self.line_of(at)).trim_start_matches('\u{feff}');
+        line.get(..line.len() - line.trim_start().len()).unwrap_or_default()
+    }
+
+    /// The first line of the comments directly above the line that holds `at`.
+    fn first_line_with_comments(&self, at: usize) -> usize {
+        let mut line = self.line_of(at);
+        // The first line is not taken with a byte order mark before its comment: the mark is the file's.
+        while line > 0 && self.is_comment(line - 1) && !self.line(line - 1).starts_with('\u{feff}') {
+            line -= 1;
+        }
+        line
+    }
+
+    fn cuts(&self, removed: &PathSet) -> Cuts {
+        let mut cuts = Cuts { edits: BTreeMap::new(), comments: Vec::new() };
+        for (index, section) in self.syntax.sections.iter().enumerate() {
+            let path = section.header.as_ref().map(|header| names(&header.keys)).unwrap_or_default();
+            if removed.covers(path.iter().copied()) {
+                self.cut_section(section, &path, self.syntax.sections.get(index + 1), &mut cuts);
+                continue;
+            }
+            for entry in &section.entries {
+                let mut path = path.clone();
+                path.extend(entry.keys.iter().map(|key| key.name.as_str()));
+                if removed.covers(path.iter().copied()) {
+                    let lines = self.first_line_with_comments(entry.range().start)
+                        ..self.line_of(entry.range().end) + 1;
+                    self.cut_lines(lines, std::slice::from_ref(entry), &path, None, &mut cuts);
+                } else if let ValueKind::Table(entries) = &entry.value.kind {
+                    self.cut_inline(entries, &path, removed, &mut cuts);
+                }
+            }
+        }
+        cuts
+    }
+
+    /// A section goes with the comments directly above its header and those that follow its last entry without a
+    /// blank line, and with the blank lines after it. A comment block behind a blank line stays: it is about
+    /// something else.
+    fn cut_section(
+        &self,
+        section: &Section,
+        path: &[&str],
+        next: Option<&Section>,
+        cuts: &mut Cuts,
+    ) {
+        let Some(header) = &section.header else { return };
+        let first = self.first_line_with_comments(header.range.start);
+        let next_line = next
+            .and_then(|next| next.header.as_ref())
+            .map_or(self.starts.len(), |next| self.first_line_with_comments(next.range.start));
+        let last = section.entries.last().map_or(header.range.end, |entry| entry.range().end);
+        let mut end = self.line_of(last) + 1;
+        while end < next_line && self.is_comment(end) {
+            end += 1;
+        }
+        while end < next_line && self.is_blank(end) {
+            end += 1;
+        }
+        self.cut_lines(first..end, &section.entries, path, Some(header), cuts);
+    }
+
+    fn cut_lines(
+        &self,
+        lines: Range<usize>,
+        entries: &[Entry],
+        path: &[&str],
+        header: Option<&Header>,
+        cuts: &mut Cuts,
+    ) {
+        let range = self.line_start(lines.start)..self.line_start(lines.end);
+        self.take_comments(&range, entries, path, header, cuts);
+        cuts.edits.insert(range.start, (range.end, String::new()));
+    }
+
+    /// Notes what each comment in `range` stood with: the array element or entry that it is beside, else the next one
+    /// below it; above and beside a header, and behind the last entry, the section. `path` is the section's, or that
+    /// of the single entry that goes.
+    fn take_comments(
+        &self,
+        range: &Range<usize>,
+        entries: &[Entry],
+        path: &[&str],
+        header: Option<&Header>,
+        cuts: &mut Cuts,
+    ) {
+        let header_line = header.map(|header| self.line_of(header.range.start));
+        let first = self.syntax.comments.partition_point(|comment| comment.start < range.start);
+        for comment in self.syntax.comments.iter().skip(first) {
+            if comment.start >= range.end {
+                break;
+            }
+            let line = self.line_of(comment.start);
+            let mut owner: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+            let mut element = None;
+            // Entries are in order: the first one that ends on this line or later is the one beside or below.
+            let at = entries.partition_point(|entry| self.line_of(entry.range().end) < line);
+            if let Some(entry) = entries.get(at)
+                && header_line.is_none_or(|header_line| header_line < line)
+            {
+                if header.is_some() {
+                    owner.extend(entry.keys.iter().map(|key| key.name.clone()));
+                }
+                element = self.element(entry, comment);
+            }
+            cuts.comments.push(MovedComment {
+                text: self.text.get(comment.clone()).unwrap_or_default().trim_end().to_owned(),
+                range: comment.clone(),
+                path: owner,
+                element,
+            });
+        }
+    }
+
+    fn element(&self, entry: &Entry, comment: &Range<usize>) -> Option<usize> {
+        let ValueKind::Array(elements) = &entry.value.kind else { return None };
+        if !entry.value.range.contains(&comment.start) {
+            return None;
+        }
+        let line = self.line_of(comment.start);
+        let beside = elements.iter().rposition(|element| {
+            element.range.end <= comment.start && self.line_of(element.range.end) == line
+        });
+        beside.or_else(|| elements.iter().position(|element| element.range.start > comment.start))
+    }
+
+    fn cut_inline(&self, entries: &[Entry], path: &[&str], removed: &PathSet, cuts: &mut Cuts) {
+        let paths: Vec<Vec<&str>> = entries
+            .iter()
+            .map(|entry| {
+                path.iter().copied().chain(entry.keys.iter().map(|key| key.name.as_str())).collect()
+            })
+            .collect();
+        let gone: Vec<bool> = paths.iter().map(|path| removed.covers(path.iter().copied())).collect();
+        let mut kept_before = None;
+        let mut run: Option<usize> = None;
+        for (index, entry) in entries.iter().enumerate() {
+            let gone_here = gone.get(index).copied().unwrap_or_default();
+            if gone_here {
+                run.get_or_insert(entry.range().start);
+                let path = paths.get(index).map(Vec::as_slice).unwrap_or_default();
+                self.take_comments(&entry.range(), std::slice::from_ref(entry), path, None, cuts);
+                continue;
+            }
+            if let Some(start) = run.take() {
+                cuts.edits.insert(start, (entry.range().start, String::new()));
+            }
+            kept_before = Some(entry.range().end);
+            if let (ValueKind::Table(inner), Some(path)) = (&entry.value.kind, paths.get(index)) {
+                self.cut_inline(inner, path, removed, cuts);
+            }
+        }
+        if let (Some(start), Some(last)) = (run, entries.last()) {
+            let mut end = last.range().end;
+            if kept_before.is_none()
+                && let Some(after) = self.text.get(end..)
+                && after.trim_start().starts_with(',')
+            {
+                // A comma behind the last entry (TOML 1.1) cannot stay alone.
+                end += after.len() - after.trim_start().len() + 1;
+            }
+            cuts.edits.insert(kept_before.unwrap_or(start), (end, String::new()));
+        }
+    }
+
+    /// When the end of the file goes, the blank lines before it go too.
+    fn trim_end(&self, cuts: &mut Cuts) {
+        // Cuts that touch each other are one; behind a setting nothing is trimmed, as it needs its blank lines.
+        let mut from = self.text.len();
+        while let Some((start, (end, replacement))) = cuts.edits.range(..from).next_back() {
+            if *end != from {
+                break;
+            }
+            if !replacement.is_empty() {
+                return;
+            }
+            from = *start;
+        }
+        if from == self.text.len() {
+            return;
+        }
+        let mut line = self.line_of(from);
+        while line > 0 && self.is_blank(line - 1) {
+            line -= 1;
+        }
+        let start = self.line_start(line);
+        if start < from {
+            cuts.edits.insert(start, (from, String::new()));
+        }
+    }
+
+    fn setting_line(&self, indentation: &str, dotted: &str, setting: Setting<'_>) -> String {
+        format!("{indentation}{dotted}{} = {}", setting.key, quote(setting.value, false))
+    }
+
+    fn line_below(
+        &self,
+        header: &Header,
+        first: Option<&Entry>,
+        setting: Setting<'_>,
+    ) -> (usize, String) {
+        let indentation = match first {
+            Some(entry) => self.indentation(entry.range().start).to_owned(),
+            None => format!("{}  ", self.indentation(header.range.start)),
+        };
+        let line = self.setting_line(&indentation, "", setting);
+        let header_line = self.line_of(header.range.start);
+        let text = if self.line(header_line).ends_with('\n') {
+            format!("{line}{}", self.newline)
+        } else {
+            format!("{}{line}", self.newline)
+        };
+        (self.line_start(header_line + 1), text)
+    }
+
+    fn first_entry(
+        &self,
+        table: &Value,
+        dotted: Option<Dotted<'_>>,
+        setting: Setting<'_>,
+        cuts: &Cuts,
+    ) -> Option<(usize, String)> {
+        let prefix = dotted.map(|dotted| self.dotted_prefix(dotted)).unwrap_or_default();
+        let entry = self.setting_line("", &prefix, setting);
+        let ValueKind::Table(entries) = &table.kind else { return None };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Some((table.range.start + 1, format!(" {entry} ")));
+        };
+        let start = first.range().start;
+        let all_gone =
+            cuts.edits.get(&start).is_some_and(|(end, _)| *end >= last.range().end);
+        Some((start, if all_gone { entry } else { format!("{entry}, ") }))
+    }
+
+    fn dotted_prefix(&self, dotted: Dotted<'_>) -> String {
+        let keys = dotted.entry.keys.get(..dotted.depth).unwrap_or_default();
+        format!("{}.", self.written(keys))
+    }
+
+    fn dotted_line(&self, dotted: Dotted<'_>, setting: Setting<'_>) -> (usize, String) {
+        let start = dotted.entry.range().start;
+        let prefix = self.dotted_prefix(dotted);
+        let line = self.setting_line(self.indentation(start), &prefix, setting);
+        let at = self.line_start(self.first_line_with_comments(start));
+        (at, format!("{line}{}", self.newline))
+    }
+
+    fn header_above(&self, header: &Header, setting: Setting<'_>, cuts: &Cuts) -> (usize, String) {
+        let newline = self.newline;
+        let indentation = self.indentation(header.range.start);
+        let name = self.written(header.keys.get(..setting.table.len()).unwrap_or_default());
+        let line = self.setting_line(&format!("{indentation}  "), "", setting);
+        let mut text = format!("{indentation}[{name}]{newline}{line}{newline}");
+        let at = self.line_start(self.first_line_with_comments(header.range.start));
+        // What will follow stands behind the cuts that begin here.
+        let mut follows = at;
+        while let Some((end, _)) = cuts.edits.get(&follows) {
+            follows = *end;
+        }
+        if follows < self.text.len() {
+            text.push_str(newline);
+        }
+        (at, text)
+    }
+
+    /// The keys as they are written in the file.
+    fn written(&self, keys: &[Key]) -> &'s str {
+        match (keys.first(), keys.last()) {
+            (Some(first), Some(last)) => {
+                self.text.get(first.range.start..last.range.end).unwrap_or_default()
+            }
+            _ => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTING: Setting<'_> =
+        Setting { table: &["p", "r"], key: "config_path", value: "/certs.d" };
+
+    fn edited(text: &str) -> Edited {
+        let syntax = Syntax::parse(text).unwrap();
+        let mut removed = PathSet::default();
+        removed.insert(&["p", "r", "mirrors"]);
+        removed.insert(&["p", "r", "configs", "h"]);
+        let edited = edit(text, &syntax, &removed, SETTING).unwrap();
+        let tree = Syntax::parse(&edited.text).unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text)).tree();
+        let table = tree.table_at(&["p", "r"]).unwrap();
+        assert!(table.get("mirrors").is_none(), "{}", edited.text);
+        assert!(table.get("config_path").is_some(), "{}", edited.text);
+        edited
+    }
+
+    #[test]
+    fn every_spelling_is_edited_where_it_stands() {
+        for (before, after) in [
+            // The key is there.
+            ("[p.r]\nconfig_path = ''\n[p.r.mirrors.x]\ne = 1\n", "[p.r]\nconfig_path = '/certs.d'\n"),
+            // A header with keys, without keys, without a line end.
+            ("[p.r]\n\tk = 1\n\n[p.r.mirrors]\n", "[p.r]\n\tconfig_path = \"/certs.d\"\n\tk = 1\n"),
+            (" [p.r]\n [p.r.mirrors]\n[z]\n", " [p.r]\n   config_path = \"/certs.d\"\n[z]\n"),
+            ("[p.r.mirrors]\n[p.r]", "[p.r]\n  config_path = \"/certs.d\""),
+            // Inline, dotted, dotted in inline.
+            ("p = { r = { mirrors = {} } }", "p = { r = { config_path = \"/certs.d\" } }"),
+            ("[p]\nr = { a = 1, mirrors = {}, b = 2 }\n", "[p]\nr = { config_path = \"/certs.d\", a = 1, b = 2 }\n"),
+            ("[p]\nr = { a = 1, mirrors = {} }\n", "[p]\nr = { config_path = \"/certs.d\", a = 1 }\n"),
+            ("[p]\nr = { configs = { h = {}, g = {} }, mirrors = {} }\n", "[p]\nr = { config_path = \"/certs.d\", configs = { g = {} } }\n"),
+            ("[p]\nr.mirrors.x.e = 1\nr.a = 2", "[p]\nr.config_path = \"/certs.d\"\nr.a = 2"),
+            ("p.\"r\".mirrors = {}\n", "p.\"r\".config_path = \"/certs.d\"\n"),
+            ("p = { z = 1, r.mirrors.x.e = 1 }", "p = { r.config_path = \"/certs.d\", z = 1 }"),
+            ("p = { r.mirrors.x.e = 1 }", "p = { r.config_path = \"/certs.d\" }"),
+            // Only implied.
+            ("a = 1\n\n[p.r.mirrors.x]\ne = 1\n\n[z]\n", "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n\n[z]\n"),
+            ("a = 1\n\n[p.r.mirrors.x]\ne = 1\n", "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n"),
+            ("[p.r.auths]\n[p.r.mirrors]\n", "[p.r]\n  config_path = \"/certs.d\"\n\n[p.r.auths]\n"),
+            // The line ends of the file.
+            ("v = 2\r\n[p.r]\r\n[p.r.mirrors]\r\n", "v = 2\r\n[p.r]\r\n  config_path = \"/certs.d\"\r\n"),
+        ] {
+            assert_eq!(edited(before).text, after, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn comments_go_with_what_they_stand_at_and_others_stay() {
+        let text = "\
+[p.r]
+# about auths
+[p.r.auths]
+
+# all mirrors
+[p.r.mirrors] # beside all
+# mirror x
+[p.r.mirrors.x] # beside x
+  # above e
+  e = [ # in e
+    \"a\", # beside a
+    # above b
+    \"b\",
+  ] # beside e
+  # below e
+
+# something else
+
+# about z
+[z]
+k = 1 # kept
+";
+        let edited = edited(text);
+        assert_eq!(
+            edited.text,
+            "[p.r]\n  config_path = \"/certs.d\"\n# about auths\n[p.r.auths]\n\n# something else\n\n# about z\n[z]\nk = 1 # kept\n"
+        );
+        let moved: Vec<String> = edited
+            .comments
+            .iter()
+            .map(|comment| format!("{} {:?} {}", comment.path.join("."), comment.element, comment.text))
+            .collect();
+        assert_eq!(
+            moved,
+            [
+                "p.r.mirrors None # all mirrors",
+                "p.r.mirrors None # beside all",
+                "p.r.mirrors.x None # mirror x",
+                "p.r.mirrors.x None # beside x",
+                "p.r.mirrors.x.e None # above e",
+                "p.r.mirrors.x.e Some(0) # in e",
+                "p.r.mirrors.x.e Some(0) # beside a",
+                "p.r.mirrors.x.e Some(1) # above b",
+                "p.r.mirrors.x.e None # beside e",
+                "p.r.mirrors.x None # below e",
+            ]
+        );
+    }
+
+    #[test]
+    fn blank_lines_before_what_goes_at_the_end_of_the_file_go_too() {
+        assert_eq!(edited("[p.r]\nconfig_path = ''\n\n\n[p.r.mirrors]\n\n[p.r.configs.h]\n\n").text, "[p.r]\nconfig_path = '/certs.d'\n");
+        assert_eq!(edited("[p.r]\nconfig_path = ''\n\n[p.r.mirrors]\n\n# end\n").text, "[p.r]\nconfig_path = '/certs.d'\n\n# end\n");
+    }
+}
