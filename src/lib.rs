@@ -1,7 +1,9 @@
 //! Migrates containerd's legacy CRI registry settings to `certs.d/<host>/hosts.toml`.
 
 pub mod config;
+pub mod finding;
 pub mod go_url;
 pub mod node;
 pub mod plan;
+pub mod secret;
 pub mod version;

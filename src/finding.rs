@@ -1,0 +1,311 @@
+//! What is said about the content of a node's files: codes, severities and places.
+//!
+//! A finding is data. `Err` is for I/O and broken promises; whatever an operator wrote into a file ends here. The
+//! table of all codes is in this module, and a code that is not in the table does not exist.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For the record.
+    Note,
+    /// Someone should look, nothing is in the way.
+    Warning,
+    /// Nothing is written until it is decided or mended.
+    Error,
+}
+
+/// What an operator can do about an error besides editing the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: the file has to be mended.
+    HandEdit,
+    /// `--allow CODE`, which does what the text says.
+    Allow(&'static str),
+    /// Another option, which the text names.
+    Option(&'static str),
+}
+
+/// One row of the table of findings.
+#[derive(Debug)]
+pub struct Code {
+    /// The word that names it, in messages and for `--allow`.
+    pub name: &'static str,
+    /// Its weight before any decision.
+    pub severity: Severity,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+    /// How an error is decided.
+    pub decision: Decision,
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Code {}
+
+/// Declares the codes and the table of them all in one place.
+macro_rules! codes {
+    ($($constant:ident $name:literal $severity:ident $decision:expr, $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub static $constant: Code = Code {
+                name: $name,
+                severity: Severity::$severity,
+                meaning: $meaning,
+                decision: $decision,
+            };
+        )*
+        /// Every code, sorted by name.
+        pub static ALL: &[&Code] = &[$(&$constant),*];
+    };
+}
+
+use Decision::{Allow, HandEdit, Option as Choose};
+
+codes! {
+    BYTE_ORDER_MARK "byte-order-mark" Error
+        Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
+        "the file begins with a byte order mark, with which containerd 2.x does not start";
+    CA_WITHOUT_CERTIFICATE "ca-without-certificate" Error HandEdit,
+        "a CA file holds no certificate: ignored today, but in a hosts file it fails every pull";
+    CERTIFICATE_DIRECTORY "certificate-directory" Error HandEdit,
+        "a directory without a hosts.toml in the certs directory would change pulls";
+    CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
+        "a certificate or key file is not there or cannot be read; the setting is carried as written";
+    CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
+        Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
+        "a client certificate without its key, or a key alone, fails every pull through this host today";
+    CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
+        Choose("leave --certs-dir out, or name the directory that config_path names"),
+        "--certs-dir names another directory than config_path";
+    DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
+        "TLS settings under a name that no endpoint has; they have no effect and go";
+    DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
+        "a mirror under a name that no image has; it has no effect and goes";
+    EXISTING_HOSTS_FILE "existing-hosts-file" Error
+        Choose("--existing keep: the file decides; --existing replace: the settings that are in effect today decide"),
+        "a hosts file that is already in the certs directory would change pulls";
+    GO_TEMPLATE "go-template" Error HandEdit,
+        "the file is a template, not the configuration that is made of it";
+    IMPORT_MISSING "import-missing" Warning HandEdit,
+        "an imported file is not there";
+    IMPORTS_TOUCH_CRI "imports-touch-cri" Error HandEdit,
+        "an imported file has a CRI section of its own";
+    INTERMEDIATE_VERSION "intermediate-version" Error
+        Allow("accepts that the versions named pull differently"),
+        "a containerd version between --from and --to would pull differently";
+    INVALID_TOML "invalid-toml" Error HandEdit,
+        "the file is not valid TOML";
+    IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
+        Allow("writes the table; containerd 1.x then ignores the whole hosts file"),
+        "containerd 1.x cannot read a hosts file with an IPv6 address in a table name";
+    KEY_CASE "key-case" Error HandEdit,
+        "a key whose capitals make one containerd read it and another not";
+    MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,
+        "with mirrors and config_path both set CRI does not load; the mirrors are carried";
+    NO_USABLE_ENDPOINT "no-usable-endpoint" Error
+        Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
+        "no host is left for this name: every pull fails today";
+    NOT_UTF8 "not-utf8" Error HandEdit,
+        "the file is not UTF-8, which TOML and containerd 2.x require";
+    OTHER_PLUGIN_ID "other-plugin-id" Error HandEdit,
+        "registry settings under the CRI plugin's name of another file version";
+    OVERRIDE_PATH_UNSUPPORTED "override-path-unsupported" Error
+        Allow("writes override_path, which containerd 1.5 ignores"),
+        "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept";
+    PATH_WITHOUT_V2 "path-without-v2" Warning HandEdit,
+        "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404";
+    PROOF_FAILED "proof-failed" Error HandEdit,
+        "the planned files would not give the same pulls";
+    RELATIVE_CERTIFICATE_PATH "relative-certificate-path" Warning HandEdit,
+        "a relative certificate path is made absolute against /, where containerd runs";
+    RELATIVE_CONFIG_PATH "relative-config-path" Warning HandEdit,
+        "a relative config_path is made absolute against /, where containerd runs";
+    REPEATED_ENDPOINT "repeated-endpoint" Note HandEdit,
+        "an endpoint that stands twice is tried once, where it stands first";
+    SAME_AS_DEFAULT "same-as-default" Note HandEdit,
+        "what is set is what containerd does anyway; no hosts file is needed";
+    SECRET_COMMENT "secret-comment" Note HandEdit,
+        "a comment that looks like a secret is not moved into a hosts file";
+    SEVERAL_CONFIG_PATHS "several-config-paths" Error HandEdit,
+        "config_path names several directories, which containerd 2.1 and later do not find";
+    SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
+        "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first";
+    TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
+        "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried";
+    TLS_IGNORED_TODAY "tls-ignored-today" Warning HandEdit,
+        "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them";
+    TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
+        "certificates for an http endpoint are left out; they only matter where it redirects to https";
+    UNKNOWN_KEY "unknown-key" Error
+        Allow("drops the key; the old file keeps it"),
+        "a key that containerd does not know, in an entry that goes away";
+    UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
+        Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
+        "an endpoint that containerd cannot parse, so that every pull of this name fails today";
+    UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
+        "an endpoint without a host, or with a scheme other than http and https, never answers and is left out";
+    UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
+        "the file's version is not 1, 2, 3 or 4";
+    VERSION_1 "version-1" Error
+        Choose("--v1 keep: migrate in place"),
+        "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
+    VERSION_MISSING "version-missing" Error HandEdit,
+        "the file has registry settings but no version, which containerd versions read differently";
+    VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
+        "a containerd newer than this program knows is taken as the newest known one";
+    VERSION_NOT_READ "version-not-read" Error
+        Choose("name the containerd versions that read this file with --from and --to"),
+        "one of the two containerd versions does not read a config.toml of this version";
+    WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
+        Allow("writes _default, which containerd before 1.6.17 does not look up"),
+        "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept";
+    WRONG_TYPE "wrong-type" Error HandEdit,
+        "a value of the wrong type, with which containerd does not start";
+}
+
+/// The code with this name.
+pub fn code(name: &str) -> Option<&'static Code> {
+    ALL.iter().copied().find(|code| code.name == name)
+}
+
+/// A file that findings point into, by its number in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub usize);
+
+/// A range of bytes in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: FileId,
+    /// The bytes.
+    pub range: Range<usize>,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One thing that is said about a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which row of the table.
+    pub code: &'static Code,
+    /// Its weight here: less than the code's if an operator has accepted it.
+    pub severity: Severity,
+    /// What is the matter, as a phrase.
+    pub message: String,
+    /// Where, if it is about a place in a file.
+    pub place: Option<Place>,
+    /// What to do, or what is done.
+    pub help: String,
+}
+
+/// The findings of a run, and what the operator has accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    found: Vec<Finding>,
+    seen: HashSet<(&'static str, Option<(FileId, usize)>, String)>,
+    allowed: BTreeSet<&'static str>,
+}
+
+impl Findings {
+    /// An empty list; findings with one of the codes `allowed` do not stand in the way.
+    pub fn new(allowed: impl IntoIterator<Item = &'static Code>) -> Self {
+        Self { allowed: allowed.into_iter().map(|code| code.name).collect(), ..Self::default() }
+    }
+
+    /// Whether the operator accepts this code.
+    pub fn allows(&self, code: &'static Code) -> bool {
+        self.allowed.contains(code.name)
+    }
+
+    /// Adds a finding; the same one at the same place is not repeated.
+    pub fn add(
+        &mut self,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let accepted = code.severity == Severity::Error && self.allows(code);
+        let finding = Finding {
+            code,
+            severity: if accepted { Severity::Warning } else { code.severity },
+            message: message.into(),
+            place: place.into(),
+            help: help.into(),
+        };
+        let place = finding.place.as_ref().map(|place| (place.file, place.range.start));
+        if self.seen.insert((code.name, place, finding.message.clone())) {
+            self.found.push(finding);
+        }
+    }
+
+    /// Adds a finding that an option of its own has decided.
+    pub fn add_decided(
+        &mut self,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add(code, place, message, help);
+        if let Some(finding) = self.found.last_mut()
+            && finding.code == code
+        {
+            finding.severity = finding.severity.min(Severity::Warning);
+        }
+    }
+
+    /// Whether something stands in the way of writing.
+    pub fn refused(&self) -> bool {
+        self.found.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The findings by file and place; those without a place come first.
+    pub fn sorted(&self) -> Vec<&Finding> {
+        let mut findings: Vec<&Finding> = self.found.iter().collect();
+        findings.sort_by_key(|finding| {
+            finding.place.as_ref().map(|place| (place.file, place.range.start, place.range.end))
+        });
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_unique_and_says_what_it_must() {
+        assert!(ALL.is_sorted_by(|a, b| a.name < b.name), "sorted by name, each once");
+        for code in ALL {
+            assert!(code.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", code.name);
+            assert!(!code.meaning.ends_with('.') && !code.meaning.is_empty(), "{}", code.name);
+            assert!(code.severity == Severity::Error || code.decision == HandEdit, "{}", code.name);
+        }
+    }
+
+    #[test]
+    fn an_accepted_error_is_a_warning_and_no_other_one() {
+        let mut findings = Findings::new([&UNKNOWN_KEY]);
+        findings.add(&UNKNOWN_KEY, None, "k", "");
+        assert!(!findings.refused());
+        findings.add(&WRONG_TYPE, None, "t", "");
+        assert!(findings.refused());
+        findings.add(&WRONG_TYPE, None, "t", "");
+        assert_eq!(findings.sorted().len(), 2);
+    }
+}
