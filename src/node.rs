@@ -2,7 +2,15 @@
 //!
 //! Every path is one as the node sees it; with `--root` it is resolved inside that directory, links included.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 /// An absolute, lexically cleaned path as the node itself sees it (never with `--root` in front).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +42,11 @@ impl NodePath {
         Self::new(self.0.rsplit_once('/').map_or("/", |(parent, _)| parent))
     }
 
+    /// The last name; empty for the root.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(_, name)| name)
+    }
+
     /// The path as text, beginning with `/`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,5 +56,565 @@ impl NodePath {
 impl fmt::Display for NodePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// Opening files under `--root` failed: which one, at which step, and what the kernel said.
+#[derive(Debug)]
+pub struct NodeError {
+    /// The path as the node sees it.
+    pub path: NodePath,
+    /// What was being done, as a verb: `read`, `list`, `open`.
+    pub step: &'static str,
+    /// What the kernel answered.
+    pub source: io::Error,
+}
+
+impl NodeError {
+    pub(crate) fn new(path: &NodePath, step: &'static str, source: impl Into<io::Error>) -> Self {
+        Self {
+            path: path.clone(),
+            step,
+            source: source.into(),
+        }
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, step, source } = self;
+        write!(formatter, "cannot {step} `{path}`: {source}")
+    }
+}
+
+impl std::error::Error for NodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFile {
+    /// Where it really is: every link was followed, inside the root.
+    pub path: NodePath,
+    /// Its contents.
+    pub bytes: Vec<u8>,
+}
+
+/// What a name in a directory leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else: a device, a socket, a link that leads nowhere.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// The name; where it is not UTF-8, with replacement characters.
+    pub name: String,
+    /// Whether `name` is exactly the name on disk. An entry that is not cannot be opened.
+    pub is_utf8: bool,
+    /// What it is, after following links inside the root.
+    pub kind: EntryKind,
+}
+
+/// The node's file tree: everything below `--root`.
+///
+/// With a root other than `/` no path and no link leads out of it: the kernel resolves (`openat2`), or where it
+/// cannot, [`Node::walk`] does.
+#[derive(Debug)]
+pub struct Node {
+    root: OwnedFd,
+    name: String,
+    is_host: bool,
+}
+
+impl Node {
+    /// Opens the tree whose root is the directory `root` of this machine.
+    pub fn open(root: &str) -> Result<Self, NodeError> {
+        // The one path that is not a path inside the root: shown as it was typed, not cleaned.
+        let failed = |source| NodeError::new(&NodePath(root.to_owned()), "open", source);
+        let real = std::fs::canonicalize(root).map_err(failed)?;
+        let directory = rustix::fs::open(
+            &real,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| failed(errno.into()))?;
+        Ok(Self {
+            root: directory,
+            name: root.to_owned(),
+            is_host: real == Path::new("/"),
+        })
+    }
+
+    /// Whether this is the machine that the program runs on, not a tree somewhere in it.
+    pub fn is_host(&self) -> bool {
+        self.is_host
+    }
+
+    /// The root as it was typed.
+    pub fn root(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads a regular file; `None` if there is none of this name (or the link leads nowhere).
+    pub fn read(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        let failed = |source| NodeError::new(path, "read", source);
+        let Some((real, file)) = self.open_existing(path)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Some(NodeFile { path: real, bytes }))
+    }
+
+    /// Lists a directory, sorted by name; `None` if there is none.
+    pub fn list(&self, path: &NodePath) -> Result<Option<Vec<DirectoryEntry>>, NodeError> {
+        let failed = |errno: Errno| NodeError::new(path, "list", errno);
+        let Some(directory) = self.open_directory(path)? else {
+            return Ok(None);
+        };
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let (name, is_utf8) = match str::from_utf8(bytes) {
+                Ok(name) => (name.to_owned(), true),
+                Err(_) => (String::from_utf8_lossy(bytes).into_owned(), false),
+            };
+            let kind = match entry.file_type() {
+                FileType::RegularFile => EntryKind::File,
+                FileType::Directory => EntryKind::Directory,
+                // Some file systems do not say; a link is what it leads to.
+                FileType::Symlink | FileType::Unknown if is_utf8 => self.kind(&path.join(&name))?,
+                _ => EntryKind::Other,
+            };
+            entries.push(DirectoryEntry {
+                name,
+                is_utf8,
+                kind,
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Some(entries))
+    }
+
+    /// Where the file `path` really is, or would be created: links in what exists are followed inside the root, the
+    /// rest is appended.
+    pub fn real(&self, path: &NodePath) -> Result<NodePath, NodeError> {
+        Ok(self.walk(path)?.real())
+    }
+
+    /// Opens a directory for reading and for `fsync`; `None` if there is none.
+    pub(crate) fn open_directory(&self, path: &NodePath) -> Result<Option<OwnedFd>, NodeError> {
+        self.open_file(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// Opens a regular file for reading and says where it really is; `None` if there is none.
+    pub(crate) fn open_existing(
+        &self,
+        path: &NodePath,
+    ) -> Result<Option<(NodePath, OwnedFd)>, NodeError> {
+        let failed = |errno: Errno| NodeError::new(path, "read", errno);
+        let real = self.real(path)?;
+        // Not blocking: a named pipe must not stop the program; it is refused below.
+        let Some(file) =
+            self.open_file(&real, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?
+        else {
+            return Ok(None);
+        };
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Some((real, file))),
+            FileType::Directory => Err(failed(Errno::ISDIR)),
+            _ => Err(NodeError::new(
+                path,
+                "read",
+                io::Error::other("not a regular file"),
+            )),
+        }
+    }
+
+    fn kind(&self, path: &NodePath) -> Result<EntryKind, NodeError> {
+        let file = match self.open_file(path, OFlags::PATH) {
+            Ok(file) => file,
+            // A link to itself is a name that leads nowhere.
+            Err(error) if error.source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(file) = file else {
+            return Ok(EntryKind::Other);
+        };
+        let stat =
+            rustix::fs::fstat(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            _ => EntryKind::Other,
+        })
+    }
+
+    /// Opens what exists, never through a link that leads out of the root; `None` if there is nothing.
+    fn open_file(&self, path: &NodePath, flags: OFlags) -> Result<Option<OwnedFd>, NodeError> {
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = if self.is_host {
+            rustix::fs::open(path.as_str(), flags, Mode::empty())
+        } else {
+            self.open_in_root(path, flags)
+        };
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::NOENT) => Ok(None),
+            // Kernels before 5.6 have no openat2, old seccomp profiles forbid it, and it gives up when the tree is
+            // being renamed under it.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) if !self.is_host => self
+                .walk(path)?
+                .open(self, flags)
+                .map_err(|errno| NodeError::new(path, "open", errno)),
+            Err(errno) => Err(NodeError::new(path, "open", errno)),
+        }
+    }
+
+    fn open_in_root(&self, path: &NodePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        const TRIES: usize = 32;
+        let mut last = Errno::AGAIN;
+        for _ in 0..TRIES {
+            match rustix::fs::openat2(
+                &self.root,
+                path.as_str(),
+                flags,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            ) {
+                Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
+                opened => return opened,
+            }
+        }
+        Err(last)
+    }
+
+    /// Follows `path` name by name, without letting the kernel follow a link: each link is read and its target
+    /// continued from here, or from the root, so that it cannot lead out of it. `..` goes back to a directory that was
+    /// opened on the way, never to the parent that the file system names.
+    fn walk(&self, path: &NodePath) -> Result<Walk, NodeError> {
+        /// As many as Linux follows.
+        const MAX_LINKS: usize = 40;
+        let failed = |errno: Errno| NodeError::new(path, "open", errno);
+        let mut walk = Walk::default();
+        let mut links = 0;
+        let mut rest: VecDeque<String> = names(path.as_str());
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                walk.up();
+                continue;
+            }
+            if !walk.missing.is_empty() {
+                walk.missing.push(name);
+                continue;
+            }
+            let opened = rustix::fs::openat(
+                walk.here(self),
+                &name,
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            );
+            let file = match opened {
+                Ok(file) => file,
+                Err(Errno::NOENT) => {
+                    walk.missing.push(name);
+                    continue;
+                }
+                Err(errno) => return Err(failed(errno)),
+            };
+            let stat = rustix::fs::fstat(&file).map_err(failed)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                walk.found.push((name, file));
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(failed(Errno::LOOP));
+            }
+            let target = rustix::fs::readlinkat(&file, "", Vec::new()).map_err(failed)?;
+            let target = target.to_str().map_err(|_| failed(Errno::ILSEQ))?;
+            if target.starts_with('/') {
+                walk = Walk::default();
+            }
+            let mut next = names(target);
+            next.append(&mut rest);
+            rest = next;
+        }
+        Ok(walk)
+    }
+}
+
+/// The names in a path, `..` included.
+fn names(path: &str) -> VecDeque<String> {
+    path.split('/')
+        .filter(|name| !name.is_empty() && *name != ".")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Where [`Node::walk`] is.
+#[derive(Debug, Default)]
+struct Walk {
+    /// What exists, from the root down; no links.
+    found: Vec<(String, OwnedFd)>,
+    /// The names after it, which do not exist.
+    missing: Vec<String>,
+}
+
+impl Walk {
+    fn here<'a>(&'a self, node: &'a Node) -> BorrowedFd<'a> {
+        match self.found.last() {
+            Some((_, file)) => file.as_fd(),
+            None => node.root.as_fd(),
+        }
+    }
+
+    fn up(&mut self) {
+        if self.missing.pop().is_none() {
+            self.found.pop();
+        }
+    }
+
+    fn real(&self) -> NodePath {
+        let found = self.found.iter().map(|(name, _)| name);
+        let names: Vec<&str> = found.chain(&self.missing).map(String::as_str).collect();
+        NodePath(format!("/{}", names.join("/")))
+    }
+
+    /// Opens what the walk has reached, again without following a link.
+    fn open(&self, node: &Node, flags: OFlags) -> rustix::io::Result<Option<OwnedFd>> {
+        if !self.missing.is_empty() {
+            return Ok(None);
+        }
+        let (directory, name) = match self.found.as_slice() {
+            [] => (node.root.as_fd(), "."),
+            [(name, _)] => (node.root.as_fd(), name.as_str()),
+            [.., (_, parent), (name, _)] => (parent.as_fd(), name.as_str()),
+        };
+        match rustix::fs::openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory of its own for each test, removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("node-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A tree with links of every kind, and a file beside it that no path may reach.
+    fn tree(name: &str) -> (Scratch, Node) {
+        let scratch = Scratch::new(name);
+        let root = scratch.0.join("root");
+        fs::create_dir_all(root.join("etc/containerd")).unwrap();
+        fs::create_dir_all(root.join("real")).unwrap();
+        fs::write(scratch.0.join("outside"), "outside").unwrap();
+        fs::write(root.join("real/config.toml"), "inside").unwrap();
+        symlink("/real/config.toml", root.join("etc/containerd/config.toml")).unwrap();
+        symlink("../../real", root.join("etc/containerd/directory")).unwrap();
+        symlink("../../../../outside", root.join("etc/containerd/up")).unwrap();
+        symlink(
+            scratch.0.join("outside"),
+            root.join("etc/containerd/absolute"),
+        )
+        .unwrap();
+        symlink("loop", root.join("etc/containerd/loop")).unwrap();
+        symlink("/nowhere/at/all", root.join("etc/containerd/dangling")).unwrap();
+        let node = Node::open(root.to_str().unwrap()).unwrap();
+        (scratch, node)
+    }
+
+    fn path(text: &str) -> NodePath {
+        NodePath::new(text)
+    }
+
+    #[test]
+    fn a_link_is_followed_inside_the_root() {
+        let (_scratch, node) = tree("follow");
+        assert!(!node.is_host());
+        let file = node
+            .read(&path("/etc/containerd/config.toml"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(file.path, path("/real/config.toml"));
+        assert_eq!(file.bytes, b"inside");
+        let file = node
+            .read(&path("/etc/containerd/directory/config.toml"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(file.path, path("/real/config.toml"));
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_root() {
+        let (scratch, node) = tree("escape");
+        for name in ["up", "absolute"] {
+            let link = path("/etc/containerd").join(name);
+            assert_eq!(node.read(&link).unwrap(), None, "{name}");
+            // The same without openat2.
+            let opened = node
+                .walk(&link)
+                .unwrap()
+                .open(&node, OFlags::RDONLY)
+                .unwrap();
+            assert!(opened.is_none(), "{name}");
+        }
+        assert_eq!(
+            node.real(&path("/etc/containerd/up")).unwrap(),
+            path("/outside")
+        );
+        let inside = NodePath::new(scratch.0.join("outside").to_str().unwrap());
+        assert_eq!(
+            node.real(&path("/etc/containerd/absolute")).unwrap(),
+            inside
+        );
+    }
+
+    #[test]
+    fn the_walk_and_the_kernel_open_the_same_files() {
+        let (_scratch, node) = tree("walk");
+        for text in [
+            "/",
+            "/real",
+            "/etc/containerd/config.toml",
+            "/etc/containerd/directory/config.toml",
+        ] {
+            let kernel = node.open_in_root(&path(text), OFlags::PATH).unwrap();
+            let walk = node
+                .walk(&path(text))
+                .unwrap()
+                .open(&node, OFlags::PATH)
+                .unwrap()
+                .unwrap();
+            let stat = |file| {
+                rustix::fs::fstat(file)
+                    .map(|stat| (stat.st_dev, stat.st_ino))
+                    .unwrap()
+            };
+            assert_eq!(stat(&kernel), stat(&walk), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_file_to_be_created() {
+        let (_scratch, node) = tree("create");
+        let real = |text| node.real(&path(text)).unwrap();
+        assert_eq!(
+            real("/etc/containerd/directory/new/hosts.toml"),
+            path("/real/new/hosts.toml")
+        );
+        assert_eq!(real("/etc/containerd/dangling"), path("/nowhere/at/all"));
+        assert_eq!(real("/"), path("/"));
+        let error = node.real(&path("/real/config.toml/below")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot open `/real/config.toml/below`: Not a directory (os error 20)"
+        );
+    }
+
+    #[test]
+    fn a_directory_is_listed_in_order_and_links_say_what_they_lead_to() {
+        use std::os::unix::ffi::OsStrExt;
+        let (scratch, node) = tree("list");
+        let odd = std::ffi::OsStr::from_bytes(b"z\xff");
+        fs::write(scratch.0.join("root/etc/containerd").join(odd), "").unwrap();
+        let entries = node.list(&path("/etc/containerd")).unwrap().unwrap();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|e| (e.name.as_str(), e.is_utf8, e.kind))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                ("absolute", true, EntryKind::Other),
+                ("config.toml", true, EntryKind::File),
+                ("dangling", true, EntryKind::Other),
+                ("directory", true, EntryKind::Directory),
+                ("loop", true, EntryKind::Other),
+                ("up", true, EntryKind::Other),
+                ("z\u{fffd}", false, EntryKind::File),
+            ]
+        );
+        assert_eq!(node.list(&path("/no/such")).unwrap(), None);
+        assert!(node.list(&path("/real/config.toml")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_an_error_and_does_not_block() {
+        let (scratch, node) = tree("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            scratch.0.join("root/pipe"),
+            FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let error = node.read(&path("/pipe")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/pipe`: not a regular file");
+        assert!(
+            node.read(&path("/real"))
+                .unwrap_err()
+                .to_string()
+                .contains("Is a directory")
+        );
+        assert!(
+            node.read(&path("/etc/containerd/loop"))
+                .unwrap_err()
+                .to_string()
+                .contains("links")
+        );
+        assert_eq!(node.read(&path("/absent")).unwrap(), None);
+    }
+
+    #[test]
+    fn the_host_is_read_by_plain_paths() {
+        let scratch = Scratch::new("host");
+        fs::write(scratch.0.join("file"), "text").unwrap();
+        symlink("file", scratch.0.join("link")).unwrap();
+        let node = Node::open("//").unwrap();
+        assert!(node.is_host());
+        let link = NodePath::new(scratch.0.join("link").to_str().unwrap());
+        let file = node.read(&link).unwrap().unwrap();
+        assert_eq!(file.bytes, b"text");
+        assert_eq!(file.path.name(), "file");
+        assert!(Node::open("/no/such/root").is_err());
     }
 }
