@@ -1,5 +1,6 @@
 //! Migrates containerd's legacy CRI registry settings to `certs.d/<host>/hosts.toml`.
 
+pub mod apply;
 pub mod config;
 pub mod finding;
 pub mod go_url;

@@ -1,0 +1,227 @@
+//! One file replaced by another in one step, with everything that the old one had but its bytes.
+//!
+//! A file is written under a temporary name in the directory where it will be, made durable, and then renamed: at no
+//! instant is there half a file. Mode, owner, extended attributes (and with them ACLs and the SELinux label) are those
+//! of the file that it replaces. This module does not know what is being replaced, nor in which order; and it never
+//! removes a file of a name that is not its own.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::node::{Node, NodeError, NodePath};
+
+/// What a new file may be at most: containerd runs as root, but other tools read hosts files too.
+const NEW_FILE: u32 = 0o644;
+const NEW_DIRECTORY: u32 = 0o755;
+
+/// Bound to the bytes or the inode, by the kernel itself; neither may nor can they be copied.
+const NOT_COPIED: [&str; 2] = ["security.ima", "security.evm"];
+
+/// What a file has besides its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// The permission bits, set-id and sticky bits included.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Extended attributes: ACLs and the SELinux label are among them.
+    pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Metadata {
+    /// What an open file has.
+    pub(crate) fn of(file: impl AsFd) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::fstat(&file)?;
+        Ok(Self {
+            mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode(),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            xattrs: xattrs(&file)?,
+        })
+    }
+
+    /// Gives all of it to `file`.
+    fn give_to(&self, file: impl AsFd) -> rustix::io::Result<()> {
+        let now = Self::of(&file)?;
+        if (now.uid, now.gid) != (self.uid, self.gid) {
+            let (owner, group) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            rustix::fs::fchown(&file, Some(owner), Some(group))?;
+        }
+        // A directory's default ACL gives new files one that the old file may not have had. It goes before the mode is
+        // set, since with an ACL the group bits of the mode are the ACL's mask.
+        for name in now
+            .xattrs
+            .keys()
+            .filter(|name| !name.starts_with("security."))
+        {
+            if !self.xattrs.contains_key(name) {
+                rustix::fs::fremovexattr(&file, name.as_str())?;
+            }
+        }
+        // After the owner: changing it clears set-id bits. Before the attributes: an ACL carries its own bits.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
+        for (name, value) in &self.xattrs {
+            // What is already so is not set again: a label that was inherited needs no right to relabel.
+            if now.xattrs.get(name) != Some(value) {
+                rustix::fs::fsetxattr(&file, name.as_str(), value, XattrFlags::empty())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn xattrs(file: impl AsFd) -> rustix::io::Result<BTreeMap<String, Vec<u8>>> {
+    /// The kernel's own limit for one value and for the list of names.
+    const LIMIT: usize = 64 * 1024;
+    let mut buffer = vec![0; LIMIT];
+    let length = match rustix::fs::flistxattr(&file, buffer.as_mut_slice()) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(errno),
+    };
+    let list = buffer.get(..length).unwrap_or_default().to_vec();
+    let mut found = BTreeMap::new();
+    for name in list
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let name = str::from_utf8(name).map_err(|_| Errno::ILSEQ)?;
+        if NOT_COPIED.contains(&name) {
+            continue;
+        }
+        match rustix::fs::fgetxattr(&file, name, buffer.as_mut_slice()) {
+            Ok(length) => {
+                let value = buffer.get(..length).unwrap_or_default().to_vec();
+                found.insert(name.to_owned(), value);
+            }
+            // Gone since it was listed.
+            Err(Errno::NODATA) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(found)
+}
+
+/// A file that is written, but not yet under its name.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) path: NodePath,
+    directory: OwnedFd,
+    temporary: String,
+    file: File,
+}
+
+impl Staged {
+    /// Writes `bytes` under the name `temporary` beside `path`. If this fails, a file of that name may be left, which
+    /// [`remove`] removes.
+    pub(crate) fn write(
+        node: &Node,
+        path: &NodePath,
+        temporary: String,
+        bytes: &[u8],
+        metadata: Option<&Metadata>,
+    ) -> Result<Self, NodeError> {
+        let directory = directory(node, &path.parent())?;
+        let mut file = create(&directory, &temporary)
+            .map_err(|errno| NodeError::new(path, "create a file beside", errno))?;
+        file.write_all(bytes)
+            .map_err(|error| NodeError::new(path, "write", error))?;
+        match metadata {
+            Some(metadata) => metadata.give_to(&file),
+            None => rustix::fs::fchmod(&file, Mode::from_raw_mode(NEW_FILE)),
+        }
+        .map_err(|errno| NodeError::new(path, "set mode, owner and attributes of", errno))?;
+        Ok(Self {
+            path: path.clone(),
+            directory,
+            temporary,
+            file,
+        })
+    }
+
+    /// Waits until bytes and metadata are on disk.
+    pub(crate) fn sync(&self) -> Result<(), NodeError> {
+        self.file
+            .sync_all()
+            .map_err(|error| NodeError::new(&self.path, "fsync the new", error))
+    }
+
+    /// Gives the file its name, replacing what has it.
+    pub(crate) fn put_in_place(self) -> Result<(), NodeError> {
+        let Self {
+            path,
+            directory,
+            temporary,
+            file: _,
+        } = self;
+        rustix::fs::renameat(&directory, &temporary, &directory, path.name())
+            .map_err(|errno| NodeError::new(&path, "rename the new file to", errno))
+    }
+}
+
+/// A new file that only root can read, whatever will be its mode.
+fn create(directory: impl AsFd, name: &str) -> rustix::io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR);
+    match create() {
+        // The name is ours alone, and nobody else holds the lock: a leftover whose journal was deleted.
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
+            create()
+        }
+        created => created,
+    }
+    .map(File::from)
+}
+
+/// Removes the file `name` from the directory that holds `path`; that it is absent is fine.
+pub(crate) fn remove(node: &Node, path: &NodePath, name: &str) -> Result<(), NodeError> {
+    let Some(directory) = node.open_directory(&path.parent())? else {
+        return Ok(());
+    };
+    match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(NodeError::new(&path.parent().join(name), "remove", errno)),
+    }
+}
+
+/// Makes a directory; that it exists is fine.
+pub(crate) fn make_directory(node: &Node, path: &NodePath) -> Result<(), NodeError> {
+    let failed = |errno: Errno| NodeError::new(path, "make the directory", errno);
+    let parent = directory(node, &path.parent())?;
+    match rustix::fs::mkdirat(&parent, path.name(), Mode::from_raw_mode(NEW_DIRECTORY)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    }
+    // The umask of a root shell may be 077, and containerd is not the only reader.
+    rustix::fs::fchmod(directory(node, path)?, Mode::from_raw_mode(NEW_DIRECTORY)).map_err(failed)
+}
+
+/// Removes a directory if it is empty.
+pub(crate) fn remove_directory(node: &Node, path: &NodePath) -> Result<(), NodeError> {
+    let Some(parent) = node.open_directory(&path.parent())? else {
+        return Ok(());
+    };
+    match rustix::fs::unlinkat(&parent, path.name(), AtFlags::REMOVEDIR) {
+        // Somebody else's files are in it, or it is a mount point by now.
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(()),
+        Err(errno) => Err(NodeError::new(path, "remove the directory", errno)),
+    }
+}
+
+/// Waits until the names in a directory are on disk.
+pub(crate) fn sync_directory(node: &Node, path: &NodePath) -> Result<(), NodeError> {
+    let directory = directory(node, path)?;
+    rustix::fs::fsync(&directory).map_err(|errno| NodeError::new(path, "fsync", errno))
+}
+
+fn directory(node: &Node, path: &NodePath) -> Result<OwnedFd, NodeError> {
+    node.open_directory(path)?
+        .ok_or_else(|| NodeError::new(path, "open", Errno::NOENT))
+}
