@@ -223,7 +223,10 @@ pub struct Findings {
 impl Findings {
     /// An empty list; findings with one of the codes `allowed` do not stand in the way.
     pub fn new(allowed: impl IntoIterator<Item = &'static Code>) -> Self {
-        Self { allowed: allowed.into_iter().map(|code| code.name).collect(), ..Self::default() }
+        Self {
+            allowed: allowed.into_iter().map(|code| code.name).collect(),
+            ..Self::default()
+        }
     }
 
     /// Whether the operator accepts this code.
@@ -242,13 +245,23 @@ impl Findings {
         let accepted = code.severity == Severity::Error && self.allows(code);
         let finding = Finding {
             code,
-            severity: if accepted { Severity::Warning } else { code.severity },
+            severity: if accepted {
+                Severity::Warning
+            } else {
+                code.severity
+            },
             message: message.into(),
             place: place.into(),
             help: help.into(),
         };
-        let place = finding.place.as_ref().map(|place| (place.file, place.range.start));
-        if self.seen.insert((code.name, place, finding.message.clone())) {
+        let place = finding
+            .place
+            .as_ref()
+            .map(|place| (place.file, place.range.start));
+        if self
+            .seen
+            .insert((code.name, place, finding.message.clone()))
+        {
             self.found.push(finding);
         }
     }
@@ -271,14 +284,19 @@ impl Findings {
 
     /// Whether something stands in the way of writing.
     pub fn refused(&self) -> bool {
-        self.found.iter().any(|finding| finding.severity == Severity::Error)
+        self.found
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
     }
 
     /// The findings by file and place; those without a place come first.
     pub fn sorted(&self) -> Vec<&Finding> {
         let mut findings: Vec<&Finding> = self.found.iter().collect();
         findings.sort_by_key(|finding| {
-            finding.place.as_ref().map(|place| (place.file, place.range.start, place.range.end))
+            finding
+                .place
+                .as_ref()
+                .map(|place| (place.file, place.range.start, place.range.end))
         });
         findings
     }
@@ -290,11 +308,28 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_unique_and_says_what_it_must() {
-        assert!(ALL.is_sorted_by(|a, b| a.name < b.name), "sorted by name, each once");
+        assert!(
+            ALL.is_sorted_by(|a, b| a.name < b.name),
+            "sorted by name, each once"
+        );
         for code in ALL {
-            assert!(code.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", code.name);
-            assert!(!code.meaning.ends_with('.') && !code.meaning.is_empty(), "{}", code.name);
-            assert!(code.severity == Severity::Error || code.decision == HandEdit, "{}", code.name);
+            assert!(
+                code.name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{}",
+                code.name
+            );
+            assert!(
+                !code.meaning.ends_with('.') && !code.meaning.is_empty(),
+                "{}",
+                code.name
+            );
+            assert!(
+                code.severity == Severity::Error || code.decision == HandEdit,
+                "{}",
+                code.name
+            );
         }
     }
 

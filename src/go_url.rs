@@ -90,7 +90,9 @@ fn parse_without_fragment(text: &str, strict_colons: bool) -> Result<GoUrl, GoUr
         host: String::new(),
         path: Vec::new(),
     };
-    let rest = rest.split_once('?').map_or(rest, |(before_query, _)| before_query);
+    let rest = rest
+        .split_once('?')
+        .map_or(rest, |(before_query, _)| before_query);
     if !rest.starts_with('/') {
         if !url.scheme.is_empty() {
             rest.clone_into(&mut url.opaque);
@@ -105,7 +107,9 @@ fn parse_without_fragment(text: &str, strict_colons: bool) -> Result<GoUrl, GoUr
     if let Some(authority_and_path) = rest.strip_prefix("//")
         && (!url.scheme.is_empty() || !rest.starts_with("///"))
     {
-        let slash = authority_and_path.find('/').unwrap_or(authority_and_path.len());
+        let slash = authority_and_path
+            .find('/')
+            .unwrap_or(authority_and_path.len());
         let (authority, rest) = authority_and_path.split_at(slash);
         url.host = parse_authority(authority, strict_colons)?;
         path = rest;
@@ -171,8 +175,13 @@ fn parse_host(host: &str, strict_colons: bool) -> Result<String, GoUrlError> {
 
 fn check_port(port: &str) -> Result<(), GoUrlError> {
     let digits = port.strip_prefix(':').unwrap_or(port);
-    let valid = port.is_empty() || (port.starts_with(':') && digits.bytes().all(|b| b.is_ascii_digit()));
-    if valid { Ok(()) } else { Err(GoUrlError::InvalidPort(port.to_owned())) }
+    let valid =
+        port.is_empty() || (port.starts_with(':') && digits.bytes().all(|b| b.is_ascii_digit()));
+    if valid {
+        Ok(())
+    } else {
+        Err(GoUrlError::InvalidPort(port.to_owned()))
+    }
 }
 
 /// The characters that a host may hold as they are (`shouldEscape` in Go's `net/url/url.go`).
@@ -186,7 +195,9 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, GoUrlError> {
     while let Some((&byte, tail)) = rest.split_first() {
         if byte != b'%' {
             if part != Part::Other && byte < 0x80 && !host_character(byte) {
-                return Err(GoUrlError::InvalidHostCharacter(char::from(byte).to_string()));
+                return Err(GoUrlError::InvalidHostCharacter(
+                    char::from(byte).to_string(),
+                ));
             }
             bytes.push(byte);
             rest = tail;
@@ -196,7 +207,9 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, GoUrlError> {
             let shown: Vec<u8> = rest.iter().take(3).copied().collect();
             GoUrlError::InvalidEscape(String::from_utf8_lossy(&shown).into_owned())
         };
-        let [high, low, tail @ ..] = tail else { return Err(invalid()) };
+        let [high, low, tail @ ..] = tail else {
+            return Err(invalid());
+        };
         let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low)) else {
             return Err(invalid());
         };
@@ -217,7 +230,9 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, GoUrlError> {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Go's `path.Clean`, on the bytes of a path.
@@ -244,7 +259,9 @@ pub fn clean_path(path: &[u8]) -> Vec<u8> {
 
 /// Writes a decoded path so that [`parse`] reads the same bytes again, in ASCII.
 pub fn escape_path(path: &[u8]) -> String {
-    escape(path, |byte| byte.is_ascii_alphanumeric() || b"-_.~/$&+,=:@".contains(&byte))
+    escape(path, |byte| {
+        byte.is_ascii_alphanumeric() || b"-_.~/$&+,=:@".contains(&byte)
+    })
 }
 
 /// Writes a decoded host so that [`parse`] reads the same text again, in ASCII.
@@ -255,7 +272,13 @@ pub fn escape_host(host: &str) -> String {
 fn escape(bytes: &[u8], keep: impl Fn(u8) -> bool) -> String {
     bytes
         .iter()
-        .map(|&byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|&byte| {
+            if keep(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
@@ -275,7 +298,10 @@ mod tests {
 
     /// Reads the Go-quoted strings of the data file.
     fn unquote(quoted: &str) -> String {
-        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+        let inner = quoted
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap();
         let mut text = String::new();
         let mut characters = inner.chars();
         while let Some(c) = characters.next() {
@@ -302,23 +328,38 @@ mod tests {
             let ours = parse(&input, false);
             if answer.starts_with("ERR") {
                 let error = ours.expect_err(&input).to_string();
-                assert!(answer.contains(&error.replace("\\u{7f}", "")), "{input:?}: {error} / {answer}");
+                assert!(
+                    answer.contains(&error.replace("\\u{7f}", "")),
+                    "{input:?}: {error} / {answer}"
+                );
             } else {
                 let ours = ours.unwrap_or_else(|error| panic!("{input:?}: {error}"));
-                let shown = format!("scheme={:?} opaque={:?} host={:?} port=", ours.scheme, ours.opaque, ours.host);
+                let shown = format!(
+                    "scheme={:?} opaque={:?} host={:?} port=",
+                    ours.scheme, ours.opaque, ours.host
+                );
                 let path = String::from_utf8(ours.path).unwrap();
                 assert!(answer.starts_with(&shown), "{input:?}: {shown} / {answer}");
-                assert!(answer.contains(&format!(" path={path:?} raw=")), "{input:?}: {path} / {answer}");
+                assert!(
+                    answer.contains(&format!(" path={path:?} raw=")),
+                    "{input:?}: {path} / {answer}"
+                );
             }
             seen += 1;
         }
-        assert!(seen > 60, "the data file is there and was read: {seen} lines");
+        assert!(
+            seen > 60,
+            "the data file is there and was read: {seen} lines"
+        );
     }
 
     #[test]
     fn go_1_26_refuses_an_ipv6_address_without_brackets() {
         assert!(parse("http://::1:5000", false).is_ok());
-        assert_eq!(parse("http://::1:5000", true), Err(GoUrlError::AmbiguousColon));
+        assert_eq!(
+            parse("http://::1:5000", true),
+            Err(GoUrlError::AmbiguousColon)
+        );
         assert!(parse("http://[::1]:5000", true).is_ok());
         assert!(parse("http://[::1", false).is_err() && parse("http://[x]", false).is_err());
     }
@@ -339,11 +380,23 @@ mod tests {
 
     #[test]
     fn what_is_escaped_is_read_back() {
-        for (host, path) in [("h:5000", "/a b/%zz?#\"ü"), ("[fe80::1%eth0]:1", "/"), ("héllo", "/v2")] {
-            let url = format!("https://{}{}", escape_host(host), escape_path(path.as_bytes()));
+        for (host, path) in [
+            ("h:5000", "/a b/%zz?#\"ü"),
+            ("[fe80::1%eth0]:1", "/"),
+            ("héllo", "/v2"),
+        ] {
+            let url = format!(
+                "https://{}{}",
+                escape_host(host),
+                escape_path(path.as_bytes())
+            );
             assert!(url.is_ascii());
             let parsed = parse(&url, true).unwrap();
-            assert_eq!((parsed.host.as_str(), parsed.path.as_slice()), (host, path.as_bytes()), "{url}");
+            assert_eq!(
+                (parsed.host.as_str(), parsed.path.as_slice()),
+                (host, path.as_bytes()),
+                "{url}"
+            );
         }
     }
 

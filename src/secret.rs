@@ -71,7 +71,9 @@ impl Secrets {
             Some(syntax) => {
                 for section in &syntax.sections {
                     let keys = section.header.iter().flat_map(|header| &header.keys);
-                    let secret = keys.into_iter().any(|key| is_one_of(&key.name, SECRET_TABLES));
+                    let secret = keys
+                        .into_iter()
+                        .any(|key| is_one_of(&key.name, SECRET_TABLES));
                     secrets.entries(&section.entries, secret);
                 }
                 for comment in &syntax.comments {
@@ -93,10 +95,14 @@ impl Secrets {
 
     fn entries(&mut self, entries: &[Entry], in_secret_table: bool) {
         for entry in entries {
-            let Some((last, parents)) = entry.keys.split_last() else { continue };
+            let Some((last, parents)) = entry.keys.split_last() else {
+                continue;
+            };
             let is_table = matches!(entry.value.kind, ValueKind::Table(_));
             let secret = in_secret_table
-                || parents.iter().any(|key| is_one_of(&key.name, SECRET_TABLES))
+                || parents
+                    .iter()
+                    .any(|key| is_one_of(&key.name, SECRET_TABLES))
                 || (is_table && is_one_of(&last.name, SECRET_TABLES))
                 || (!is_table && is_one_of(&last.name, SECRET_KEYS));
             let hunted = !last.name.eq_ignore_ascii_case(USER_NAME);
@@ -140,13 +146,22 @@ impl Secrets {
 
     /// Masks what follows a secret word and `=` or `:` up to the end of `range`.
     fn words(&mut self, text: &str, range: Range<usize>) {
-        let Some(line) = text.get(range.clone()) else { return };
+        let Some(line) = text.get(range.clone()) else {
+            return;
+        };
         for (at, _) in line.match_indices(['=', ':']) {
-            let before = line.get(..at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+            let before = line
+                .get(..at)
+                .unwrap_or_default()
+                .trim_end()
+                .trim_end_matches(['"', '\'']);
             let word_start = before
                 .rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
                 .map_or(0, |index| index + 1);
-            let word = before.get(word_start..).unwrap_or_default().to_ascii_lowercase();
+            let word = before
+                .get(word_start..)
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             let value = line.get(at + 1..).unwrap_or_default();
             let shown = value.trim();
             // A URL's `://` follows no secret word, and nothing is masked where nothing stands.
@@ -164,7 +179,9 @@ impl Secrets {
         let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'<>`,".contains(c);
         for (at, separator) in text.match_indices("://") {
             let start = at + separator.len();
-            let Some(rest) = text.get(start..) else { continue };
+            let Some(rest) = text.get(start..) else {
+                continue;
+            };
             let url = rest.split(ends).next().unwrap_or_default();
             let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
             if let Some(user_info) = authority.rfind('@').filter(|end| *end > 0) {
@@ -196,8 +213,12 @@ impl Secrets {
 
     /// Whether `range` touches a secret.
     pub fn touches(&self, range: &Range<usize>) -> bool {
-        let at = self.ranges.partition_point(|secret| secret.end <= range.start);
-        self.ranges.get(at).is_some_and(|secret| secret.start < range.end)
+        let at = self
+            .ranges
+            .partition_point(|secret| secret.end <= range.start);
+        self.ranges
+            .get(at)
+            .is_some_and(|secret| secret.start < range.end)
     }
 }
 
@@ -219,18 +240,29 @@ pub struct Masked {
 impl Masked {
     /// Masks `ranges` of `text`. A secret of several lines keeps its line ends, so that line numbers stay.
     pub fn new(text: &str, ranges: &[Range<usize>]) -> Self {
-        let mut masked =
-            Self { text: String::with_capacity(text.len()), masks: Vec::new(), moved: Vec::new() };
+        let mut masked = Self {
+            text: String::with_capacity(text.len()),
+            masks: Vec::new(),
+            moved: Vec::new(),
+        };
         let mut copied = 0;
         for range in ranges {
-            masked.text.push_str(text.get(copied..range.start).unwrap_or_default());
+            masked
+                .text
+                .push_str(text.get(copied..range.start).unwrap_or_default());
             let start = masked.text.len();
-            for line in text.get(range.clone()).unwrap_or_default().split_inclusive('\n') {
+            for line in text
+                .get(range.clone())
+                .unwrap_or_default()
+                .split_inclusive('\n')
+            {
                 let content = line.trim_end_matches(['\r', '\n']);
                 let mask_start = masked.text.len();
                 masked.text.push_str(MASK);
                 masked.masks.push(mask_start..masked.text.len());
-                masked.text.push_str(line.get(content.len()..).unwrap_or_default());
+                masked
+                    .text
+                    .push_str(line.get(content.len()..).unwrap_or_default());
             }
             masked.moved.push((range.clone(), start..masked.text.len()));
             copied = range.end;
@@ -266,7 +298,11 @@ impl Filter {
         let mut filter = Self::default();
         for Secret(value) in secrets.into_iter().flat_map(|secrets| &secrets.values) {
             if let Some(start) = value.as_bytes().first_chunk() {
-                filter.by_start.entry(*start).or_default().push(value.clone());
+                filter
+                    .by_start
+                    .entry(*start)
+                    .or_default()
+                    .push(value.clone());
             }
         }
         for values in filter.by_start.values_mut() {
@@ -330,7 +366,9 @@ fn decode_base64(text: &str) -> Option<String> {
             bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
         }
     }
-    String::from_utf8(bytes).ok().filter(|decoded| !decoded.contains(char::is_control))
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|decoded| !decoded.contains(char::is_control))
 }
 
 #[cfg(test)]
@@ -339,7 +377,10 @@ mod tests {
 
     fn masked(text: &str) -> (String, Filter) {
         let secrets = Secrets::of(text, Some(&Syntax::parse(text).unwrap()));
-        (Masked::new(text, &secrets.ranges).text, Filter::new([&secrets]))
+        (
+            Masked::new(text, &secrets.ranges).text,
+            Filter::new([&secrets]),
+        )
     }
 
     #[test]
@@ -376,7 +417,10 @@ hunter2
   plain = { auth = { identitytoken = ******** }, other = 'x' }
 "
         );
-        assert_eq!(filter.apply("login user:hunter3 failed for a1b2c3"), "login ******** failed for ********");
+        assert_eq!(
+            filter.apply("login user:hunter3 failed for a1b2c3"),
+            "login ******** failed for ********"
+        );
     }
 
     #[test]
@@ -394,7 +438,10 @@ hunter2
     fn text_that_is_not_understood_is_masked_by_words() {
         let text = "password = \"hunter2\nother = 1\n";
         let secrets = Secrets::of(text, None);
-        assert_eq!(Masked::new(text, &secrets.ranges).text, "password = ********\nother = 1\n");
+        assert_eq!(
+            Masked::new(text, &secrets.ranges).text,
+            "password = ********\nother = 1\n"
+        );
     }
 
     #[test]
@@ -402,8 +449,14 @@ hunter2
         let text = "a = \"secret\" b";
         let masked = Masked::new(text, &[4..12]);
         assert_eq!(masked.text, "a = ******** b");
-        assert_eq!((masked.position(0, false), masked.position(5, false)), (0, 4));
-        assert_eq!((masked.position(5, true), masked.position(13, false)), (12, 13));
+        assert_eq!(
+            (masked.position(0, false), masked.position(5, false)),
+            (0, 4)
+        );
+        assert_eq!(
+            (masked.position(5, true), masked.position(13, false)),
+            (12, 13)
+        );
     }
 
     #[test]

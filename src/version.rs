@@ -17,7 +17,11 @@ pub struct Version {
 }
 
 const fn version(major: u16, minor: u16, patch: u16) -> Version {
-    Version { major, minor, patch }
+    Version {
+        major,
+        minor,
+        patch,
+    }
 }
 
 /// Every release line that the behaviour table knows, with its newest release.
@@ -50,7 +54,9 @@ impl Version {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix('v').unwrap_or(text);
-        let numbers_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let numbers_end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (numbers, suffix) = text.split_at(numbers_end);
         if !(suffix.is_empty() || suffix.starts_with(['~', '-', '+'])) {
             return None;
@@ -65,7 +71,10 @@ impl Version {
                 .find(|line| (line.major, line.minor) == (major, minor))
                 .map_or(0, |line| line.patch),
         };
-        parts.next().is_none().then_some(version(major, minor, patch))
+        parts
+            .next()
+            .is_none()
+            .then_some(version(major, minor, patch))
     }
 
     /// Every known release from `from` to `to`, both included, oldest first.
@@ -88,7 +97,10 @@ impl Version {
     /// Whether a change that first appeared in the releases `first` (one for each line that got it as a
     /// backport, oldest first; the last is where it entered for good) is in this release.
     fn has(self, first: &[Self]) -> bool {
-        match first.iter().find(|at| (at.major, at.minor) == (self.major, self.minor)) {
+        match first
+            .iter()
+            .find(|at| (at.major, at.minor) == (self.major, self.minor))
+        {
             Some(at) => self >= *at,
             None => first.last().is_some_and(|last| self > *last),
         }
@@ -193,9 +205,17 @@ impl Behaviour {
         let fallback = at.has(&[version(1, 6, 25), version(1, 7, 8)]);
         let fallback_without_port = at.has(&[version(1, 7, 24), version(2, 0, 0)]);
         Self {
-            toml: if two { TomlReader::Two } else { TomlReader::One },
+            toml: if two {
+                TomlReader::Two
+            } else {
+                TomlReader::One
+            },
             legacy_tls: !two,
-            local_names: if loopback { LocalNames::Loopback } else { LocalNames::Three },
+            local_names: if loopback {
+                LocalNames::Loopback
+            } else {
+                LocalNames::Three
+            },
             local_default: match (loopback, fallback) {
                 (_, true) => LocalDefault::HttpsFirst,
                 (true, false) => LocalDefault::Http,
@@ -241,9 +261,15 @@ pub fn generations(from: Version, to: Version) -> Vec<Generation> {
     let mut generations: Vec<Generation> = Vec::new();
     for version in Version::between(from, to) {
         let behaviour = Behaviour::of(version);
-        match generations.iter_mut().find(|generation| generation.behaviour == behaviour) {
+        match generations
+            .iter_mut()
+            .find(|generation| generation.behaviour == behaviour)
+        {
             Some(generation) => generation.versions.push(version),
-            None => generations.push(Generation { behaviour, versions: vec![version] }),
+            None => generations.push(Generation {
+                behaviour,
+                versions: vec![version],
+            }),
         }
     }
     generations
@@ -294,7 +320,10 @@ mod tests {
         let (from, to) = (version(1, 7, 30), version(2, 0, 2));
         let between = Version::between(from, to);
         assert_eq!(between.len(), 5 + 3);
-        assert_eq!(Version::between(version(1, 7, 99), version(2, 0, 0)).len(), 2);
+        assert_eq!(
+            Version::between(version(1, 7, 99), version(2, 0, 0)).len(),
+            2
+        );
         assert_eq!(Version::between(from, from), [from]);
         let counted: usize = generations(from, to).iter().map(|g| g.versions.len()).sum();
         assert_eq!(counted, between.len());

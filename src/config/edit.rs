@@ -77,13 +77,23 @@ pub struct Setting<'a> {
 /// Cuts `removed` out of `text` and sets `setting`.
 ///
 /// `None` if there is no place for the setting: no header, dotted key or inline table leads to its table.
-pub fn edit(text: &str, syntax: &Syntax, removed: &PathSet, setting: Setting<'_>) -> Option<Edited> {
+pub fn edit(
+    text: &str,
+    syntax: &Syntax,
+    removed: &PathSet,
+    setting: Setting<'_>,
+) -> Option<Edited> {
     let layout = Layout::new(text, syntax);
     let mut cuts = layout.cuts(removed);
     let (mut at, inserted) = match site(syntax, setting)? {
         Site::Value(value) => {
-            let literal = text.get(value.range.clone()).is_some_and(|raw| raw.starts_with('\''));
-            cuts.edits.insert(value.range.start, (value.range.end, quote(setting.value, literal)));
+            let literal = text
+                .get(value.range.clone())
+                .is_some_and(|raw| raw.starts_with('\''));
+            cuts.edits.insert(
+                value.range.start,
+                (value.range.end, quote(setting.value, literal)),
+            );
             (value.range.start, String::new())
         }
         Site::Below(header, first) => layout.line_below(header, first, setting),
@@ -92,10 +102,19 @@ pub fn edit(text: &str, syntax: &Syntax, removed: &PathSet, setting: Setting<'_>
         Site::Above(header) => layout.header_above(header, setting, &cuts),
     };
     // A place inside a cut moves to its start, so that both become one replacement.
-    if let Some((start, _)) = cuts.edits.range(..=at).next_back().filter(|(_, (end, _))| at < *end) {
+    if let Some((start, _)) = cuts
+        .edits
+        .range(..=at)
+        .next_back()
+        .filter(|(_, (end, _))| at < *end)
+    {
         at = *start;
     }
-    cuts.edits.entry(at).or_insert((at, String::new())).1.insert_str(0, &inserted);
+    cuts.edits
+        .entry(at)
+        .or_insert((at, String::new()))
+        .1
+        .insert_str(0, &inserted);
     layout.trim_end(&mut cuts);
     let mut edited = String::with_capacity(text.len());
     let mut copied = 0;
@@ -105,7 +124,10 @@ pub fn edit(text: &str, syntax: &Syntax, removed: &PathSet, setting: Setting<'_>
         copied = *end;
     }
     edited.push_str(text.get(copied..)?);
-    Some(Edited { text: edited, comments: cuts.comments })
+    Some(Edited {
+        text: edited,
+        comments: cuts.comments,
+    })
 }
 
 /// Writes `value` as a TOML string that every go-toml reads: a basic one, or a literal where that is possible.
@@ -140,7 +162,10 @@ enum Site<'s> {
     /// The table has a header, with this first entry: a line below it.
     Below(&'s Header, Option<&'s Entry>),
     /// The table is this inline table, or is made by dotted keys in it.
-    Inline { table: &'s Value, dotted: Option<Dotted<'s>> },
+    Inline {
+        table: &'s Value,
+        dotted: Option<Dotted<'s>>,
+    },
     /// The table is made by dotted keys in a section, of which this is the first.
     Dotted(Dotted<'s>),
     /// The table is only implied by headers of tables below it, of which this is the first.
@@ -167,7 +192,11 @@ fn names(keys: &[Key]) -> Vec<&str> {
 fn site<'s>(syntax: &'s Syntax, setting: Setting<'_>) -> Option<Site<'s>> {
     let mut sites = Vec::new();
     for section in &syntax.sections {
-        let path = section.header.as_ref().map(|header| names(&header.keys)).unwrap_or_default();
+        let path = section
+            .header
+            .as_ref()
+            .map(|header| names(&header.keys))
+            .unwrap_or_default();
         if let Some(header) = &section.header
             && path.starts_with(setting.table)
         {
@@ -197,9 +226,15 @@ fn entry_sites<'s>(
         if path.strip_prefix(table) == Some(&[key]) {
             sites.push(Site::Value(&entry.value));
         } else if !table.is_empty() && path.len() > table.len() && path.starts_with(table) {
-            let dotted = Dotted { entry, depth: table.len() };
+            let dotted = Dotted {
+                entry,
+                depth: table.len(),
+            };
             sites.push(match inline {
-                Some(table) => Site::Inline { table, dotted: Some(dotted) },
+                Some(table) => Site::Inline {
+                    table,
+                    dotted: Some(dotted),
+                },
                 None => Site::Dotted(dotted),
             });
         }
@@ -207,7 +242,10 @@ fn entry_sites<'s>(
             (table.strip_prefix(path.as_slice()), &entry.value.kind)
         {
             if rest.is_empty() {
-                sites.push(Site::Inline { table: &entry.value, dotted: None });
+                sites.push(Site::Inline {
+                    table: &entry.value,
+                    dotted: None,
+                });
             }
             entry_sites(inner, rest, key, Some(&entry.value), sites);
         }
@@ -232,14 +270,29 @@ struct Layout<'s> {
 impl<'s> Layout<'s> {
     fn new(text: &'s str, syntax: &'s Syntax) -> Self {
         let mut starts = vec![0];
-        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1).filter(|at| *at < text.len()));
+        starts.extend(
+            text.match_indices('\n')
+                .map(|(at, _)| at + 1)
+                .filter(|at| *at < text.len()),
+        );
         let first_line = text.split_inclusive('\n').next().unwrap_or_default();
-        let newline = if first_line.ends_with("\r\n") { "\r\n" } else { "\n" };
-        Self { text, syntax, starts, newline }
+        let newline = if first_line.ends_with("\r\n") {
+            "\r\n"
+        } else {
+            "\n"
+        };
+        Self {
+            text,
+            syntax,
+            starts,
+            newline,
+        }
     }
 
     fn line_of(&self, at: usize) -> usize {
-        self.starts.partition_point(|start| *start <= at).saturating_sub(1)
+        self.starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1)
     }
 
     fn line_start(&self, line: usize) -> usize {
@@ -247,38 +300,62 @@ impl<'s> Layout<'s> {
     }
 
     fn line(&self, line: usize) -> &'s str {
-        self.text.get(self.line_start(line)..self.line_start(line + 1)).unwrap_or_default()
+        self.text
+            .get(self.line_start(line)..self.line_start(line + 1))
+            .unwrap_or_default()
     }
 
     fn is_blank(&self, line: usize) -> bool {
-        line < self.starts.len() && self.line(line).trim_start_matches('\u{feff}').trim().is_empty()
+        line < self.starts.len()
+            && self
+                .line(line)
+                .trim_start_matches('\u{feff}')
+                .trim()
+                .is_empty()
     }
 
     fn is_comment(&self, line: usize) -> bool {
-        self.line(line).trim_start_matches('\u{feff}').trim_start().starts_with('#')
+        self.line(line)
+            .trim_start_matches('\u{feff}')
+            .trim_start()
+            .starts_with('#')
     }
 
     fn indentation(&self, at: usize) -> &'s str {
         let line = self.line(self.line_of(at)).trim_start_matches('\u{feff}');
-        line.get(..line.len() - line.trim_start().len()).unwrap_or_default()
+        line.get(..line.len() - line.trim_start().len())
+            .unwrap_or_default()
     }
 
     /// The first line of the comments directly above the line that holds `at`.
     fn first_line_with_comments(&self, at: usize) -> usize {
         let mut line = self.line_of(at);
         // The first line is not taken with a byte order mark before its comment: the mark is the file's.
-        while line > 0 && self.is_comment(line - 1) && !self.line(line - 1).starts_with('\u{feff}') {
+        while line > 0 && self.is_comment(line - 1) && !self.line(line - 1).starts_with('\u{feff}')
+        {
             line -= 1;
         }
         line
     }
 
     fn cuts(&self, removed: &PathSet) -> Cuts {
-        let mut cuts = Cuts { edits: BTreeMap::new(), comments: Vec::new() };
+        let mut cuts = Cuts {
+            edits: BTreeMap::new(),
+            comments: Vec::new(),
+        };
         for (index, section) in self.syntax.sections.iter().enumerate() {
-            let path = section.header.as_ref().map(|header| names(&header.keys)).unwrap_or_default();
+            let path = section
+                .header
+                .as_ref()
+                .map(|header| names(&header.keys))
+                .unwrap_or_default();
             if removed.covers(path.iter().copied()) {
-                self.cut_section(section, &path, self.syntax.sections.get(index + 1), &mut cuts);
+                self.cut_section(
+                    section,
+                    &path,
+                    self.syntax.sections.get(index + 1),
+                    &mut cuts,
+                );
                 continue;
             }
             for entry in &section.entries {
@@ -306,12 +383,19 @@ impl<'s> Layout<'s> {
         next: Option<&Section>,
         cuts: &mut Cuts,
     ) {
-        let Some(header) = &section.header else { return };
+        let Some(header) = &section.header else {
+            return;
+        };
         let first = self.first_line_with_comments(header.range.start);
         let next_line = next
             .and_then(|next| next.header.as_ref())
-            .map_or(self.starts.len(), |next| self.first_line_with_comments(next.range.start));
-        let last = section.entries.last().map_or(header.range.end, |entry| entry.range().end);
+            .map_or(self.starts.len(), |next| {
+                self.first_line_with_comments(next.range.start)
+            });
+        let last = section
+            .entries
+            .last()
+            .map_or(header.range.end, |entry| entry.range().end);
         let mut end = self.line_of(last) + 1;
         while end < next_line && self.is_comment(end) {
             end += 1;
@@ -347,7 +431,10 @@ impl<'s> Layout<'s> {
         cuts: &mut Cuts,
     ) {
         let header_line = header.map(|header| self.line_of(header.range.start));
-        let first = self.syntax.comments.partition_point(|comment| comment.start < range.start);
+        let first = self
+            .syntax
+            .comments
+            .partition_point(|comment| comment.start < range.start);
         for comment in self.syntax.comments.iter().skip(first) {
             if comment.start >= range.end {
                 break;
@@ -366,7 +453,12 @@ impl<'s> Layout<'s> {
                 element = self.element(entry, comment);
             }
             cuts.comments.push(MovedComment {
-                text: self.text.get(comment.clone()).unwrap_or_default().trim_end().to_owned(),
+                text: self
+                    .text
+                    .get(comment.clone())
+                    .unwrap_or_default()
+                    .trim_end()
+                    .to_owned(),
                 range: comment.clone(),
                 path: owner,
                 element,
@@ -375,7 +467,9 @@ impl<'s> Layout<'s> {
     }
 
     fn element(&self, entry: &Entry, comment: &Range<usize>) -> Option<usize> {
-        let ValueKind::Array(elements) = &entry.value.kind else { return None };
+        let ValueKind::Array(elements) = &entry.value.kind else {
+            return None;
+        };
         if !entry.value.range.contains(&comment.start) {
             return None;
         }
@@ -383,17 +477,27 @@ impl<'s> Layout<'s> {
         let beside = elements.iter().rposition(|element| {
             element.range.end <= comment.start && self.line_of(element.range.end) == line
         });
-        beside.or_else(|| elements.iter().position(|element| element.range.start > comment.start))
+        beside.or_else(|| {
+            elements
+                .iter()
+                .position(|element| element.range.start > comment.start)
+        })
     }
 
     fn cut_inline(&self, entries: &[Entry], path: &[&str], removed: &PathSet, cuts: &mut Cuts) {
         let paths: Vec<Vec<&str>> = entries
             .iter()
             .map(|entry| {
-                path.iter().copied().chain(entry.keys.iter().map(|key| key.name.as_str())).collect()
+                path.iter()
+                    .copied()
+                    .chain(entry.keys.iter().map(|key| key.name.as_str()))
+                    .collect()
             })
             .collect();
-        let gone: Vec<bool> = paths.iter().map(|path| removed.covers(path.iter().copied())).collect();
+        let gone: Vec<bool> = paths
+            .iter()
+            .map(|path| removed.covers(path.iter().copied()))
+            .collect();
         let mut kept_before = None;
         let mut run: Option<usize> = None;
         for (index, entry) in entries.iter().enumerate() {
@@ -401,11 +505,18 @@ impl<'s> Layout<'s> {
             if gone_here {
                 run.get_or_insert(entry.range().start);
                 let path = paths.get(index).map(Vec::as_slice).unwrap_or_default();
-                self.take_comments(&entry.range(), std::slice::from_ref(entry), path, None, cuts);
+                self.take_comments(
+                    &entry.range(),
+                    std::slice::from_ref(entry),
+                    path,
+                    None,
+                    cuts,
+                );
                 continue;
             }
             if let Some(start) = run.take() {
-                cuts.edits.insert(start, (entry.range().start, String::new()));
+                cuts.edits
+                    .insert(start, (entry.range().start, String::new()));
             }
             kept_before = Some(entry.range().end);
             if let (ValueKind::Table(inner), Some(path)) = (&entry.value.kind, paths.get(index)) {
@@ -421,7 +532,8 @@ impl<'s> Layout<'s> {
                 // A comma behind the last entry (TOML 1.1) cannot stay alone.
                 end += after.len() - after.trim_start().len() + 1;
             }
-            cuts.edits.insert(kept_before.unwrap_or(start), (end, String::new()));
+            cuts.edits
+                .insert(kept_before.unwrap_or(start), (end, String::new()));
         }
     }
 
@@ -452,7 +564,11 @@ impl<'s> Layout<'s> {
     }
 
     fn setting_line(&self, indentation: &str, dotted: &str, setting: Setting<'_>) -> String {
-        format!("{indentation}{dotted}{} = {}", setting.key, quote(setting.value, false))
+        format!(
+            "{indentation}{dotted}{} = {}",
+            setting.key,
+            quote(setting.value, false)
+        )
     }
 
     fn line_below(
@@ -482,16 +598,29 @@ impl<'s> Layout<'s> {
         setting: Setting<'_>,
         cuts: &Cuts,
     ) -> Option<(usize, String)> {
-        let prefix = dotted.map(|dotted| self.dotted_prefix(dotted)).unwrap_or_default();
+        let prefix = dotted
+            .map(|dotted| self.dotted_prefix(dotted))
+            .unwrap_or_default();
         let entry = self.setting_line("", &prefix, setting);
-        let ValueKind::Table(entries) = &table.kind else { return None };
+        let ValueKind::Table(entries) = &table.kind else {
+            return None;
+        };
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Some((table.range.start + 1, format!(" {entry} ")));
         };
         let start = first.range().start;
-        let all_gone =
-            cuts.edits.get(&start).is_some_and(|(end, _)| *end >= last.range().end);
-        Some((start, if all_gone { entry } else { format!("{entry}, ") }))
+        let all_gone = cuts
+            .edits
+            .get(&start)
+            .is_some_and(|(end, _)| *end >= last.range().end);
+        Some((
+            start,
+            if all_gone {
+                entry
+            } else {
+                format!("{entry}, ")
+            },
+        ))
     }
 
     fn dotted_prefix(&self, dotted: Dotted<'_>) -> String {
@@ -528,9 +657,10 @@ impl<'s> Layout<'s> {
     /// The keys as they are written in the file.
     fn written(&self, keys: &[Key]) -> &'s str {
         match (keys.first(), keys.last()) {
-            (Some(first), Some(last)) => {
-                self.text.get(first.range.start..last.range.end).unwrap_or_default()
-            }
+            (Some(first), Some(last)) => self
+                .text
+                .get(first.range.start..last.range.end)
+                .unwrap_or_default(),
             _ => "",
         }
     }
@@ -540,8 +670,11 @@ impl<'s> Layout<'s> {
 mod tests {
     use super::*;
 
-    const SETTING: Setting<'_> =
-        Setting { table: &["p", "r"], key: "config_path", value: "/certs.d" };
+    const SETTING: Setting<'_> = Setting {
+        table: &["p", "r"],
+        key: "config_path",
+        value: "/certs.d",
+    };
 
     fn edited(text: &str) -> Edited {
         let syntax = Syntax::parse(text).unwrap();
@@ -549,7 +682,9 @@ mod tests {
         removed.insert(&["p", "r", "mirrors"]);
         removed.insert(&["p", "r", "configs", "h"]);
         let edited = edit(text, &syntax, &removed, SETTING).unwrap();
-        let tree = Syntax::parse(&edited.text).unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text)).tree();
+        let tree = Syntax::parse(&edited.text)
+            .unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text))
+            .tree();
         let table = tree.table_at(&["p", "r"]).unwrap();
         assert!(table.get("mirrors").is_none(), "{}", edited.text);
         assert!(table.get("config_path").is_some(), "{}", edited.text);
@@ -560,26 +695,74 @@ mod tests {
     fn every_spelling_is_edited_where_it_stands() {
         for (before, after) in [
             // The key is there.
-            ("[p.r]\nconfig_path = ''\n[p.r.mirrors.x]\ne = 1\n", "[p.r]\nconfig_path = '/certs.d'\n"),
+            (
+                "[p.r]\nconfig_path = ''\n[p.r.mirrors.x]\ne = 1\n",
+                "[p.r]\nconfig_path = '/certs.d'\n",
+            ),
             // A header with keys, without keys, without a line end.
-            ("[p.r]\n\tk = 1\n\n[p.r.mirrors]\n", "[p.r]\n\tconfig_path = \"/certs.d\"\n\tk = 1\n"),
-            (" [p.r]\n [p.r.mirrors]\n[z]\n", " [p.r]\n   config_path = \"/certs.d\"\n[z]\n"),
-            ("[p.r.mirrors]\n[p.r]", "[p.r]\n  config_path = \"/certs.d\""),
+            (
+                "[p.r]\n\tk = 1\n\n[p.r.mirrors]\n",
+                "[p.r]\n\tconfig_path = \"/certs.d\"\n\tk = 1\n",
+            ),
+            (
+                " [p.r]\n [p.r.mirrors]\n[z]\n",
+                " [p.r]\n   config_path = \"/certs.d\"\n[z]\n",
+            ),
+            (
+                "[p.r.mirrors]\n[p.r]",
+                "[p.r]\n  config_path = \"/certs.d\"",
+            ),
             // Inline, dotted, dotted in inline.
-            ("p = { r = { mirrors = {} } }", "p = { r = { config_path = \"/certs.d\" } }"),
-            ("[p]\nr = { a = 1, mirrors = {}, b = 2 }\n", "[p]\nr = { config_path = \"/certs.d\", a = 1, b = 2 }\n"),
-            ("[p]\nr = { a = 1, mirrors = {} }\n", "[p]\nr = { config_path = \"/certs.d\", a = 1 }\n"),
-            ("[p]\nr = { configs = { h = {}, g = {} }, mirrors = {} }\n", "[p]\nr = { config_path = \"/certs.d\", configs = { g = {} } }\n"),
-            ("[p]\nr.mirrors.x.e = 1\nr.a = 2", "[p]\nr.config_path = \"/certs.d\"\nr.a = 2"),
-            ("p.\"r\".mirrors = {}\n", "p.\"r\".config_path = \"/certs.d\"\n"),
-            ("p = { z = 1, r.mirrors.x.e = 1 }", "p = { r.config_path = \"/certs.d\", z = 1 }"),
-            ("p = { r.mirrors.x.e = 1 }", "p = { r.config_path = \"/certs.d\" }"),
+            (
+                "p = { r = { mirrors = {} } }",
+                "p = { r = { config_path = \"/certs.d\" } }",
+            ),
+            (
+                "[p]\nr = { a = 1, mirrors = {}, b = 2 }\n",
+                "[p]\nr = { config_path = \"/certs.d\", a = 1, b = 2 }\n",
+            ),
+            (
+                "[p]\nr = { a = 1, mirrors = {} }\n",
+                "[p]\nr = { config_path = \"/certs.d\", a = 1 }\n",
+            ),
+            (
+                "[p]\nr = { configs = { h = {}, g = {} }, mirrors = {} }\n",
+                "[p]\nr = { config_path = \"/certs.d\", configs = { g = {} } }\n",
+            ),
+            (
+                "[p]\nr.mirrors.x.e = 1\nr.a = 2",
+                "[p]\nr.config_path = \"/certs.d\"\nr.a = 2",
+            ),
+            (
+                "p.\"r\".mirrors = {}\n",
+                "p.\"r\".config_path = \"/certs.d\"\n",
+            ),
+            (
+                "p = { z = 1, r.mirrors.x.e = 1 }",
+                "p = { r.config_path = \"/certs.d\", z = 1 }",
+            ),
+            (
+                "p = { r.mirrors.x.e = 1 }",
+                "p = { r.config_path = \"/certs.d\" }",
+            ),
             // Only implied.
-            ("a = 1\n\n[p.r.mirrors.x]\ne = 1\n\n[z]\n", "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n\n[z]\n"),
-            ("a = 1\n\n[p.r.mirrors.x]\ne = 1\n", "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n"),
-            ("[p.r.auths]\n[p.r.mirrors]\n", "[p.r]\n  config_path = \"/certs.d\"\n\n[p.r.auths]\n"),
+            (
+                "a = 1\n\n[p.r.mirrors.x]\ne = 1\n\n[z]\n",
+                "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n\n[z]\n",
+            ),
+            (
+                "a = 1\n\n[p.r.mirrors.x]\ne = 1\n",
+                "a = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n",
+            ),
+            (
+                "[p.r.auths]\n[p.r.mirrors]\n",
+                "[p.r]\n  config_path = \"/certs.d\"\n\n[p.r.auths]\n",
+            ),
             // The line ends of the file.
-            ("v = 2\r\n[p.r]\r\n[p.r.mirrors]\r\n", "v = 2\r\n[p.r]\r\n  config_path = \"/certs.d\"\r\n"),
+            (
+                "v = 2\r\n[p.r]\r\n[p.r.mirrors]\r\n",
+                "v = 2\r\n[p.r]\r\n  config_path = \"/certs.d\"\r\n",
+            ),
         ] {
             assert_eq!(edited(before).text, after, "{before:?}");
         }
@@ -618,7 +801,14 @@ k = 1 # kept
         let moved: Vec<String> = edited
             .comments
             .iter()
-            .map(|comment| format!("{} {:?} {}", comment.path.join("."), comment.element, comment.text))
+            .map(|comment| {
+                format!(
+                    "{} {:?} {}",
+                    comment.path.join("."),
+                    comment.element,
+                    comment.text
+                )
+            })
             .collect();
         assert_eq!(
             moved,
@@ -639,7 +829,13 @@ k = 1 # kept
 
     #[test]
     fn blank_lines_before_what_goes_at_the_end_of_the_file_go_too() {
-        assert_eq!(edited("[p.r]\nconfig_path = ''\n\n\n[p.r.mirrors]\n\n[p.r.configs.h]\n\n").text, "[p.r]\nconfig_path = '/certs.d'\n");
-        assert_eq!(edited("[p.r]\nconfig_path = ''\n\n[p.r.mirrors]\n\n# end\n").text, "[p.r]\nconfig_path = '/certs.d'\n\n# end\n");
+        assert_eq!(
+            edited("[p.r]\nconfig_path = ''\n\n\n[p.r.mirrors]\n\n[p.r.configs.h]\n\n").text,
+            "[p.r]\nconfig_path = '/certs.d'\n"
+        );
+        assert_eq!(
+            edited("[p.r]\nconfig_path = ''\n\n[p.r.mirrors]\n\n# end\n").text,
+            "[p.r]\nconfig_path = '/certs.d'\n\n# end\n"
+        );
     }
 }

@@ -1,4 +1,105 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
 pub mod edit;
+pub mod legacy;
 pub mod syntax;
+
+use crate::finding::{self, FileId, Findings, Place, Placed};
+use crate::node::NodePath;
+use syntax::{Syntax, Table};
+
+/// A config.toml, or a file that it imports, as it was read.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Its number in findings.
+    pub id: FileId,
+    /// The path under which it was asked for.
+    pub path: NodePath,
+    /// Where it really is, links followed.
+    pub real: NodePath,
+    /// Its text, byte for byte.
+    pub text: String,
+    /// The text taken apart.
+    pub syntax: Syntax,
+    /// What the text means.
+    pub tree: Table,
+}
+
+impl ConfigFile {
+    /// Takes the file apart; `None` if it is no TOML, which is then a finding.
+    pub fn parse(
+        id: FileId,
+        path: NodePath,
+        real: NodePath,
+        bytes: Vec<u8>,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                findings.add(
+                    &finding::NOT_UTF8,
+                    Place {
+                        file: id,
+                        range: at..at + 1,
+                    },
+                    format!("byte {} of `{path}` is not UTF-8", at + 1),
+                    "save the file as UTF-8; containerd 2.x does not start with anything else",
+                );
+                return None;
+            }
+        };
+        match Syntax::parse(&text) {
+            Ok(syntax) => {
+                let tree = syntax.tree();
+                Some(Self {
+                    id,
+                    path,
+                    real,
+                    text,
+                    syntax,
+                    tree,
+                })
+            }
+            Err(error) => {
+                let place = Place {
+                    file: id,
+                    range: error.range,
+                };
+                if text.contains("{{") {
+                    findings.add(
+                        &finding::GO_TEMPLATE,
+                        place,
+                        format!("`{path}` is a template (`{{{{`): {}", error.message),
+                        "run on the file that is made of it, and change the template itself in its source",
+                    );
+                } else {
+                    findings.add(
+                        &finding::INVALID_TOML,
+                        place,
+                        format!("`{path}` is not valid TOML: {}", error.message),
+                        "mend the file; no containerd would start with it, or the next one would not",
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// A place in this file.
+    pub fn place(&self, range: std::ops::Range<usize>) -> Place {
+        Place {
+            file: self.id,
+            range,
+        }
+    }
+
+    /// A value at a place in this file.
+    pub fn placed<T>(&self, value: T, range: std::ops::Range<usize>) -> Placed<T> {
+        Placed {
+            value,
+            place: self.place(range),
+        }
+    }
+}

@@ -41,7 +41,9 @@ pub struct Entry {
 impl Entry {
     /// From the first key's first byte to the value's last.
     pub fn range(&self) -> Range<usize> {
-        self.keys.first().map_or(self.value.range.start, |key| key.range.start)..self.value.range.end
+        self.keys
+            .first()
+            .map_or(self.value.range.start, |key| key.range.start)..self.value.range.end
     }
 }
 
@@ -116,17 +118,30 @@ impl Syntax {
         let tokens = source.lex().into_vec();
         let mut events: Vec<Event> = Vec::new();
         let mut first_error: Option<toml_parser::ParseError> = None;
-        parse_document(&tokens, &mut RecursionGuard::new(&mut events, DEPTH), &mut first_error);
+        parse_document(
+            &tokens,
+            &mut RecursionGuard::new(&mut events, DEPTH),
+            &mut first_error,
+        );
         let comments = events
             .iter()
             .filter(|event| event.kind() == EventKind::Comment)
             .map(|event| range(event.span()))
             .collect();
         events.retain(|event| {
-            !matches!(event.kind(), EventKind::Comment | EventKind::Whitespace | EventKind::Newline)
+            !matches!(
+                event.kind(),
+                EventKind::Comment | EventKind::Whitespace | EventKind::Newline
+            )
         });
-        let mut reader = Reader { source, events: events.into_iter().peekable() };
-        Ok(Self { sections: reader.sections(), comments })
+        let mut reader = Reader {
+            source,
+            events: events.into_iter().peekable(),
+        };
+        Ok(Self {
+            sections: reader.sections(),
+            comments,
+        })
     }
 
     /// The tree that the sections make together.
@@ -158,12 +173,18 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn sections(&mut self) -> Vec<Section> {
-        let mut sections = vec![Section { header: None, entries: Vec::new() }];
+        let mut sections = vec![Section {
+            header: None,
+            entries: Vec::new(),
+        }];
         while let Some(event) = self.events.peek() {
             match event.kind() {
                 EventKind::StdTableOpen | EventKind::ArrayTableOpen => {
                     let header = self.header();
-                    sections.push(Section { header: Some(header), entries: Vec::new() });
+                    sections.push(Section {
+                        header: Some(header),
+                        entries: Vec::new(),
+                    });
                 }
                 EventKind::SimpleKey => {
                     let entry = self.entry();
@@ -180,7 +201,11 @@ impl Reader<'_> {
     }
 
     fn header(&mut self) -> Header {
-        let mut header = Header { range: 0..0, keys: Vec::new(), array: false };
+        let mut header = Header {
+            range: 0..0,
+            keys: Vec::new(),
+            array: false,
+        };
         for event in self.events.by_ref() {
             match event.kind() {
                 EventKind::StdTableOpen | EventKind::ArrayTableOpen => {
@@ -207,12 +232,18 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        Entry { keys, value: self.value() }
+        Entry {
+            keys,
+            value: self.value(),
+        }
     }
 
     fn value(&mut self) -> Value {
         let Some(event) = self.events.next() else {
-            return Value { range: 0..0, kind: ValueKind::Other };
+            return Value {
+                range: 0..0,
+                kind: ValueKind::Other,
+            };
         };
         let mut range = range(event.span());
         let kind = match event.kind() {
@@ -264,18 +295,22 @@ fn key(source: &Source<'_>, event: &Event) -> Key {
     if let Some(raw) = raw(source, event) {
         raw.decode_key(&mut name, &mut ());
     }
-    Key { name: name.into_owned(), range: range(event.span()) }
+    Key {
+        name: name.into_owned(),
+        range: range(event.span()),
+    }
 }
 
 fn scalar(source: &Source<'_>, event: &Event) -> ValueKind {
     let mut decoded = std::borrow::Cow::Borrowed("");
-    let Some(raw) = raw(source, event) else { return ValueKind::Other };
+    let Some(raw) = raw(source, event) else {
+        return ValueKind::Other;
+    };
     match raw.decode_scalar(&mut decoded, &mut ()) {
         ScalarKind::String => ValueKind::String(decoded.into_owned()),
         ScalarKind::Boolean(value) => ValueKind::Boolean(value),
-        ScalarKind::Integer(radix) => {
-            i64::from_str_radix(&decoded, radix.value()).map_or(ValueKind::Other, ValueKind::Integer)
-        }
+        ScalarKind::Integer(radix) => i64::from_str_radix(&decoded, radix.value())
+            .map_or(ValueKind::Other, ValueKind::Integer),
         _ => ValueKind::Other,
     }
 }
@@ -330,12 +365,15 @@ impl Node {
 impl Table {
     /// The child with exactly this name.
     pub fn get(&self, name: &str) -> Option<&Node> {
-        self.index.get(name).and_then(|index| self.children.get(*index))
+        self.index
+            .get(name)
+            .and_then(|index| self.children.get(*index))
     }
 
     /// The child table at the end of `path`, all names exact.
     pub fn table_at(&self, path: &[&str]) -> Option<&Self> {
-        path.iter().try_fold(self, |table, name| table.get(name)?.table())
+        path.iter()
+            .try_fold(self, |table, name| table.get(name)?.table())
     }
 
     /// The children in the order in which they are first named.
@@ -352,7 +390,11 @@ impl Table {
         let next = self.children.len();
         let index = *self.index.entry(key.name.clone()).or_insert(next);
         if index == next {
-            self.children.push(Node { key: key.clone(), header: None, item: item() });
+            self.children.push(Node {
+                key: key.clone(),
+                header: None,
+                item: item(),
+            });
         }
         self.children.get_mut(index)
     }
@@ -367,15 +409,27 @@ impl Table {
         {
             node.header.get_or_insert(header.range.clone());
         }
-        let Item::Table(table) = &mut node.item else { return None };
-        if rest.is_empty() { Some(table) } else { table.descend(rest, header) }
+        let Item::Table(table) = &mut node.item else {
+            return None;
+        };
+        if rest.is_empty() {
+            Some(table)
+        } else {
+            table.descend(rest, header)
+        }
     }
 
     fn extend(&mut self, entries: &[Entry]) {
         for entry in entries {
             let ValueKind::Table(inner) = &entry.value.kind else {
-                let Some((last, parents)) = entry.keys.split_last() else { continue };
-                let table = if parents.is_empty() { Some(&mut *self) } else { self.descend(parents, None) };
+                let Some((last, parents)) = entry.keys.split_last() else {
+                    continue;
+                };
+                let table = if parents.is_empty() {
+                    Some(&mut *self)
+                } else {
+                    self.descend(parents, None)
+                };
                 if let Some(table) = table {
                     table.child(last, || Item::Value(entry.value.clone()));
                 }
@@ -393,7 +447,14 @@ mod tests {
     use super::*;
 
     fn value<'a>(tree: &'a Table, path: &[&str], name: &str) -> &'a ValueKind {
-        &tree.table_at(path).unwrap().get(name).unwrap().value().unwrap().kind
+        &tree
+            .table_at(path)
+            .unwrap()
+            .get(name)
+            .unwrap()
+            .value()
+            .unwrap()
+            .kind
     }
 
     #[test]
@@ -401,15 +462,26 @@ mod tests {
         let text = "a.b.c = 1\n[x.\"y.z\".'q']\n  k = ['s', \"t\"] # c\n[a2]\nb2 = { d.e = true, f = {} }\n";
         let syntax = Syntax::parse(text).unwrap();
         let tree = syntax.tree();
-        assert!(matches!(value(&tree, &["a", "b"], "c"), ValueKind::Integer(1)));
-        assert!(matches!(value(&tree, &["a2", "b2", "d"], "e"), ValueKind::Boolean(true)));
+        assert!(matches!(
+            value(&tree, &["a", "b"], "c"),
+            ValueKind::Integer(1)
+        ));
+        assert!(matches!(
+            value(&tree, &["a2", "b2", "d"], "e"),
+            ValueKind::Boolean(true)
+        ));
         assert!(tree.table_at(&["a2", "b2", "f"]).unwrap().is_empty());
-        let ValueKind::Array(elements) = value(&tree, &["x", "y.z", "q"], "k") else { panic!() };
+        let ValueKind::Array(elements) = value(&tree, &["x", "y.z", "q"], "k") else {
+            panic!()
+        };
         assert_eq!(&text[elements[1].range.clone()], "\"t\"");
         assert_eq!(&text[syntax.comments[0].clone()], "# c");
         let header = syntax.sections[1].header.as_ref().unwrap();
         assert_eq!(&text[header.range.clone()], "[x.\"y.z\".'q']");
-        assert_eq!(tree.table_at(&["x"]).unwrap().get("y.z").unwrap().header, None);
+        assert_eq!(
+            tree.table_at(&["x"]).unwrap().get("y.z").unwrap().header,
+            None
+        );
     }
 
     #[test]
@@ -425,7 +497,10 @@ mod tests {
     fn what_is_not_toml_is_said_without_its_line() {
         for text in ["a = ", "[t]\n[t]\n", "password = hunter2", "a = 1\na = 2"] {
             let error = Syntax::parse(text).unwrap_err();
-            assert!(!error.message.contains("hunter2") && !error.message.contains('\n'), "{error:?}");
+            assert!(
+                !error.message.contains("hunter2") && !error.message.contains('\n'),
+                "{error:?}"
+            );
         }
         assert!(Syntax::parse(&"[".repeat(100_000)).is_err());
         assert!(Syntax::parse(&format!("a = {}", "[".repeat(100_000))).is_err());

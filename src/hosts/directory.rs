@@ -1,0 +1,96 @@
+//! The certs directory as containerd sees it: which directory a namespace leads to, and what is in it.
+//!
+//! This is data; `inputs` reads it from the disk, `plan` puts planned files into it.
+
+use std::collections::BTreeMap;
+
+use crate::node::NodePath;
+use crate::version::Behaviour;
+
+/// The name of the directory for everything that has none of its own.
+pub const DEFAULT: &str = "_default";
+
+/// One directory of the certs directory.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryDirectory {
+    /// `hosts.toml`, if it is there.
+    pub hosts_file: Option<HostsFile>,
+    /// The names of the files beside it that end in `.crt`, `.cert` or `.key`, sorted.
+    pub certificates: Vec<String>,
+    /// Why containerd cannot read the directory or its hosts.toml, so that every pull fails.
+    pub unreadable: Option<String>,
+}
+
+/// A hosts.toml.
+#[derive(Clone, Debug)]
+pub struct HostsFile {
+    /// Where it really is, links followed.
+    pub real: NodePath,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A directory that `config_path` names.
+#[derive(Clone, Debug)]
+pub struct CertsDirectory {
+    /// Its path as `config_path` says it.
+    pub path: NodePath,
+    /// Where it really is.
+    pub real: NodePath,
+    /// What is in it, by name.
+    pub directories: BTreeMap<String, RegistryDirectory>,
+}
+
+/// `host:port` as a directory name without a colon, which containerd looks up first
+/// (`hostDirectory`, `core/remotes/docker/config/hosts.go@HEAD`:307).
+fn port_spelling(namespace: &str) -> Option<String> {
+    let (host, port) = namespace
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())?;
+    Some(format!("{host}_{port}_"))
+}
+
+impl CertsDirectory {
+    /// The name of the directory that a pull from `namespace` reads, if there is one
+    /// (`hostPaths`, `core/remotes/docker/config/config_unix.go`; `_default` since 1.6.17).
+    pub fn lookup(&self, namespace: &str, behaviour: &Behaviour) -> Option<String> {
+        self.own(namespace).or_else(|| {
+            (behaviour.default_directory && self.directories.contains_key(DEFAULT))
+                .then(|| DEFAULT.to_owned())
+        })
+    }
+
+    /// The name of the directory that is there for this very namespace.
+    pub fn own(&self, namespace: &str) -> Option<String> {
+        let spellings = [port_spelling(namespace), Some(namespace.to_owned())];
+        spellings
+            .into_iter()
+            .flatten()
+            .find(|name| self.directories.contains_key(name))
+    }
+
+    /// The name under which a hosts file for `namespace` is written: what is there, else the plain spelling.
+    pub fn name_for(&self, namespace: &str) -> String {
+        self.own(namespace).unwrap_or_else(|| namespace.to_owned())
+    }
+
+    /// The namespaces that the directories are for.
+    pub fn namespaces(&self) -> impl Iterator<Item = String> {
+        self.directories
+            .keys()
+            .filter(|name| *name != DEFAULT)
+            .map(|name| {
+                let spelled = name
+                    .strip_suffix('_')
+                    .and_then(|rest| rest.rsplit_once('_'));
+                match spelled {
+                    Some((host, port))
+                        if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) =>
+                    {
+                        format!("{host}:{port}")
+                    }
+                    _ => name.clone(),
+                }
+            })
+    }
+}

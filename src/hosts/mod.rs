@@ -1,0 +1,195 @@
+//! Registry hosts: the one type in which legacy settings and hosts files meet, and hosts.toml itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::go_url;
+
+pub mod directory;
+pub mod reader;
+pub mod writer;
+
+/// How a host is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS.
+    Https,
+    /// HTTPS, and plain HTTP where that is refused: what newer containerd makes of an http host with TLS settings.
+    HttpsThenHttp,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::HttpsThenHttp => "https-then-http",
+        })
+    }
+}
+
+/// What is presented to, and demanded of, a host over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TlsSettings {
+    /// Files with certificates to trust besides the system's.
+    pub ca: Vec<String>,
+    /// Client certificates and their keys; the key is empty if it is in the certificate's file.
+    pub client: Vec<(String, String)>,
+    /// Whether any certificate will do.
+    pub skip_verify: bool,
+}
+
+/// One host that containerd tries for a pull: containerd's `docker.RegistryHost`, as far as a pull can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Host {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Host and port, as written. Credentials are looked up under this name.
+    pub host: String,
+    /// The cleaned path before the repository's name in requests, in ASCII; it begins with a slash.
+    pub path: String,
+    /// Whether blobs and manifests are fetched here.
+    pub pull: bool,
+    /// Whether tags are resolved here.
+    pub resolve: bool,
+    /// TLS settings; they say nothing for plain HTTP, other than on redirects.
+    pub tls: TlsSettings,
+    /// Headers that hosts.toml adds to each request.
+    pub headers: BTreeMap<String, Vec<String>>,
+}
+
+impl Host {
+    /// A host without TLS settings and headers that pulls and resolves; `path` is a decoded path of any form.
+    pub fn new(scheme: Scheme, host: &str, path: &[u8]) -> Self {
+        Self {
+            scheme,
+            host: host.to_owned(),
+            path: request_path(path),
+            pull: true,
+            resolve: true,
+            tls: TlsSettings::default(),
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the two are the same try: a second one of the same scheme, host and path asks the same question.
+    pub fn same_try(&self, other: &Self) -> bool {
+        (self.scheme, &self.host, &self.path) == (other.scheme, &other.host, &other.path)
+    }
+
+    /// This host in the form in which two are compared (design §3a): TLS settings count for https only.
+    pub fn compared(&self) -> Self {
+        let mut host = self.clone();
+        if host.scheme == Scheme::Http {
+            host.tls = TlsSettings::default();
+        }
+        host
+    }
+
+    /// Scheme, host and path as one URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.host, self.path)
+    }
+}
+
+impl fmt::Display for Host {
+    /// As in the pull table: the URL of requests, and in parentheses what is special about it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.url())?;
+        let mut special = Vec::new();
+        if self.scheme != Scheme::Http {
+            special.extend(self.tls.ca.iter().map(|file| format!("CA {file}")));
+            special.extend(self.tls.client.iter().map(|(certificate, key)| {
+                if key.is_empty() {
+                    format!("client certificate {certificate}")
+                } else {
+                    format!("client certificate {certificate} with key {key}")
+                }
+            }));
+            if self.tls.skip_verify {
+                special.push("certificate not verified".to_owned());
+            }
+        }
+        if !self.headers.is_empty() {
+            let names: Vec<&str> = self.headers.keys().map(String::as_str).collect();
+            special.push(format!("headers {}", names.join(", ")));
+        }
+        match (self.pull, self.resolve) {
+            (true, true) => {}
+            (true, false) => special.push("not for tags".to_owned()),
+            (false, true) => special.push("for tags only".to_owned()),
+            (false, false) => special.push("not for pulls".to_owned()),
+        }
+        if special.is_empty() {
+            return Ok(());
+        }
+        write!(formatter, " ({})", special.join(", "))
+    }
+}
+
+/// What containerd does for a pull from a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulls {
+    /// It tries these hosts in order.
+    Hosts(Vec<Host>),
+    /// Every pull fails before any host is tried, for this reason.
+    Fail(String),
+}
+
+impl Pulls {
+    /// The list with repeats folded away: of several tries that are the same the first counts.
+    pub fn folded(&self) -> Self {
+        match self {
+            Self::Hosts(hosts) => Self::Hosts(fold(hosts.iter().map(Host::compared))),
+            Self::Fail(reason) => Self::Fail(reason.clone()),
+        }
+    }
+
+    /// Whether the two mean the same for pulls (design §3a).
+    pub fn same(&self, other: &Self) -> bool {
+        match (self.folded(), other.folded()) {
+            (Self::Hosts(ours), Self::Hosts(theirs)) => ours == theirs,
+            // Two failures are one to whoever pulls, whatever the words.
+            (Self::Fail(_), Self::Fail(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Drops every host that repeats an earlier one's scheme, host and path.
+pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
+    let mut seen = std::collections::HashSet::new();
+    hosts
+        .into_iter()
+        .filter(|host| seen.insert((host.scheme, host.host.clone(), host.path.clone())))
+        .collect()
+}
+
+/// The path of requests: what Go's `path.Join("/", path, …)` begins with, escaped.
+pub fn request_path(path: &[u8]) -> String {
+    go_url::escape_path(&go_url::clean_path(&[b"/", path].concat()))
+}
+
+/// Whether a namespace is the local machine to `docker.IsLocalhost`
+/// (`core/remotes/docker/resolver.go@HEAD`:990, since 1.6.9).
+pub fn is_loopback(host: &str) -> bool {
+    let name = go_url::split_host_port(host).map_or(host, |(name, _)| name);
+    name == "localhost"
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Where docker.io really is.
+pub const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// The host of a namespace's own registry (`docker.DefaultHost`).
+pub fn default_host(namespace: &str) -> &str {
+    if namespace == "docker.io" {
+        DOCKER_HUB
+    } else {
+        namespace
+    }
+}

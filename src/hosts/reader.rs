@@ -1,0 +1,416 @@
+//! hosts.toml as containerd reads it, with what each version makes of it.
+//!
+//! A port of the behaviour of `remotes/docker/config/hosts.go` (1.x) and `core/remotes/docker/config/hosts.go` (2.x),
+//! in the order of its functions: `ConfigureHosts`, `loadHostDir`, `parseHostsFile`, `parseHostConfig`,
+//! `getSortedHosts`.
+
+use std::collections::BTreeMap;
+
+use super::directory::{CertsDirectory, RegistryDirectory};
+use super::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path};
+use crate::config::syntax::{Syntax, Table, ValueKind};
+use crate::go_url;
+use crate::node::NodePath;
+use crate::version::{Behaviour, HttpsFirst, LocalDefault, TomlReader};
+
+/// The hosts that a pull from `namespace` tries when `config_path` is this directory.
+pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
+    let mut hosts = match certs.lookup(namespace, behaviour) {
+        None => vec![HostEntry::default()],
+        Some(name) => {
+            let path = certs.path.join(&name);
+            let loaded = certs
+                .directories
+                .get(&name)
+                .map(|directory| load(directory, &path, behaviour));
+            match loaded {
+                Some(Ok(hosts)) => hosts,
+                Some(Err(reason)) => return Pulls::Fail(reason),
+                None => vec![HostEntry::default()],
+            }
+        }
+    };
+    if let Some(last) = hosts.last_mut()
+        && last.host.is_empty()
+    {
+        last.make_default(namespace, behaviour);
+    }
+    Pulls::Hosts(
+        hosts
+            .iter()
+            .filter_map(|host| host.finish(behaviour))
+            .collect(),
+    )
+}
+
+/// Why containerd discards this hosts.toml; `None` if it reads it.
+pub fn discarded(bytes: &[u8], directory: &NodePath, behaviour: &Behaviour) -> Option<String> {
+    if bytes.is_empty() {
+        None
+    } else {
+        parse(bytes, directory, behaviour).err()
+    }
+}
+
+/// containerd's `hostConfig`.
+#[derive(Clone, Debug, Default)]
+struct HostEntry {
+    scheme: String,
+    host: String,
+    path: Vec<u8>,
+    /// `None` is all of them.
+    capabilities: Option<Vec<String>>,
+    ca: Option<Vec<String>>,
+    client: Vec<(String, String)>,
+    skip_verify: Option<bool>,
+    headers: BTreeMap<String, Vec<String>>,
+    dial_timeout: bool,
+}
+
+impl HostEntry {
+    /// The entry without a host is the namespace's own registry; what it says of path and capabilities is overwritten.
+    fn make_default(&mut self, namespace: &str, behaviour: &Behaviour) {
+        default_host(namespace).clone_into(&mut self.host);
+        "https".clone_into(&mut self.scheme);
+        let local = namespace != "docker.io"
+            && match behaviour.local_default {
+                LocalDefault::Https => false,
+                LocalDefault::Http | LocalDefault::HttpsFirst => is_loopback(namespace),
+            };
+        if local {
+            let port = go_url::split_host_port(namespace).map_or("", |(_, port)| port);
+            let https_only = behaviour.local_default == LocalDefault::HttpsFirst
+                && (port.is_empty() || port == "443");
+            if !https_only {
+                "http".clone_into(&mut self.scheme);
+            }
+            if behaviour.local_default == LocalDefault::Http || port != "80" {
+                self.skip_verify = Some(true);
+            }
+        }
+        self.path = b"/v2".to_vec();
+        self.capabilities = None;
+    }
+
+    /// The host as pulls use it; `None` if no request can reach it (a scheme that is not HTTP's, or no host).
+    fn finish(&self, behaviour: &Behaviour) -> Option<Host> {
+        let tls_set = self.ca.is_some() || !self.client.is_empty() || self.skip_verify.is_some();
+        let tls_set = tls_set || behaviour.dial_timeout_is_tls && self.dial_timeout;
+        let port = go_url::split_host_port(&self.host).map_or("", |(_, port)| port);
+        let https_first = tls_set
+            && match behaviour.https_first {
+                HttpsFirst::Never => false,
+                HttpsFirst::OtherPort => !port.is_empty() && port != "80",
+                HttpsFirst::NotPort80 => port != "80",
+            };
+        let scheme = match (self.scheme.as_str(), https_first) {
+            ("https", _) => Scheme::Https,
+            ("http", true) => Scheme::HttpsThenHttp,
+            ("http", false) => Scheme::Http,
+            _ => return None,
+        };
+        if self.host.is_empty() {
+            return None;
+        }
+        let can = |name: &str| {
+            self.capabilities
+                .as_ref()
+                .is_none_or(|all| all.iter().any(|c| c.eq_ignore_ascii_case(name)))
+        };
+        Some(Host {
+            scheme,
+            host: self.host.clone(),
+            path: request_path(&self.path),
+            pull: can("pull"),
+            resolve: can("resolve"),
+            tls: TlsSettings {
+                ca: self.ca.clone().unwrap_or_default(),
+                client: self.client.clone(),
+                skip_verify: self.skip_verify == Some(true),
+            },
+            headers: self.headers.clone(),
+        })
+    }
+}
+
+/// `loadHostDir`: a hosts.toml that is missing, empty or discarded leaves Docker's certificate files.
+fn load(
+    directory: &RegistryDirectory,
+    path: &NodePath,
+    behaviour: &Behaviour,
+) -> Result<Vec<HostEntry>, String> {
+    if let Some(reason) = &directory.unreadable {
+        return Err(reason.clone());
+    }
+    if let Some(file) = &directory.hosts_file
+        && !file.bytes.is_empty()
+        && let Ok(hosts) = parse(&file.bytes, path, behaviour)
+    {
+        return Ok(hosts);
+    }
+    let mut entry = HostEntry::default();
+    for name in &directory.certificates {
+        let file = path.join(name);
+        if name.ends_with(".crt") {
+            entry.ca.get_or_insert_default().push(file.to_string());
+        } else if let Some(stem) = name.strip_suffix(".cert") {
+            let key = format!("{stem}.key");
+            let key = directory
+                .certificates
+                .contains(&key)
+                .then(|| path.join(&key).to_string());
+            entry
+                .client
+                .push((file.to_string(), key.unwrap_or_default()));
+        }
+    }
+    Ok(vec![entry])
+}
+
+/// `parseHostsFile`; an error means that the whole file counts for nothing.
+fn parse(
+    bytes: &[u8],
+    directory: &NodePath,
+    behaviour: &Behaviour,
+) -> Result<Vec<HostEntry>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    if behaviour.toml == TomlReader::Two && text.starts_with('\u{feff}') {
+        return Err("it begins with a byte order mark".to_owned());
+    }
+    let syntax =
+        Syntax::parse(text).map_err(|error| format!("it is not valid TOML: {}", error.message))?;
+    let tree = syntax.tree();
+    let host_table = find(&tree, "host", behaviour.toml)?
+        .map(|node| node.table().ok_or("`host` is not a table"));
+    let host_table = host_table.transpose()?;
+    let hosts = match behaviour.toml {
+        TomlReader::One => {
+            if host_table.is_none() && behaviour.host_table_required {
+                return Err("it has no `host` table".to_owned());
+            }
+            // go-toml v1 splits header names before it looks at quotes, and does not decode escapes in them.
+            for section in &syntax.sections {
+                for key in section.header.iter().flat_map(|header| &header.keys) {
+                    let raw = text.get(key.range.clone()).unwrap_or_default();
+                    if raw.contains([']', '[']) || raw.starts_with('"') && raw.contains('\\') {
+                        return Err(format!(
+                            "the table name {raw} cannot be read by containerd 1.x"
+                        ));
+                    }
+                }
+            }
+            host_table
+                .into_iter()
+                .flat_map(Table::iter)
+                .map(|node| node.key.name.clone())
+                .collect()
+        }
+        TomlReader::Two => header_hosts(&syntax),
+    };
+    let mut entries = Vec::new();
+    for host in hosts {
+        let config = match host_table.and_then(|table| table.get(&host)) {
+            Some(node) => node
+                .table()
+                .ok_or_else(|| format!("`host.{host}` is not a table"))?,
+            None => continue,
+        };
+        entries.push(entry(&host, config, directory, behaviour)?);
+    }
+    let server = string(&tree, "server", behaviour.toml)?.unwrap_or_default();
+    entries.push(entry(server, &tree, directory, behaviour)?);
+    Ok(entries)
+}
+
+/// `getSortedHosts` of 2.x: the second part of every `[host.…]` header that is not the one before it.
+fn header_hosts(syntax: &Syntax) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for header in syntax
+        .sections
+        .iter()
+        .filter_map(|section| section.header.as_ref())
+    {
+        if let [first, second, ..] = header.keys.as_slice()
+            && first.name == "host"
+            && hosts.last() != Some(&second.name)
+        {
+            hosts.push(second.name.clone());
+        }
+    }
+    hosts
+}
+
+/// `parseHostConfig`.
+fn entry(
+    server: &str,
+    config: &Table,
+    directory: &NodePath,
+    behaviour: &Behaviour,
+) -> Result<HostEntry, String> {
+    let reader = behaviour.toml;
+    let mut entry = HostEntry::default();
+    let override_path =
+        boolean(config, "override_path", reader)?.unwrap_or_default() && behaviour.override_path;
+    if !server.is_empty() {
+        // A name that begins with "http" gets no scheme, whatever follows.
+        let url = if server.starts_with("http") {
+            server.to_owned()
+        } else {
+            format!("https://{server}")
+        };
+        let url = go_url::parse(&url, behaviour.strict_colons)
+            .map_err(|error| format!("the URL {server:?} cannot be parsed: {error}"))?;
+        entry.path = url.path;
+        if !entry.path.is_empty() {
+            entry.path = go_url::clean_path(&entry.path);
+        }
+        let complete = !entry.path.is_empty() && entry.path.ends_with(b"/v2");
+        if !complete && !override_path {
+            entry.path.extend(b"/v2");
+        }
+        entry.scheme = url.scheme;
+        entry.host = url.host;
+    }
+    entry.skip_verify = boolean(config, "skip_verify", reader)?;
+    if let Some(capabilities) =
+        strings(config, "capabilities", reader)?.filter(|all| !all.is_empty())
+    {
+        for capability in &capabilities {
+            match capability.to_lowercase().as_str() {
+                "pull" | "resolve" | "push" => {}
+                "referrers" if behaviour.referrers => {}
+                _ => return Err(format!("the capability {capability:?} is not known")),
+            }
+        }
+        entry.capabilities = Some(capabilities);
+    }
+    let absolute = |file: &str| {
+        if file.starts_with('/') {
+            file.to_owned()
+        } else {
+            directory.join(file).to_string()
+        }
+    };
+    if let Some(value) = find(config, "ca", reader)? {
+        let files = match value.value().map(|value| &value.kind) {
+            Some(ValueKind::String(file)) => vec![absolute(file)],
+            Some(ValueKind::Array(elements)) => {
+                let files: Option<Vec<&str>> = elements.iter().map(as_string).collect();
+                files
+                    .ok_or("`ca` must be a string or strings")?
+                    .into_iter()
+                    .map(absolute)
+                    .collect()
+            }
+            _ => return Err("`ca` must be a string or strings".to_owned()),
+        };
+        entry.ca = Some(files);
+    }
+    if let Some(value) = find(config, "client", reader)? {
+        let wrong = || "`client` must be a string, strings or pairs of strings".to_owned();
+        let pairs = match value.value().map(|value| &value.kind) {
+            Some(ValueKind::String(file)) => vec![(absolute(file), String::new())],
+            Some(ValueKind::Array(elements)) => {
+                let mut pairs = Vec::new();
+                for element in elements {
+                    pairs.push(match &element.kind {
+                        ValueKind::String(file) => (absolute(file), String::new()),
+                        ValueKind::Array(pair) => match pair.as_slice() {
+                            [certificate, key] => (
+                                as_string(certificate).map(absolute).ok_or_else(wrong)?,
+                                as_string(key).map(absolute).ok_or_else(wrong)?,
+                            ),
+                            _ => return Err(wrong()),
+                        },
+                        _ => return Err(wrong()),
+                    });
+                }
+                pairs
+            }
+            _ => return Err(wrong()),
+        };
+        entry.client = pairs;
+    }
+    if let Some(node) = find(config, "header", reader)? {
+        let wrong = || "`header` must be a table of strings".to_owned();
+        for header in node.table().ok_or_else(wrong)?.iter() {
+            let values = match header.value().map(|value| &value.kind) {
+                Some(ValueKind::String(value)) => vec![value.clone()],
+                Some(ValueKind::Array(elements)) => {
+                    let values: Option<Vec<&str>> = elements.iter().map(as_string).collect();
+                    values
+                        .ok_or_else(wrong)?
+                        .into_iter()
+                        .map(str::to_owned)
+                        .collect()
+                }
+                _ => return Err(wrong()),
+            };
+            entry.headers.insert(header.key.name.clone(), values);
+        }
+    }
+    entry.dial_timeout =
+        string(config, "dial_timeout", reader)?.is_some_and(|text| !text.is_empty());
+    Ok(entry)
+}
+
+fn as_string(value: &crate::config::syntax::Value) -> Option<&str> {
+    match &value.kind {
+        ValueKind::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+type Found<'a> = Result<Option<&'a crate::config::syntax::Node>, String>;
+
+/// Looks up a struct key as the reader does: v1 takes the name as it is, or in capitals; v2 any case.
+fn find<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Found<'a> {
+    Ok(match reader {
+        TomlReader::One => table
+            .get(name)
+            .or_else(|| table.get(&name.to_ascii_uppercase())),
+        TomlReader::Two => {
+            let mut spellings = table
+                .iter()
+                .filter(|node| node.key.name.eq_ignore_ascii_case(name));
+            let last = spellings.next_back();
+            if spellings.next().is_some() {
+                return Err(format!("`{name}` stands there in several spellings"));
+            }
+            last
+        }
+    })
+}
+
+fn string<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Result<Option<&'a str>, String> {
+    let Some(node) = find(table, name, reader)? else {
+        return Ok(None);
+    };
+    node.value()
+        .and_then(as_string)
+        .map(Some)
+        .ok_or_else(|| format!("`{name}` must be a string"))
+}
+
+fn boolean(table: &Table, name: &str, reader: TomlReader) -> Result<Option<bool>, String> {
+    match find(table, name, reader)?.map(|node| node.value().map(|value| &value.kind)) {
+        None => Ok(None),
+        Some(Some(ValueKind::Boolean(value))) => Ok(Some(*value)),
+        Some(_) => Err(format!("`{name}` must be true or false")),
+    }
+}
+
+fn strings(table: &Table, name: &str, reader: TomlReader) -> Result<Option<Vec<String>>, String> {
+    let wrong = || format!("`{name}` must be an array of strings");
+    let Some(node) = find(table, name, reader)? else {
+        return Ok(None);
+    };
+    let Some(ValueKind::Array(elements)) = node.value().map(|value| &value.kind) else {
+        return Err(wrong());
+    };
+    let strings: Option<Vec<String>> = elements
+        .iter()
+        .map(|element| as_string(element).map(str::to_owned))
+        .collect();
+    strings.map(Some).ok_or_else(wrong)
+}

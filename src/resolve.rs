@@ -1,0 +1,430 @@
+//! The ordered hosts of a namespace as the legacy settings give them: `registryEndpoints` and `registryHosts` of
+//! `pkg/cri/server/image_pull.go` (1.x) and `internal/cri/server/images/image_pull.go` (2.x).
+//!
+//! What a tree of hosts files gives is in [`crate::hosts::reader`]; both end in the same [`Host`].
+
+use std::collections::HashMap;
+
+use crate::config::legacy::{HostConfig, Mirror, Registry};
+use crate::finding::{Place, Placed};
+use crate::go_url;
+use crate::hosts::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback};
+use crate::node::NodePath;
+use crate::version::{Behaviour, LocalNames};
+
+/// The name of the mirror entry for every namespace that has none of its own.
+pub const WILDCARD: &str = "*";
+
+/// The legacy settings with an index by name: a node may have thousands.
+#[derive(Debug)]
+pub struct Legacy<'r> {
+    mirrors: HashMap<&'r str, &'r Mirror>,
+    configs: HashMap<&'r str, &'r HostConfig>,
+}
+
+/// Where a host of a legacy list comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The endpoint of this number in the mirror entry.
+    Endpoint(usize),
+    /// containerd appended the namespace's own registry.
+    Default,
+}
+
+/// A host of a legacy list.
+#[derive(Clone, Debug)]
+pub struct LegacyHost {
+    /// The host.
+    pub host: Host,
+    /// Why it is in the list.
+    pub origin: Origin,
+}
+
+/// Something in the settings of a namespace that makes containerd fail or skip.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The endpoint cannot be parsed: every pull of the namespace fails.
+    Unparsable {
+        /// The endpoint.
+        place: Place,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A client certificate without its key, or the reverse, for this host: every pull through it fails.
+    LonePair {
+        /// The setting that stands alone.
+        place: Place,
+        /// The host that it is for.
+        host: String,
+    },
+    /// The endpoint names no host that could be asked; containerd goes on to the next one.
+    Unreachable {
+        /// The endpoint.
+        place: Place,
+    },
+}
+
+impl Trouble {
+    /// Whether containerd fails every pull of the namespace because of it.
+    pub fn fails(&self) -> bool {
+        !matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// What the legacy settings give for a namespace.
+#[derive(Clone, Debug)]
+pub struct Resolved<'r> {
+    /// The hosts that can be asked, in order, repeats and all.
+    pub hosts: Vec<LegacyHost>,
+    /// What is wrong.
+    pub trouble: Vec<Trouble>,
+    /// The mirror entry that the list comes from: the namespace's own, or the wildcard's.
+    pub mirror: Option<&'r Mirror>,
+}
+
+impl Resolved<'_> {
+    /// The list as containerd has it: none at all where something makes every pull fail.
+    pub fn pulls(&self) -> Pulls {
+        let reason = self.trouble.iter().find_map(|trouble| match trouble {
+            Trouble::Unparsable { reason, .. } => Some(format!("endpoint: {reason}")),
+            Trouble::LonePair { host, .. } => {
+                Some(format!("client certificate of {host} without its key"))
+            }
+            Trouble::Unreachable { .. } => None,
+        });
+        match reason {
+            Some(reason) => Pulls::Fail(reason),
+            None => self.usable(),
+        }
+    }
+
+    /// The list without the endpoints that fail.
+    pub fn usable(&self) -> Pulls {
+        if self.hosts.is_empty() {
+            return Pulls::Fail("no host to ask".to_owned());
+        }
+        Pulls::Hosts(self.hosts.iter().map(|host| host.host.clone()).collect())
+    }
+}
+
+impl<'r> Legacy<'r> {
+    /// Indexes `registry`; without one, every namespace gets its own registry alone.
+    pub fn new(registry: Option<&'r Registry>) -> Self {
+        let mirrors = registry.iter().flat_map(|registry| &registry.mirrors);
+        let configs = registry.iter().flat_map(|registry| &registry.configs);
+        Self {
+            mirrors: mirrors
+                .map(|mirror| (mirror.name.value.as_str(), mirror))
+                .collect(),
+            configs: configs
+                .map(|config| (config.name.value.as_str(), config))
+                .collect(),
+        }
+    }
+
+    /// The mirror entry of exactly this name.
+    pub fn mirror(&self, name: &str) -> Option<&'r Mirror> {
+        self.mirrors.get(name).copied()
+    }
+
+    /// The entry of `configs` for exactly this host.
+    pub fn config(&self, host: &str) -> Option<&'r HostConfig> {
+        self.configs.get(host).copied()
+    }
+
+    /// The hosts for `namespace`. With `tls`, `configs.*.tls` count whether or not this containerd reads them.
+    pub fn resolve(&self, namespace: &str, behaviour: &Behaviour, tls: bool) -> Resolved<'r> {
+        // The key alone decides: an entry without endpoints hides the wildcard.
+        let mirror = self.mirror(namespace).or_else(|| self.mirror(WILDCARD));
+        let mut resolved = Resolved {
+            hosts: Vec::new(),
+            trouble: Vec::new(),
+            mirror,
+        };
+        let mut own_host_listed = false;
+        for (index, endpoint) in mirror
+            .iter()
+            .flat_map(|mirror| &mirror.endpoints)
+            .enumerate()
+        {
+            match parse_endpoint(&endpoint.value, behaviour) {
+                Ok(parsed) => {
+                    // Compared with the namespace, never with its default host: see registryEndpoints.
+                    own_host_listed |= parsed.host == namespace;
+                    let host = parsed.to_host();
+                    self.push(
+                        host,
+                        Origin::Endpoint(index),
+                        Some(endpoint),
+                        tls,
+                        &mut resolved,
+                    );
+                }
+                Err(reason) => resolved.trouble.push(Trouble::Unparsable {
+                    place: endpoint.place.clone(),
+                    reason,
+                }),
+            }
+        }
+        if !own_host_listed {
+            let host = default_host(namespace);
+            let host = Host::new(default_scheme(host, behaviour), host, b"");
+            self.push(Some(host), Origin::Default, None, tls, &mut resolved);
+        }
+        resolved
+    }
+
+    fn push(
+        &self,
+        host: Option<Host>,
+        origin: Origin,
+        endpoint: Option<&Placed<String>>,
+        tls: bool,
+        resolved: &mut Resolved<'_>,
+    ) {
+        let Some(mut host) = host else {
+            if let Some(endpoint) = endpoint {
+                resolved.trouble.push(Trouble::Unreachable {
+                    place: endpoint.place.clone(),
+                });
+            }
+            return;
+        };
+        let settings = self
+            .config(&host.host)
+            .and_then(|config| config.tls.as_ref());
+        if let Some(settings) = settings.filter(|_| tls) {
+            let absolute = |path: &Placed<String>| absolute(&path.value);
+            host.tls = TlsSettings {
+                ca: settings.ca_file.iter().map(absolute).collect(),
+                client: settings
+                    .cert_file
+                    .iter()
+                    .zip(&settings.key_file)
+                    .map(|(certificate, key)| (absolute(certificate), absolute(key)))
+                    .collect(),
+                skip_verify: settings.skip_verify.is_some(),
+            };
+            let lone = match (&settings.cert_file, &settings.key_file) {
+                (Some(file), None) | (None, Some(file)) => Some(file.place.clone()),
+                _ => None,
+            };
+            if let Some(place) = lone {
+                resolved.trouble.push(Trouble::LonePair {
+                    place,
+                    host: host.host.clone(),
+                });
+            }
+        }
+        resolved.hosts.push(LegacyHost { host, origin });
+    }
+}
+
+/// A path in config.toml as containerd opens it: a relative one from its working directory, which is `/` under systemd.
+pub fn absolute(path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        NodePath::new(path).to_string()
+    }
+}
+
+/// An endpoint that Go could parse.
+#[derive(Clone, Debug)]
+pub struct ParsedEndpoint {
+    scheme: String,
+    /// Host and port as written.
+    pub host: String,
+    path: Vec<u8>,
+}
+
+impl ParsedEndpoint {
+    /// The host that is asked; `None` if there is none, or if the scheme is not HTTP's.
+    pub fn to_host(&self) -> Option<Host> {
+        let scheme = match self.scheme.as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let path = if self.path.is_empty() {
+            b"/v2"
+        } else {
+            self.path.as_slice()
+        };
+        (!self.host.is_empty()).then(|| Host::new(scheme, &self.host, path))
+    }
+
+    /// The decoded path as written.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+}
+
+/// `addDefaultScheme` and `url.Parse`.
+pub fn parse_endpoint(endpoint: &str, behaviour: &Behaviour) -> Result<ParsedEndpoint, String> {
+    let parse =
+        |url: &str| go_url::parse(url, behaviour.strict_colons).map_err(|error| error.to_string());
+    let url = if endpoint.contains("://") {
+        parse(endpoint)?
+    } else {
+        let host = parse(&format!("dummy://{endpoint}"))?.host;
+        parse(&format!(
+            "{}://{endpoint}",
+            default_scheme(&host, behaviour)
+        ))?
+    };
+    Ok(ParsedEndpoint {
+        scheme: url.scheme,
+        host: url.host,
+        path: url.path,
+    })
+}
+
+fn default_scheme(host: &str, behaviour: &Behaviour) -> Scheme {
+    let local = match behaviour.local_names {
+        LocalNames::Three => {
+            let name = go_url::split_host_port(host).map_or(host, |(name, _)| name);
+            ["localhost", "127.0.0.1", "::1"].contains(&name)
+        }
+        LocalNames::Loopback => is_loopback(host),
+    };
+    if local { Scheme::Http } else { Scheme::Https }
+}
+
+/// Why no image can ever have this namespace; `None` if one can.
+///
+/// A namespace is the first part of a normalized reference (distribution's `reference.ParseDockerRef`): a domain of
+/// dotted labels with an optional port, or an IPv6 address in brackets; one lower-case label without dot and port is
+/// taken for a part of the path unless it is `localhost`, and `index.docker.io` becomes `docker.io`.
+pub fn unmatchable(namespace: &str) -> Option<&'static str> {
+    if namespace.is_empty() {
+        return Some("it is empty");
+    }
+    if namespace.contains("://") {
+        return Some("a name has no scheme");
+    }
+    if namespace.contains('/') {
+        return Some("a name has no path");
+    }
+    if namespace == "index.docker.io" {
+        return Some("containerd calls it `docker.io`");
+    }
+    let (domain, port) = match namespace
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, port)) => {
+            let valid =
+                !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+            if !valid || !(port.is_empty() || port.starts_with(':')) {
+                return Some("it is no host name");
+            }
+            ("localhost", port.strip_prefix(':'))
+        }
+        None => match namespace.split_once(':') {
+            Some((domain, port)) => (domain, Some(port)),
+            None => (namespace, None),
+        },
+    };
+    if port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit())) {
+        return Some("its port is no number");
+    }
+    let label = |label: &str| {
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if !domain.split('.').all(label) {
+        return Some("it is no host name");
+    }
+    let single = port.is_none() && !domain.contains('.') && domain != "localhost";
+    (single && domain.bytes().all(|b| !b.is_ascii_uppercase()))
+        .then_some("without a dot or a port it is part of an image's name, not a registry")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_image_has_are_told_from_those_that_one_can_have() {
+        for name in [
+            "docker.io",
+            "localhost",
+            "localhost:5000",
+            "h:5000",
+            "Registry",
+            "192.168.0.4:5500",
+            "[fd00::1]:5000",
+            "[::1]",
+            "registry-1.docker.io",
+            "a-b.c.d",
+        ] {
+            assert_eq!(unmatchable(name), None, "{name}");
+        }
+        for name in [
+            "",
+            "..",
+            ".",
+            "https://docker.io",
+            "docker.io/library",
+            "index.docker.io",
+            "docker",
+            "*",
+            "host_name:5000",
+            "h:",
+            "h:port",
+            "a..b",
+            "-a.b",
+            "[fe80::1%eth0]:5000",
+            "[]",
+            "a b.c",
+            "héllo.example",
+            "a:b:c",
+            "_default",
+        ] {
+            assert!(unmatchable(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn endpoints_get_their_scheme_as_in_containerd() {
+        let of = |version: &str| Behaviour::of(crate::version::Version::parse(version).unwrap());
+        let url = |endpoint: &str, version: &str| {
+            parse_endpoint(endpoint, &of(version))
+                .unwrap()
+                .to_host()
+                .map(|host| host.url())
+        };
+        for (endpoint, old, new) in [
+            ("m:5000", "https://m:5000/v2", "https://m:5000/v2"),
+            (
+                "localhost:5000",
+                "http://localhost:5000/v2",
+                "http://localhost:5000/v2",
+            ),
+            (
+                "127.0.0.2:80",
+                "https://127.0.0.2:80/v2",
+                "http://127.0.0.2:80/v2",
+            ),
+            ("[::1]:5000", "http://[::1]:5000/v2", "http://[::1]:5000/v2"),
+            ("[::1]", "https://[::1]/v2", "https://[::1]/v2"),
+            ("LOCALHOST", "https://LOCALHOST/v2", "https://LOCALHOST/v2"),
+            ("HTTPS://M/", "https://M/", "https://M/"),
+            (
+                "https://u:p@m/foo/../v2/x?q#f",
+                "https://m/v2/x",
+                "https://m/v2/x",
+            ),
+        ] {
+            assert_eq!(url(endpoint, "1.6.8").as_deref(), Some(old), "{endpoint}");
+            assert_eq!(url(endpoint, "1.7").as_deref(), Some(new), "{endpoint}");
+        }
+        assert_eq!(url("", "1.7"), None);
+        assert_eq!(url("https:///mirror", "1.7"), None);
+        assert_eq!(url("docker://m", "1.7"), None);
+        assert!(parse_endpoint(" https://m", &of("1.7")).is_err());
+    }
+}
