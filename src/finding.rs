@@ -289,7 +289,7 @@ impl Findings {
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// The findings by file and place; those without a place come first.
+    /// The findings by file and place; those without a place come last.
     pub fn sorted(&self) -> Vec<&Finding> {
         let mut findings: Vec<&Finding> = self.found.iter().collect();
         findings.sort_by_key(|finding| {

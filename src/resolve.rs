@@ -168,7 +168,7 @@ impl<'r> Legacy<'r> {
         }
         if !own_host_listed {
             let host = default_host(namespace);
-            let host = Host::new(default_scheme(host, behaviour), host, b"");
+            let host = Host::new(default_scheme(host, behaviour), host, b"/v2");
             self.push(Some(host), Origin::Default, None, tls, &mut resolved);
         }
         resolved
@@ -289,6 +289,11 @@ fn default_scheme(host: &str, behaviour: &Behaviour) -> Scheme {
         LocalNames::Loopback => is_loopback(host),
     };
     if local { Scheme::Http } else { Scheme::Https }
+}
+
+/// Whether a mirror entry of this name can ever be used: the wildcard's, or one for a name that an image can have.
+pub fn is_live(mirror: &str) -> bool {
+    mirror == WILDCARD || unmatchable(mirror).is_none()
 }
 
 /// Why no image can ever have this namespace; `None` if one can.

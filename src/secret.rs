@@ -93,6 +93,11 @@ impl Secrets {
         secrets
     }
 
+    /// Finds the secrets of a text that may be TOML or not.
+    pub fn of_text(text: &str) -> Self {
+        Self::of(text, Syntax::parse(text).ok().as_ref())
+    }
+
     fn entries(&mut self, entries: &[Entry], in_secret_table: bool) {
         for entry in entries {
             let Some((last, parents)) = entry.keys.split_last() else {

@@ -108,7 +108,7 @@ impl Version {
 }
 
 /// Which generation of pelletier/go-toml reads the files; the two look keys up differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TomlReader {
     /// go-toml 1.8 and 1.9 (containerd 1.x): a key as in the Go struct's tag, or all in capitals.
     One,

@@ -74,47 +74,20 @@ pub struct Setting<'a> {
     pub value: &'a str,
 }
 
-/// Cuts `removed` out of `text` and sets `setting`.
+/// Cuts `removed` out of `text` and sets `setting`, if there is one.
 ///
 /// `None` if there is no place for the setting: no header, dotted key or inline table leads to its table.
 pub fn edit(
     text: &str,
     syntax: &Syntax,
     removed: &PathSet,
-    setting: Setting<'_>,
+    setting: Option<Setting<'_>>,
 ) -> Option<Edited> {
     let layout = Layout::new(text, syntax);
     let mut cuts = layout.cuts(removed);
-    let (mut at, inserted) = match site(syntax, setting)? {
-        Site::Value(value) => {
-            let literal = text
-                .get(value.range.clone())
-                .is_some_and(|raw| raw.starts_with('\''));
-            cuts.edits.insert(
-                value.range.start,
-                (value.range.end, quote(setting.value, literal)),
-            );
-            (value.range.start, String::new())
-        }
-        Site::Below(header, first) => layout.line_below(header, first, setting),
-        Site::Inline { table, dotted } => layout.first_entry(table, dotted, setting, &cuts)?,
-        Site::Dotted(dotted) => layout.dotted_line(dotted, setting),
-        Site::Above(header) => layout.header_above(header, setting, &cuts),
-    };
-    // A place inside a cut moves to its start, so that both become one replacement.
-    if let Some((start, _)) = cuts
-        .edits
-        .range(..=at)
-        .next_back()
-        .filter(|(_, (end, _))| at < *end)
-    {
-        at = *start;
+    if let Some(setting) = setting {
+        layout.set(setting, &mut cuts)?;
     }
-    cuts.edits
-        .entry(at)
-        .or_insert((at, String::new()))
-        .1
-        .insert_str(0, &inserted);
     layout.trim_end(&mut cuts);
     let mut edited = String::with_capacity(text.len());
     let mut copied = 0;
@@ -563,6 +536,33 @@ impl<'s> Layout<'s> {
         }
     }
 
+    fn set(&self, setting: Setting<'_>, cuts: &mut Cuts) -> Option<()> {
+        let (mut at, inserted) = match site(self.syntax, setting)? {
+            Site::Value(value) => {
+                let raw = self.text.get(value.range.clone()).unwrap_or_default();
+                let quoted = quote(setting.value, raw.starts_with('\''));
+                cuts.edits
+                    .insert(value.range.start, (value.range.end, quoted));
+                return Some(());
+            }
+            Site::Below(header, first) => self.line_below(header, first, setting),
+            Site::Inline { table, dotted } => self.first_entry(table, dotted, setting, cuts)?,
+            Site::Dotted(dotted) => self.dotted_line(dotted, setting),
+            Site::Above(header) => self.header_above(header, setting, cuts),
+        };
+        // A place inside a cut moves to its start, so that both become one replacement.
+        let around = cuts.edits.range(..=at).next_back();
+        if let Some((start, _)) = around.filter(|(_, (end, _))| at < *end) {
+            at = *start;
+        }
+        cuts.edits
+            .entry(at)
+            .or_insert((at, String::new()))
+            .1
+            .insert_str(0, &inserted);
+        Some(())
+    }
+
     fn setting_line(&self, indentation: &str, dotted: &str, setting: Setting<'_>) -> String {
         format!(
             "{indentation}{dotted}{} = {}",
@@ -681,7 +681,7 @@ mod tests {
         let mut removed = PathSet::default();
         removed.insert(&["p", "r", "mirrors"]);
         removed.insert(&["p", "r", "configs", "h"]);
-        let edited = edit(text, &syntax, &removed, SETTING).unwrap();
+        let edited = edit(text, &syntax, &removed, Some(SETTING)).unwrap();
         let tree = Syntax::parse(&edited.text)
             .unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text))
             .tree();

@@ -158,12 +158,13 @@ impl Pulls {
     }
 }
 
-/// Drops every host that repeats an earlier one's scheme, host and path.
+/// Drops every host that repeats an earlier one in all that a pull can tell. With other TLS settings or headers it is
+/// another try.
 pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
     let mut seen = std::collections::HashSet::new();
     hosts
         .into_iter()
-        .filter(|host| seen.insert((host.scheme, host.host.clone(), host.path.clone())))
+        .filter(|host| seen.insert(host.clone()))
         .collect()
 }
 

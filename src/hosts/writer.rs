@@ -4,6 +4,8 @@
 //! hosts by their headers alone, and 1.x discards a file without a `host` table. Which hosts there are, and in which
 //! order, is `plan`'s business.
 
+use std::collections::HashSet;
+
 use super::{Host, Scheme};
 use crate::config::edit::quote;
 use crate::go_url;
@@ -53,12 +55,19 @@ impl NewHostsFile {
             );
             server.keys("", &mut text);
         }
+        let mut tables = HashSet::new();
         for host in &self.hosts {
             line(&mut text, "");
             for comment in &host.comments {
                 line(&mut text, &clean_comment(comment));
             }
-            line(&mut text, &format!("[host.{}]", quote(&host.url(), false)));
+            let mut url = host.url();
+            if !tables.insert(url.clone()) {
+                // `https://m` and `https://m/` are two endpoints. Only the bare path can be spelled in two ways, and
+                // with override_path a slash at the end changes nothing else.
+                url.push('/');
+            }
+            line(&mut text, &format!("[host.{}]", quote(&url, false)));
             host.keys("  ", &mut text);
         }
         if self.hosts.is_empty() {

@@ -1,0 +1,525 @@
+//! Everything that a plan is made from, read from the node: the configuration, the certs directory, and what is known
+//! of the certificate files. After this no module reads the disk until `apply`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::ConfigFile;
+use crate::config::legacy::{self, Registry};
+use crate::config::syntax::ValueKind;
+use crate::finding::{self, FileId, Findings};
+use crate::hosts::directory::{CertsDirectory, HostsFile, RegistryDirectory};
+use crate::node::{EntryKind, Node, NodeError, NodePath};
+use crate::resolve::absolute;
+use crate::version::{Behaviour, TomlReader, Version};
+
+/// Where containerd looks when nobody says otherwise.
+pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
+
+/// What an operator has settled before anything is read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The config.toml to migrate.
+    pub config: NodePath,
+    /// `--certs-dir`, if it was given.
+    pub certs_directory: Option<NodePath>,
+    /// `--from`, if it was given or the node's containerd answered.
+    pub from: Option<Version>,
+    /// `--to`.
+    pub to: Version,
+    /// `--existing`.
+    pub existing: Existing,
+    /// `--v1`.
+    pub version_1: Version1,
+}
+
+/// Who decides where a hosts file is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Nobody yet: a difference is refused.
+    Refuse,
+    /// The file.
+    Keep,
+    /// The settings that are in effect today.
+    Replace,
+}
+
+/// What is done with a version-1 file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version1 {
+    /// It is refused.
+    Refuse,
+    /// It is migrated in place and stays version 1.
+    Keep,
+}
+
+/// What reading a certificate file gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateFile {
+    /// It is there and was read.
+    Read {
+        /// Whether it holds what looks like a certificate.
+        has_certificate: bool,
+    },
+    /// It is not there.
+    Missing,
+    /// It could not be read, for this reason.
+    Unreadable(String),
+}
+
+/// The inputs of a plan.
+#[derive(Debug)]
+pub struct Inputs {
+    /// What was asked for.
+    pub options: Options,
+    /// The containerd whose behaviour is kept.
+    pub from: Version,
+    /// The config.toml, and later what it imports, in load order.
+    pub files: Vec<ConfigFile>,
+    /// The registry settings of the file that has them.
+    pub registry: Option<Registry>,
+    /// The directory that `config_path` names afterwards.
+    pub certs: CertsDirectory,
+    /// What is known of each certificate file that a setting names.
+    pub certificates: BTreeMap<String, CertificateFile>,
+}
+
+/// Reads the node. `None` if its configuration cannot be understood, which the findings say.
+///
+/// The text of every file that was read is handed to `sources` for excerpts and masks, also of those that are not
+/// understood.
+pub fn read(
+    node: &Node,
+    options: Options,
+    findings: &mut Findings,
+    sources: &mut Sources,
+) -> Result<Option<Inputs>, ReadError> {
+    let Some(file) = node.read(&options.config)? else {
+        return Err(ReadError::NoConfig(options.config));
+    };
+    let id = sources.add(&file.path, &file.bytes);
+    let Some(config) =
+        ConfigFile::parse(id, options.config.clone(), file.path, file.bytes, findings)
+    else {
+        return Ok(None);
+    };
+    let from = options.from.unwrap_or_else(|| default_from(&config));
+    let readers: Vec<TomlReader> = crate::version::generations(from, options.to.max(from))
+        .iter()
+        .map(|generation| generation.behaviour.toml)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let registry = legacy::read(&config, &readers, findings);
+    read_imports(node, &config, findings, sources)?;
+    let certs_path = certs_path(&options, registry.as_ref(), findings);
+    let certs = read_certs_directory(node, certs_path)?;
+    let certificates = read_certificates(node, registry.as_ref());
+    Ok(Some(Inputs {
+        options,
+        from,
+        files: vec![config],
+        registry,
+        certs,
+        certificates,
+    }))
+}
+
+/// The containerd that a file is for when nobody says it.
+fn default_from(config: &ConfigFile) -> Version {
+    let version = config
+        .tree
+        .get("version")
+        .and_then(|node| node.value())
+        .map(|value| &value.kind);
+    let line = match version {
+        Some(ValueKind::Integer(3)) => "2.0",
+        Some(ValueKind::Integer(4)) => "2.3",
+        _ => "1.7",
+    };
+    Version::parse(line).unwrap_or(crate::version::NEWEST)
+}
+
+/// The texts that findings point into and that masks are made for.
+#[derive(Debug, Default)]
+pub struct Sources {
+    files: Vec<Source>,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct Source {
+    /// Where it is.
+    pub path: NodePath,
+    /// Its text, with replacement characters where it is not UTF-8.
+    pub text: String,
+}
+
+impl Sources {
+    /// Adds a file and numbers it.
+    pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        self.files.push(Source {
+            path: path.clone(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        });
+        FileId(self.files.len() - 1)
+    }
+
+    /// The file of this number.
+    pub fn get(&self, id: FileId) -> Option<&Source> {
+        self.files.get(id.0)
+    }
+
+    /// Every file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Source> {
+        self.files.iter()
+    }
+}
+
+/// Why the node could not be read; exit code 4.
+#[derive(Debug)]
+pub enum ReadError {
+    /// There is no such config.toml. It may be a mistyped `--root` or `--config`, so it is not "nothing to do".
+    NoConfig(NodePath),
+    /// Reading failed.
+    Node(NodeError),
+}
+
+impl From<NodeError> for ReadError {
+    fn from(error: NodeError) -> Self {
+        Self::Node(error)
+    }
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoConfig(path) => write!(
+                formatter,
+                "there is no `{path}`; check --root and --config (`systemctl cat containerd` shows whether the \
+                 daemon is started with another file)"
+            ),
+            Self::Node(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoConfig(_) => None,
+            Self::Node(error) => Some(error),
+        }
+    }
+}
+
+/// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
+fn certs_path(options: &Options, registry: Option<&Registry>, findings: &mut Findings) -> NodePath {
+    let asked = options.certs_directory.clone();
+    let set = registry
+        .filter(|registry| registry.pending())
+        .and_then(|registry| {
+            let [path] = registry.config_paths()[..] else {
+                return None;
+            };
+            Some((
+                NodePath::new(path),
+                registry.config_path.as_ref()?.place.clone(),
+            ))
+        });
+    match (set, asked) {
+        (Some((set, place)), Some(asked)) if set != asked => {
+            findings.add(
+                &finding::CERTS_DIR_CONTRADICTS_CONFIG_PATH,
+                place,
+                format!("`config_path` is `{set}`, but --certs-dir is `{asked}`"),
+                "leave --certs-dir out, or change `config_path` first",
+            );
+            set
+        }
+        (Some((set, _)), _) => set,
+        (None, Some(asked)) => asked,
+        (None, None) => NodePath::new(DEFAULT_CERTS_DIRECTORY),
+    }
+}
+
+fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, NodeError> {
+    let real = node.real(&path)?;
+    let mut directories = BTreeMap::new();
+    for entry in node.list(&real)?.unwrap_or_default() {
+        let directory = match entry.kind {
+            EntryKind::Directory => read_registry_directory(node, &real.join(&entry.name))?,
+            EntryKind::File => RegistryDirectory {
+                unreadable: Some(format!(
+                    "`{}` is a file, not a directory",
+                    path.join(&entry.name)
+                )),
+                ..RegistryDirectory::default()
+            },
+            // A link that leads nowhere is no directory to containerd either.
+            EntryKind::Other => continue,
+        };
+        if entry.is_utf8 {
+            directories.insert(entry.name, directory);
+        }
+    }
+    Ok(CertsDirectory {
+        path,
+        real,
+        directories,
+    })
+}
+
+fn read_registry_directory(node: &Node, path: &NodePath) -> Result<RegistryDirectory, NodeError> {
+    let mut directory = RegistryDirectory::default();
+    for entry in node.list(path)?.unwrap_or_default() {
+        let file = path.join(&entry.name);
+        if entry.name == "hosts.toml" {
+            match entry.kind {
+                EntryKind::File => {
+                    directory.hosts_file = node.read(&file)?.map(|file| HostsFile {
+                        real: file.path,
+                        bytes: file.bytes,
+                    });
+                }
+                EntryKind::Directory => {
+                    directory.unreadable = Some(format!("`{file}` is a directory"));
+                }
+                EntryKind::Other => {}
+            }
+        } else if entry.kind != EntryKind::Directory
+            && [".crt", ".cert", ".key"]
+                .iter()
+                .any(|ending| entry.name.ends_with(ending))
+        {
+            directory.certificates.push(entry.name);
+        }
+    }
+    Ok(directory)
+}
+
+fn read_certificates(
+    node: &Node,
+    registry: Option<&Registry>,
+) -> BTreeMap<String, CertificateFile> {
+    let settings = registry.iter().flat_map(|registry| &registry.configs);
+    let files = settings
+        .filter_map(|config| config.tls.as_ref())
+        .flat_map(|tls| {
+            [&tls.ca_file, &tls.cert_file, &tls.key_file]
+                .into_iter()
+                .flatten()
+        });
+    let mut certificates = BTreeMap::new();
+    for file in files {
+        let path = absolute(&file.value);
+        certificates.entry(path.clone()).or_insert_with(|| {
+            match node.read(&NodePath::new(&path)) {
+                Ok(Some(file)) => CertificateFile::Read {
+                    has_certificate: String::from_utf8_lossy(&file.bytes)
+                        .contains("-----BEGIN CERTIFICATE-----"),
+                },
+                Ok(None) => CertificateFile::Missing,
+                Err(error) => CertificateFile::Unreadable(error.to_string()),
+            }
+        });
+    }
+    certificates
+}
+
+/// Follows `imports` as containerd does, as far as to say whether an imported file touches CRI
+/// (`LoadConfig`, `services/server/config/config.go@v1.7.34`:295; `cmd/containerd/server/config/config.go@v2.0.11`).
+fn read_imports(
+    node: &Node,
+    main: &ConfigFile,
+    findings: &mut Findings,
+    sources: &mut Sources,
+) -> Result<(), NodeError> {
+    let mut seen: BTreeSet<NodePath> = [main.path.clone()].into();
+    let mut queue: Vec<ConfigFile> = Vec::new();
+    let mut current = main;
+    let mut next = 0;
+    let mut parsed;
+    loop {
+        for (pattern, place) in imports_of(current) {
+            let place = if current.id == main.id {
+                place
+            } else {
+                current.place(0..0)
+            };
+            for path in resolve_import(node, &current.path, &pattern)? {
+                if !seen.insert(path.clone()) {
+                    continue;
+                }
+                let Some(file) = node.read(&path)? else {
+                    findings.add(
+                        &finding::IMPORT_MISSING,
+                        place.clone(),
+                        format!("`{path}` is imported, but it is not there"),
+                        "containerd does not start without it; what it holds is not looked at here",
+                    );
+                    continue;
+                };
+                let id = sources.add(&file.path, &file.bytes);
+                if let Some(imported) = ConfigFile::parse(id, path, file.path, file.bytes, findings)
+                {
+                    queue.push(imported);
+                }
+            }
+        }
+        let Some(file) = queue.get(next) else { break };
+        parsed = file.clone();
+        current = &parsed;
+        next += 1;
+        if let Some(node) = [
+            "cri",
+            "io.containerd.grpc.v1.cri",
+            "io.containerd.cri.v1.images",
+        ]
+        .iter()
+        .find_map(|id| current.tree.table_at(&["plugins"])?.get(id))
+        {
+            findings.add(
+                &finding::IMPORTS_TOUCH_CRI,
+                current.place(node.key.range.clone()),
+                format!(
+                    "`{}` is imported and has a CRI section of its own",
+                    current.path
+                ),
+                "this release migrates a single file; merge the section into the main file first, \
+                 or wait for the release that reads imports",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn imports_of(file: &ConfigFile) -> Vec<(String, finding::Place)> {
+    let value = file.tree.get("imports").and_then(|node| node.value());
+    let Some(ValueKind::Array(elements)) = value.map(|value| &value.kind) else {
+        return Vec::new();
+    };
+    elements
+        .iter()
+        .filter_map(|element| match &element.kind {
+            ValueKind::String(text) => Some((text.clone(), file.place(element.range.clone()))),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file.
+fn resolve_import(
+    node: &Node,
+    importer: &NodePath,
+    pattern: &str,
+) -> Result<Vec<NodePath>, NodeError> {
+    let pattern = if pattern.starts_with('/') {
+        NodePath::new(pattern)
+    } else {
+        importer.parent().join(pattern)
+    };
+    if !pattern.as_str().contains('*') {
+        return Ok(vec![pattern]);
+    }
+    let mut paths = vec![NodePath::new("/")];
+    for part in pattern.as_str().split('/').filter(|part| !part.is_empty()) {
+        let mut matched = Vec::new();
+        for path in paths {
+            if !part.contains(['*', '?', '[', '\\']) {
+                matched.push(path.join(part));
+                continue;
+            }
+            let entries = node.list(&path).ok().flatten().unwrap_or_default();
+            let names = entries
+                .iter()
+                .filter(|entry| entry.is_utf8 && matches_glob(part, &entry.name));
+            matched.extend(names.map(|entry| path.join(&entry.name)));
+        }
+        paths = matched;
+    }
+    // A pattern's files may have literal parts behind the `*` that do not exist.
+    Ok(paths
+        .into_iter()
+        .filter(|path| matches!(node.read(path), Ok(Some(_)) | Err(_)))
+        .collect())
+}
+
+/// Go's `path/filepath.Match` for one name: `*`, `?`, `[a-z]`, `[^a]` and `\`.
+fn matches_glob(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    matches_characters(&pattern, &name)
+}
+
+fn matches_characters(pattern: &[char], name: &[char]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        ['*', rest @ ..] => (0..=name.len()).any(|skip| {
+            name.get(skip..)
+                .is_some_and(|n| matches_characters(rest, n))
+        }),
+        ['?', rest @ ..] => name
+            .split_first()
+            .is_some_and(|(_, name)| matches_characters(rest, name)),
+        ['\\', literal, rest @ ..] | [literal, rest @ ..] if *literal != '[' => name
+            .split_first()
+            .is_some_and(|(c, name)| c == literal && matches_characters(rest, name)),
+        ['[', rest @ ..] => {
+            let Some(end) = rest
+                .iter()
+                .skip(1)
+                .position(|c| *c == ']')
+                .map(|end| end + 1)
+            else {
+                return false;
+            };
+            let (Some(class), Some(after), Some((c, name))) =
+                (rest.get(..end), rest.get(end + 1..), name.split_first())
+            else {
+                return false;
+            };
+            let (negated, class) = match class {
+                ['^', class @ ..] => (true, class),
+                class => (false, class),
+            };
+            in_class(class, *c) != negated && matches_characters(after, name)
+        }
+        _ => false,
+    }
+}
+
+fn in_class(class: &[char], c: char) -> bool {
+    match class {
+        [low, '-', high, rest @ ..] => (*low..=*high).contains(&c) || in_class(rest, c),
+        [one, rest @ ..] => *one == c || in_class(rest, c),
+        [] => false,
+    }
+}
+
+/// The behaviour of the containerd that is kept.
+impl Inputs {
+    /// What `--from` does.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour::of(self.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_in_go() {
+        for (pattern, name, matches) in [
+            ("*.toml", "a.toml", true),
+            ("*.toml", ".toml", true),
+            ("*.toml", "a.toml.bak", false),
+            ("[0-9]?-*", "10-x", true),
+            ("[^0-9]*", "1x", false),
+            ("a\\*b", "a*b", true),
+            ("a\\*b", "axb", false),
+        ] {
+            assert_eq!(matches_glob(pattern, name), matches, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What every namespace must have after the migration, and who says so: the legacy settings, or a hosts file that is
+//! there already.
+
+use super::files::Draft;
+use super::{Planner, Today, interesting};
+use crate::config::legacy::Registry;
+use crate::finding::{self, Code, Findings};
+use crate::hosts::directory::{DEFAULT, RegistryDirectory};
+use crate::hosts::{Pulls, reader};
+use crate::inputs::{Existing, Inputs};
+use crate::resolve::{LegacyHost, Trouble, WILDCARD};
+use crate::version::{Behaviour, DefaultConfigPath, TomlReader};
+
+/// A namespace with its hosts today and afterwards.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The namespace.
+    pub name: String,
+    /// Whether it stands for every registry that nobody named.
+    pub unnamed: bool,
+    /// What a pull does today.
+    pub before: Pulls,
+    /// What it must do afterwards.
+    pub after: Pulls,
+    /// Why the two differ, if they do.
+    pub changed: Option<&'static Code>,
+    /// The list that the legacy settings give.
+    pub legacy: Vec<LegacyHost>,
+    /// The mirror entry that the list comes from: the namespace's own name, or `*`.
+    pub mirror: Option<String>,
+    /// Who decides.
+    pub decider: Decider,
+    /// Whether there is a mirror entry, but no hosts file is needed for what it says.
+    pub same_as_default: bool,
+}
+
+/// Who says what a namespace's hosts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// The legacy settings.
+    Settings,
+    /// A hosts file that is there.
+    HostsFile,
+}
+
+/// The wanted hosts of all interesting namespaces, and the file for all others.
+pub(crate) struct AllWanted {
+    pub(crate) namespaces: Vec<Wanted>,
+    pub(crate) default_file: Option<Draft>,
+}
+
+/// What is in effect today.
+pub(super) fn today(inputs: &Inputs, registry: &Registry) -> Today {
+    let behaviour = inputs.behaviour();
+    let has_mirrors = !registry.mirrors.is_empty();
+    let set = registry.config_path.is_some()
+        || match behaviour.default_config_path {
+            DefaultConfigPath::None => false,
+            DefaultConfigPath::Always => true,
+            DefaultConfigPath::WithoutMirrors => !has_mirrors,
+        };
+    match (set, has_mirrors) {
+        (false, _) => Today::Legacy,
+        (true, true) => Today::Down(&finding::MIRRORS_BESIDE_CONFIG_PATH),
+        (true, false) if behaviour.legacy_tls && registry.has_legacy() => {
+            Today::Down(&finding::TLS_BESIDE_CONFIG_PATH)
+        }
+        (true, false) => Today::HostsFiles,
+    }
+}
+
+impl Planner<'_> {
+    /// The hosts that each interesting namespace must have.
+    pub(super) fn wanted(&self, findings: &mut Findings) -> AllWanted {
+        self.check_today(findings);
+        let behaviour = self.inputs.behaviour();
+        let all = interesting(self.registry, &self.legacy, self.inputs);
+        let (default_decides, default_file) = match all.last() {
+            Some((unnamed, _)) => self.default_directory(unnamed, findings),
+            None => (false, None),
+        };
+        let mut namespaces = Vec::new();
+        for (name, unnamed) in all {
+            let resolved = self.legacy.resolve(&name, &behaviour, true);
+            self.check_trouble(&resolved.trouble, findings);
+            let mut hosts = resolved.hosts.clone();
+            if hosts.is_empty() {
+                self.check_no_host(&name, resolved.mirror, findings);
+                hosts = crate::resolve::Legacy::new(None)
+                    .resolve(&name, &behaviour, true)
+                    .hosts;
+            }
+            let settings = Pulls::Hosts(hosts.iter().map(|host| host.host.clone()).collect());
+            let decides = self.hosts_file_decides(&name, &settings, default_decides, findings);
+            let file_pulls = |b: &Behaviour| reader::pulls(&self.inputs.certs, &name, b);
+            let before = match self.today {
+                Today::Legacy => self
+                    .legacy
+                    .resolve(&name, &behaviour, behaviour.legacy_tls)
+                    .pulls(),
+                Today::HostsFiles => file_pulls(&behaviour),
+                Today::Down(_) => Pulls::Fail("CRI does not load".to_owned()),
+            };
+            let after = if decides {
+                file_pulls(&behaviour)
+            } else {
+                settings
+            };
+            let changed = (!before.same(&after)).then(|| match (self.today, decides) {
+                (Today::Down(code), _) => code,
+                (_, true) => &finding::EXISTING_HOSTS_FILE,
+                (_, false) => match resolved.trouble.iter().find(|trouble| trouble.fails()) {
+                    Some(Trouble::Unparsable { .. }) => &finding::UNPARSABLE_ENDPOINT,
+                    Some(_) => &finding::CERTIFICATE_WITHOUT_KEY,
+                    None if resolved.hosts.is_empty() => &finding::NO_USABLE_ENDPOINT,
+                    None if self.today == Today::HostsFiles
+                        && self.inputs.options.existing == Existing::Replace =>
+                    {
+                        &finding::EXISTING_HOSTS_FILE
+                    }
+                    None => &finding::TLS_IGNORED_TODAY,
+                },
+            });
+            namespaces.push(Wanted {
+                name,
+                unnamed,
+                before,
+                after,
+                changed,
+                legacy: hosts,
+                mirror: resolved.mirror.map(|mirror| mirror.name.value.clone()),
+                decider: if decides {
+                    Decider::HostsFile
+                } else {
+                    Decider::Settings
+                },
+                same_as_default: false,
+            });
+        }
+        AllWanted {
+            namespaces,
+            default_file,
+        }
+    }
+
+    fn check_today(&self, findings: &mut Findings) {
+        let mirror = self
+            .registry
+            .mirrors
+            .first()
+            .map(|mirror| mirror.name.place.clone());
+        let tls = self
+            .registry
+            .configs
+            .iter()
+            .find_map(|config| config.tls.as_ref());
+        let tls = tls.map(|tls| tls.place.clone());
+        match self.today {
+            Today::Down(code) if *code == finding::MIRRORS_BESIDE_CONFIG_PATH => findings.add(
+                code,
+                mirror,
+                "CRI does not load today: `mirrors` and `config_path` are both set",
+                "the mirrors are carried into hosts files; hosts files for other registries count as they are",
+            ),
+            Today::Down(code) => findings.add(
+                code,
+                tls.clone(),
+                "CRI does not load today: `configs.*.tls` and `config_path` are both set",
+                "the TLS settings are carried into hosts files; hosts files for other registries count as they are",
+            ),
+            Today::HostsFiles | Today::Legacy => {}
+        }
+        if let (Some(tls), TomlReader::Two) = (tls, self.inputs.behaviour().toml) {
+            findings.add(
+                &finding::TLS_IGNORED_TODAY,
+                tls,
+                format!("containerd {} ignores `configs.*.tls`", self.inputs.from),
+                "the settings are carried as containerd 1.x meant them: pulls get the CA and the certificates that \
+                 they lack today",
+            );
+        }
+    }
+
+    /// Who decides for registries that nobody named, and the `_default` file to write for them.
+    fn default_directory(&self, unnamed: &str, findings: &mut Findings) -> (bool, Option<Draft>) {
+        let behaviour = self.inputs.behaviour();
+        let resolved = self.legacy.resolve(unnamed, &behaviour, true);
+        let wildcard = self.legacy.mirror(WILDCARD).is_some();
+        let file = || Some(self.default_file(&resolved.hosts));
+        let Some(directory) = self.inputs.certs.directories.get(DEFAULT) else {
+            return (false, if wildcard { file() } else { None });
+        };
+        let settings = resolved.usable();
+        let same = self.generations.iter().all(|generation| {
+            !generation.behaviour.default_directory
+                || reader::pulls(&self.inputs.certs, unnamed, &generation.behaviour).same(&settings)
+        });
+        if same {
+            return (false, None);
+        }
+        if self.today != Today::Legacy && !wildcard {
+            return (true, None);
+        }
+        let named = wildcard || directory.hosts_file.is_some();
+        if !self.file_decides(DEFAULT, directory, named, findings) {
+            return (false, file());
+        }
+        (true, None)
+    }
+
+    /// Whether a hosts file that is there decides for `namespace`, and not the settings.
+    fn hosts_file_decides(
+        &self,
+        namespace: &str,
+        settings: &Pulls,
+        default_decides: bool,
+        findings: &mut Findings,
+    ) -> bool {
+        let named = self.legacy.mirror(namespace).is_some()
+            || self
+                .legacy
+                .config(namespace)
+                .is_some_and(|config| config.tls.is_some());
+        let Some(name) = self.inputs.certs.own(namespace) else {
+            // With TLS settings of its own a namespace gets a file of its own, which hides `_default`.
+            return default_decides && !named;
+        };
+        let same = self.generations.iter().all(|generation| {
+            reader::pulls(&self.inputs.certs, namespace, &generation.behaviour).same(settings)
+        });
+        if same {
+            return false;
+        }
+        if self.today != Today::Legacy && !named {
+            return true;
+        }
+        let Some(directory) = self.inputs.certs.directories.get(&name) else {
+            return false;
+        };
+        self.file_decides(&name, directory, named, findings)
+    }
+
+    /// A directory gives other pulls than the settings: `--existing` decides, or nobody yet.
+    fn file_decides(
+        &self,
+        name: &str,
+        directory: &RegistryDirectory,
+        named: bool,
+        findings: &mut Findings,
+    ) -> bool {
+        let path = self.inputs.certs.path.join(name);
+        if directory
+            .hosts_file
+            .as_ref()
+            .is_none_or(|file| file.bytes.is_empty())
+        {
+            let dormant = self.today == Today::Legacy;
+            if !(named && dormant) {
+                findings.add(
+                    &finding::CERTIFICATE_DIRECTORY,
+                    None,
+                    format!("`{path}` has no hosts.toml, but as a directory it changes pulls"),
+                    "containerd reads certificates there and looks no further: move it out of the certs directory, \
+                     or put a hosts.toml into it",
+                );
+            }
+            // Where the settings name it, the hosts.toml that is written decides, and the certificates beside it
+            // are not read.
+            return false;
+        }
+        let reason = match self.today {
+            Today::Legacy => "without effect until now",
+            Today::HostsFiles | Today::Down(_) => "beside legacy settings for the same name",
+        };
+        let message = format!(
+            "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings"
+        );
+        let help = "--existing keep: the file decides; --existing replace: it is written over with what the settings give";
+        match self.inputs.options.existing {
+            Existing::Refuse => {
+                findings.add(&finding::EXISTING_HOSTS_FILE, None, message, help);
+                false
+            }
+            Existing::Keep => {
+                findings.add_decided(
+                    &finding::EXISTING_HOSTS_FILE,
+                    None,
+                    message,
+                    "it is kept, and decides",
+                );
+                true
+            }
+            Existing::Replace => {
+                findings.add_decided(
+                    &finding::EXISTING_HOSTS_FILE,
+                    None,
+                    message,
+                    "it is written over; the old file stays in the diff",
+                );
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The unified diff of a plan, which `git apply` and `patch -p1` take in the node's root, and its digest.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+use similar::{DiffOp, TextDiff};
+
+use super::Shown;
+use crate::node::NodePath;
+use crate::plan::Change;
+use crate::secret::{Masked, Secrets};
+
+/// Lines of context around a change.
+const CONTEXT: usize = 3;
+
+/// A diff that may be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// The diff; empty if nothing changes.
+    pub text: String,
+    /// Whether a secret was masked in it, so that it cannot be applied.
+    pub masked: bool,
+}
+
+/// The diff of all changes, in the order in which they are written.
+pub fn diff<'c>(changes: impl IntoIterator<Item = &'c Change>, shown: &Shown) -> Diff {
+    let mut diff = Diff::default();
+    for change in changes {
+        file_diff(
+            &change.path,
+            change.before.as_deref(),
+            Some(&change.after),
+            shown,
+            &mut diff,
+        );
+    }
+    let filtered = shown.filtered(&diff.text);
+    diff.masked |= filtered != diff.text;
+    diff.text = filtered;
+    diff
+}
+
+/// The SHA-256 of a diff that shows no secret, in hexadecimal.
+pub fn digest(diff: &Diff) -> String {
+    let mut digest = String::new();
+    for byte in Sha256::digest(diff.text.as_bytes()) {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
+}
+
+/// One side of a file: its lines as they are shown.
+struct Side {
+    text: String,
+    masked_lines: Vec<usize>,
+}
+
+impl Side {
+    fn new(bytes: Option<&[u8]>, shown: &Shown) -> Self {
+        let text = String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        if shown.secrets {
+            return Self {
+                text,
+                masked_lines: Vec::new(),
+            };
+        }
+        let masked = Masked::new(&text, &Secrets::of_text(&text).ranges);
+        let mut masked_lines = Vec::new();
+        let (mut line, mut at) = (0, 0);
+        for mask in &masked.masks {
+            line += masked
+                .text
+                .get(at..mask.start)
+                .unwrap_or_default()
+                .matches('\n')
+                .count();
+            at = mask.start;
+            masked_lines.push(line);
+        }
+        Self {
+            text: masked.text,
+            masked_lines,
+        }
+    }
+
+    fn lines(&self) -> Vec<&str> {
+        self.text.split_inclusive('\n').collect()
+    }
+
+    fn masks(&self, lines: std::ops::Range<usize>) -> bool {
+        let at = self
+            .masked_lines
+            .partition_point(|line| *line < lines.start);
+        self.masked_lines
+            .get(at)
+            .is_some_and(|line| *line < lines.end)
+    }
+}
+
+fn file_diff(
+    path: &NodePath,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    shown: &Shown,
+    diff: &mut Diff,
+) {
+    let (old, new) = (Side::new(before, shown), Side::new(after, shown));
+    let (old_lines, new_lines) = (old.lines(), new.lines());
+    let text_diff = TextDiff::configure()
+        .newline_terminated(true)
+        .diff_slices(&old_lines, &new_lines);
+    let name = |side: &str, there: bool| {
+        if there {
+            format!("{side}{path}")
+        } else {
+            "/dev/null".to_owned()
+        }
+    };
+    let groups = text_diff.grouped_ops(CONTEXT);
+    if groups.is_empty() {
+        return;
+    }
+    let _ = writeln!(diff.text, "--- {}", name("a", before.is_some()));
+    let _ = writeln!(diff.text, "+++ {}", name("b", after.is_some()));
+    for group in groups {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            continue;
+        };
+        let old_range = first.old_range().start..last.old_range().end;
+        let new_range = first.new_range().start..last.new_range().end;
+        diff.masked |= old.masks(old_range.clone()) || new.masks(new_range.clone());
+        let _ = writeln!(
+            diff.text,
+            "@@ -{} +{} @@",
+            hunk_range(&old_range),
+            hunk_range(&new_range)
+        );
+        for op in &group {
+            let (removed, added) = match op {
+                DiffOp::Equal { .. } => (None, None),
+                DiffOp::Delete { .. } => (Some('-'), None),
+                DiffOp::Insert { .. } => (None, Some('+')),
+                DiffOp::Replace { .. } => (Some('-'), Some('+')),
+            };
+            if removed.is_none() && added.is_none() {
+                push_lines(' ', old_lines.get(op.old_range()), &mut diff.text);
+            }
+            if let Some(sign) = removed {
+                push_lines(sign, old_lines.get(op.old_range()), &mut diff.text);
+            }
+            if let Some(sign) = added {
+                push_lines(sign, new_lines.get(op.new_range()), &mut diff.text);
+            }
+        }
+    }
+}
+
+fn push_lines(sign: char, lines: Option<&[&str]>, text: &mut String) {
+    for line in lines.unwrap_or_default() {
+        text.push(sign);
+        text.push_str(line);
+        if !line.ends_with('\n') {
+            text.push_str("\n\\ No newline at end of file\n");
+        }
+    }
+}
+
+/// `start,count` as in GNU diff: counted from one, the line before an empty range, and no count of one.
+fn hunk_range(range: &std::ops::Range<usize>) -> String {
+    match range.len() {
+        0 => format!("{},0", range.start),
+        1 => format!("{}", range.start + 1),
+        count => format!("{},{count}", range.start + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(before: Option<&str>, after: &str) -> Diff {
+        let change = Change {
+            path: NodePath::new("/etc/c.toml"),
+            before: before.map(|text| text.as_bytes().to_vec()),
+            after: after.as_bytes().to_vec(),
+        };
+        diff([&change], &Shown::default())
+    }
+
+    #[test]
+    fn new_files_line_ends_and_missing_newlines_are_as_in_gnu_diff() {
+        assert_eq!(
+            of(None, "a\nb").text,
+            "--- /dev/null\n+++ b/etc/c.toml\n@@ -0,0 +1,2 @@\n+a\n+b\n\\ No newline at end of file\n"
+        );
+        assert_eq!(
+            of(Some("a\r\nb\r\n"), "a\r\n").text,
+            "--- a/etc/c.toml\n+++ b/etc/c.toml\n@@ -1,2 +1 @@\n a\r\n-b\r\n"
+        );
+        assert_eq!(of(Some("a = 1"), "a = 1"), Diff::default());
+    }
+
+    #[test]
+    fn secrets_in_context_are_masked_and_the_diff_says_so() {
+        let diff = of(
+            Some("[auth]\npassword = \"hunter2\"\nx = 1\n[t]\n"),
+            "[auth]\npassword = \"hunter2\"\n[t]\n",
+        );
+        assert!(
+            diff.masked
+                && !diff.text.contains("hunter2")
+                && diff.text.contains(" password = ********\n"),
+            "{}",
+            diff.text
+        );
+        let far = format!(
+            "[auth]\npassword = \"hunter2\"\n[t]\n{}",
+            "k = 1\n".replace('k', "l").repeat(0)
+        );
+        let lines: String = (0..20).map(|n| format!("k{n} = 1\n")).collect();
+        let diff = of(
+            Some(&format!("{far}{lines}x = 1\n")),
+            &format!("{far}{lines}"),
+        );
+        assert!(!diff.masked && !diff.text.is_empty());
+    }
+}

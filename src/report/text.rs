@@ -1,0 +1,113 @@
+//! The report in words: what the plan is for, the diff, the pull table, what becomes of every setting.
+
+use std::fmt::Write;
+
+use super::diff::Diff;
+use crate::hosts::Pulls;
+use crate::inputs::Inputs;
+use crate::plan::{Fate, Plan, Wanted};
+
+/// The report of a plan with changes, up to the summary with its digest.
+pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {
+    let mut text = String::new();
+    let version = inputs
+        .registry
+        .as_ref()
+        .map_or(0, |registry| registry.version);
+    let config = &inputs.options.config;
+    let _ = writeln!(text, "Migration of {config} (version {version})");
+    let _ = writeln!(
+        text,
+        "Keeps what containerd {} does; upgrade to containerd {}\n",
+        inputs.from, inputs.options.to
+    );
+    text.push_str(&diff.text);
+    text.push_str("\nPulls: the hosts that containerd tries, in order\n");
+    for namespace in &plan.namespaces {
+        pulls(namespace, &mut text);
+    }
+    text.push_str("\nSettings\n");
+    for outcome in &plan.outcomes {
+        let _ = writeln!(text, "  {}", outcome.setting);
+        match &outcome.fate {
+            Fate::Carried(files) => {
+                for file in files {
+                    let _ = writeln!(text, "    -> {file}");
+                }
+            }
+            Fate::WithoutEffect(code) => {
+                let _ = writeln!(text, "    without effect: {}", code.name);
+            }
+            Fate::LeftOut(code) => {
+                let _ = writeln!(text, "    left out: {}", code.name);
+            }
+            Fate::Overruled(code) => {
+                let _ = writeln!(text, "    a hosts file decides instead: {}", code.name);
+            }
+            Fate::Stays => text.push_str("    stays in config.toml\n"),
+        }
+    }
+    text.push('\n');
+    text.push_str(&summary(plan));
+    let _ = writeln!(text, "Digest: {digest}");
+    text
+}
+
+fn pulls(wanted: &Wanted, text: &mut String) {
+    let name = if wanted.unnamed {
+        "any other registry"
+    } else {
+        &wanted.name
+    };
+    match wanted.changed {
+        None => {
+            let _ = writeln!(text, "  {name}: identical");
+            hosts(wanted, &wanted.after, "    ", text);
+        }
+        Some(code) => {
+            let _ = writeln!(text, "  {name}: changed: {}", code.name);
+            text.push_str("    today\n");
+            hosts(wanted, &wanted.before, "      ", text);
+            text.push_str("    afterwards\n");
+            hosts(wanted, &wanted.after, "      ", text);
+        }
+    }
+}
+
+fn hosts(wanted: &Wanted, pulls: &Pulls, indentation: &str, text: &mut String) {
+    match pulls.folded() {
+        Pulls::Hosts(hosts) => {
+            for host in hosts {
+                let mut host = host.to_string();
+                if wanted.unnamed {
+                    host = host.replace(&wanted.name, "<registry>");
+                }
+                let _ = writeln!(text, "{indentation}{host}");
+            }
+        }
+        Pulls::Fail(reason) => {
+            let _ = writeln!(text, "{indentation}every pull fails: {reason}");
+        }
+    }
+}
+
+fn summary(plan: &Plan) -> String {
+    let new = plan
+        .changes
+        .iter()
+        .filter(|change| change.before.is_none())
+        .count();
+    let changed = plan.changes.len() - new;
+    let files = |count: usize| if count == 1 { "file" } else { "files" };
+    let mut text = format!(
+        "{new} {} to create, {changed} {} to change; nothing is written yet\n",
+        files(new),
+        files(changed)
+    );
+    if plan.live && new + changed > 1 {
+        text.push_str(
+            "config_path is in effect already: hosts files count from the moment they are written\n",
+        );
+    }
+    text
+}
