@@ -293,10 +293,9 @@ impl Findings {
     pub fn sorted(&self) -> Vec<&Finding> {
         let mut findings: Vec<&Finding> = self.found.iter().collect();
         findings.sort_by_key(|finding| {
-            finding
-                .place
-                .as_ref()
-                .map(|place| (place.file, place.range.start, place.range.end))
+            let place = finding.place.as_ref();
+            let position = place.map(|place| (place.file, place.range.start, place.range.end));
+            (place.is_none(), position)
         });
         findings
     }

@@ -105,27 +105,26 @@ impl Difference {
             return;
         }
         let name = if wanted.unnamed {
-            "a registry that nobody named"
+            "a registry that nobody named".to_owned()
         } else {
-            &wanted.name
+            format!("`{}`", wanted.name)
         };
         let help = match self.code.decision {
             Decision::Allow(effect) => format!("--allow {} {effect}", self.code.name),
             Decision::Option(help) => help.to_owned(),
             Decision::HandEdit => "report this as a bug, with the file".to_owned(),
         };
-        findings.add(
-            self.code,
-            None,
-            format!(
-                "containerd {} would not pull from `{name}` as {} does: wanted {}; it would be {}",
-                ranges(self.versions),
-                inputs.from,
-                self.expected,
-                self.planned
-            ),
-            help,
+        let mut message = format!(
+            "containerd {} would not pull from {name} as {} does: wanted {}; it would be {}",
+            ranges(self.versions),
+            inputs.from,
+            self.expected,
+            self.planned
         );
+        if wanted.unnamed {
+            message = message.replace(&wanted.name, "<registry>");
+        }
+        findings.add(self.code, None, message, help);
     }
 }
 

@@ -343,7 +343,37 @@ impl<'s> Layout<'s> {
                 }
             }
         }
+        self.keep_apart(&mut cuts);
         cuts
+    }
+
+    /// Blank lines after a cut go with it only if there are others before it: what is above and below stays apart.
+    fn keep_apart(&self, cuts: &mut Cuts) {
+        let mut run_start = None;
+        let mut given_back = Vec::new();
+        let mut edits = cuts.edits.iter().peekable();
+        while let Some((start, (end, _))) = edits.next() {
+            let first = *run_start.get_or_insert(*start);
+            if edits.peek().is_some_and(|(next, _)| *next == end) {
+                continue;
+            }
+            run_start = None;
+            let line = self.line_of(first);
+            let whole_lines =
+                self.line_start(line) == first && self.starts.binary_search(end).is_ok();
+            if whole_lines && line > 0 && !self.is_blank(line - 1) {
+                let mut last = self.line_of(*end);
+                while last > line && self.is_blank(last - 1) {
+                    last -= 1;
+                }
+                given_back.push((*start, self.line_start(last).max(*start)));
+            }
+        }
+        for (start, end) in given_back {
+            if let Some(edit) = cuts.edits.get_mut(&start) {
+                edit.0 = end;
+            }
+        }
     }
 
     /// A section goes with the comments directly above its header and those that follow its last entry without a
@@ -648,7 +678,7 @@ impl<'s> Layout<'s> {
         while let Some((end, _)) = cuts.edits.get(&follows) {
             follows = *end;
         }
-        if follows < self.text.len() {
+        if follows < self.text.len() && !self.is_blank(self.line_of(follows)) {
             text.push_str(newline);
         }
         (at, text)

@@ -327,7 +327,12 @@ impl Planner<'_> {
         }
         for namespace in &mut wanted.namespaces {
             // The one that nobody named has no directory: it stands for all that fall through.
-            if namespace.decider == Decider::HostsFile || namespace.unnamed {
+            if namespace.unnamed {
+                namespace.same_as_default =
+                    namespace.mirror.is_some() && !certs.directories.contains_key(DEFAULT);
+                continue;
+            }
+            if namespace.decider == Decider::HostsFile {
                 continue;
             }
             let without_file = |generation: &Generation| {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Planner;
 use super::wanted::{AllWanted, Decider, Wanted};
+use super::{Planner, Today};
 use crate::config::legacy::{Mirror, Registry, Tls, quote_name};
 use crate::finding::{self, Code, Findings, Place, Placed};
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
@@ -129,10 +129,21 @@ impl Planner<'_> {
                 ),
             );
         }
-        let listed: BTreeMap<&str, &Wanted> = wanted
+        // Where something is wrong with an entry, that it says nothing is no news.
+        let says_nothing = |wanted: &&Wanted| {
+            wanted.same_as_default && (wanted.changed.is_none() || self.today != Today::Legacy)
+        };
+        let needless: BTreeSet<&str> = wanted
             .namespaces
             .iter()
-            .map(|wanted| (wanted.name.as_str(), wanted))
+            .filter(says_nothing)
+            .map(|wanted| {
+                if wanted.unnamed {
+                    WILDCARD
+                } else {
+                    wanted.name.as_str()
+                }
+            })
             .collect();
         for mirror in &self.registry.mirrors {
             let name = mirror.name.value.as_str();
@@ -142,9 +153,7 @@ impl Planner<'_> {
             }
             self.unknown_keys(&mirror.unknown, findings);
             self.check_endpoints(mirror, findings);
-            if let Some(wanted) = listed.get(name)
-                && wanted.same_as_default
-            {
+            if needless.contains(name) && !findings.refused() {
                 findings.add(
                     &finding::SAME_AS_DEFAULT,
                     mirror.name.place.clone(),

@@ -8,7 +8,7 @@ use crate::finding::{self, Code, Findings};
 use crate::hosts::directory::{DEFAULT, RegistryDirectory};
 use crate::hosts::{Pulls, reader};
 use crate::inputs::{Existing, Inputs};
-use crate::resolve::{LegacyHost, Trouble, WILDCARD};
+use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
 use crate::version::{Behaviour, DefaultConfigPath, TomlReader};
 
 /// A namespace with its hosts today and afterwards.
@@ -155,20 +155,29 @@ impl Planner<'_> {
             .iter()
             .find_map(|config| config.tls.as_ref());
         let tls = tls.map(|tls| tls.place.clone());
-        match self.today {
-            Today::Down(code) if *code == finding::MIRRORS_BESIDE_CONFIG_PATH => findings.add(
-                code,
+        let down = matches!(self.today, Today::Down(_));
+        let carried =
+            "they are carried into hosts files; hosts files for other registries count as they are";
+        if let (true, Some(mirror)) = (down, mirror) {
+            findings.add(
+                &finding::MIRRORS_BESIDE_CONFIG_PATH,
                 mirror,
-                "CRI does not load today: `mirrors` and `config_path` are both set",
-                "the mirrors are carried into hosts files; hosts files for other registries count as they are",
-            ),
-            Today::Down(code) => findings.add(
-                code,
+                if self.registry.config_path.is_some() {
+                    "CRI does not load today: `mirrors` and `config_path` are both set"
+                } else {
+                    "CRI does not load today: containerd 2.2.0 and 2.2.1 have a `config_path` built in"
+                },
+                carried,
+            );
+        }
+        let reads_tls = self.inputs.behaviour().legacy_tls;
+        if let (true, true, Some(tls)) = (down, reads_tls, &tls) {
+            findings.add(
+                &finding::TLS_BESIDE_CONFIG_PATH,
                 tls.clone(),
                 "CRI does not load today: `configs.*.tls` and `config_path` are both set",
-                "the TLS settings are carried into hosts files; hosts files for other registries count as they are",
-            ),
-            Today::HostsFiles | Today::Legacy => {}
+                carried,
+            );
         }
         if let (Some(tls), TomlReader::Two) = (tls, self.inputs.behaviour().toml) {
             findings.add(
@@ -188,7 +197,11 @@ impl Planner<'_> {
         let wildcard = self.legacy.mirror(WILDCARD).is_some();
         let file = || Some(self.default_file(&resolved.hosts));
         let Some(directory) = self.inputs.certs.directories.get(DEFAULT) else {
-            return (false, if wildcard { file() } else { None });
+            let endpoints = resolved
+                .hosts
+                .iter()
+                .any(|host| host.origin != Origin::Default);
+            return (false, if wildcard && endpoints { file() } else { None });
         };
         let settings = resolved.usable();
         let same = self.generations.iter().all(|generation| {

@@ -1,0 +1,245 @@
+//! What the tests share: fixtures, copies of trees, runs of the program.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test crate uses a part of it"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
+
+/// A golden node: `fixtures/<name>/`.
+#[derive(Debug)]
+pub struct Fixture {
+    pub name: String,
+    pub path: PathBuf,
+    /// Options for every command.
+    pub args: Vec<String>,
+    /// The exit code of `plan`.
+    pub exit: i32,
+    /// The codes on stderr, in order.
+    pub findings: Vec<String>,
+    /// The hosts that are tried after the migration, by namespace.
+    pub pulls: BTreeMap<String, Vec<String>>,
+}
+
+impl Fixture {
+    pub fn node(&self) -> PathBuf {
+        self.path.join("node")
+    }
+
+    pub fn after(&self) -> PathBuf {
+        self.path.join("after")
+    }
+
+    pub fn is_migrated(&self) -> bool {
+        self.exit == 1
+    }
+
+    fn read(path: PathBuf) -> Self {
+        let text = fs::read_to_string(path.join("case.toml")).unwrap();
+        let case = toml_edit::Document::parse(text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        let strings = |item: &toml_edit::Item| -> Vec<String> {
+            let array = item
+                .as_array()
+                .unwrap_or_else(|| panic!("{path:?}: not an array"));
+            array
+                .iter()
+                .map(|value| value.as_str().unwrap().to_owned())
+                .collect()
+        };
+        let table = case.as_table();
+        for key in ["about", "args", "exit", "findings"] {
+            assert!(
+                table.contains_key(key),
+                "{path:?}: `{key}` is missing in case.toml"
+            );
+        }
+        Self {
+            name: path.file_name().unwrap().to_string_lossy().into_owned(),
+            args: strings(&table["args"]),
+            exit: i32::try_from(table["exit"].as_integer().unwrap()).unwrap(),
+            findings: strings(&table["findings"]),
+            pulls: table
+                .get("pulls")
+                .and_then(|pulls| pulls.as_table())
+                .into_iter()
+                .flat_map(|pulls| {
+                    pulls
+                        .iter()
+                        .map(|(name, list)| (name.to_owned(), strings(list)))
+                })
+                .collect(),
+            path,
+        }
+    }
+}
+
+/// Every fixture, by name.
+pub fn fixtures() -> Vec<Fixture> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths.into_iter().map(Fixture::read).collect()
+}
+
+/// A directory of its own for a test, empty.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if path.exists() {
+        fs::remove_dir_all(&path).unwrap();
+    }
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Copies a tree with links and modes; `to` does not exist before.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target).unwrap();
+        } else if kind.is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// What is at a path: everything that must be equal when two trees are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Directory { mode: u32 },
+    File { mode: u32, bytes: Vec<u8> },
+    Link(PathBuf),
+}
+
+/// The whole tree, by path below its root.
+pub fn tree(root: &Path) -> BTreeMap<PathBuf, Entry> {
+    fn walk(root: &Path, below: &Path, tree: &mut BTreeMap<PathBuf, Entry>) {
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let path = below.join(entry.file_name());
+            let metadata = fs::symlink_metadata(entry.path()).unwrap();
+            let mode = metadata.permissions().mode() & 0o7777;
+            if metadata.is_symlink() {
+                tree.insert(path, Entry::Link(fs::read_link(entry.path()).unwrap()));
+            } else if metadata.is_dir() {
+                tree.insert(path.clone(), Entry::Directory { mode });
+                walk(root, &path, tree);
+            } else {
+                tree.insert(
+                    path,
+                    Entry::File {
+                        mode,
+                        bytes: fs::read(entry.path()).unwrap(),
+                    },
+                );
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(root, Path::new(""), &mut found);
+    found
+}
+
+/// Says how two trees differ, file by file; empty if they are equal.
+pub fn tree_difference(expected: &Path, found: &Path) -> String {
+    let (expected, found) = (tree(expected), tree(found));
+    let mut difference = String::new();
+    for (path, entry) in &expected {
+        match found.get(path) {
+            None => difference.push_str(&format!("missing: {}\n", path.display())),
+            Some(other) if other != entry => {
+                difference.push_str(&format!("different: {}\n", path.display()));
+                if let (Entry::File { bytes: a, .. }, Entry::File { bytes: b, .. }) = (entry, other)
+                {
+                    let (a, b) = (String::from_utf8_lossy(a), String::from_utf8_lossy(b));
+                    let diff = similar::TextDiff::from_lines(&*a, &*b);
+                    difference
+                        .push_str(&diff.unified_diff().header("expected", "found").to_string());
+                } else {
+                    difference.push_str(&format!("  {entry:?}\n  {other:?}\n"));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    for (path, entry) in &found {
+        if !expected.contains_key(path) {
+            let text = match entry {
+                Entry::File { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("{other:?}"),
+            };
+            difference.push_str(&format!("not expected: {}\n{text}\n", path.display()));
+        }
+    }
+    difference
+}
+
+/// A run of the program with its streams apart.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The codes of the findings, in the order in which they were printed.
+    pub fn findings(&self) -> Vec<String> {
+        self.stderr
+            .lines()
+            .filter_map(|line| {
+                let (level, rest) = line.split_once('[')?;
+                let (code, _) = rest.split_once("]: ")?;
+                ["error", "warning", "note"]
+                    .contains(&level)
+                    .then(|| code.to_owned())
+            })
+            .collect()
+    }
+}
+
+/// Runs the program without a terminal and without colours.
+pub fn run<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+    let output = Command::new(PROGRAM)
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    ran(output)
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs a command of the program on a node with a fixture's options.
+pub fn run_on(fixture: &Fixture, root: &Path, command: &[&str]) -> Ran {
+    let mut args: Vec<&str> = command.to_vec();
+    let root = root.to_str().unwrap();
+    args.extend(["--root", root]);
+    args.extend(fixture.args.iter().map(String::as_str));
+    run(args)
+}
