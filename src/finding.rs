@@ -212,11 +212,15 @@ pub struct Finding {
     pub help: String,
 }
 
+/// Where a finding's place begins.
+type Start = (FileId, usize);
+
 /// The findings of a run, and what the operator has accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
-    seen: HashSet<(&'static str, Option<(FileId, usize)>, String)>,
+    /// What was said where, so that nothing is said twice.
+    seen: HashSet<(&'static str, Option<Start>, String)>,
     allowed: BTreeSet<&'static str>,
 }
 

@@ -452,7 +452,7 @@ hunter2
     #[test]
     fn positions_move_with_the_masks() {
         let text = "a = \"secret\" b";
-        let masked = Masked::new(text, &[4..12]);
+        let masked = Masked::new(text, std::slice::from_ref(&(4..12)));
         assert_eq!(masked.text, "a = ******** b");
         assert_eq!(
             (masked.position(0, false), masked.position(5, false)),

@@ -70,7 +70,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
                 cause(generation, &expected, certs.own(&wanted.name).is_some())
             };
             let code = judge(inputs, wanted, generation, cause, findings);
-            let planned = one_line(&planned);
+            let planned = planned.to_string();
             match differences
                 .iter_mut()
                 .find(|d| d.code == code && d.planned == planned)
@@ -79,7 +79,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
                 None => differences.push(Difference {
                     code,
                     versions: generation.versions.clone(),
-                    expected: one_line(&expected),
+                    expected: expected.to_string(),
                     planned,
                 }),
             }
@@ -207,16 +207,6 @@ fn ranges(mut versions: Vec<Version>) -> String {
         })
         .collect();
     runs.join(", ")
-}
-
-fn one_line(pulls: &Pulls) -> String {
-    match pulls.folded() {
-        Pulls::Hosts(hosts) => {
-            let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-            hosts.join(", ")
-        }
-        Pulls::Fail(reason) => format!("a failure ({reason})"),
-    }
 }
 
 /// Reads the edited config.toml with toml_edit's own parser: it must be the old tree less what was removed, with

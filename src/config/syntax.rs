@@ -474,10 +474,10 @@ mod tests {
         let ValueKind::Array(elements) = value(&tree, &["x", "y.z", "q"], "k") else {
             panic!()
         };
-        assert_eq!(&text[elements[1].range.clone()], "\"t\"");
-        assert_eq!(&text[syntax.comments[0].clone()], "# c");
+        assert_eq!(text.get(elements[1].range.clone()), Some("\"t\""));
+        assert_eq!(text.get(syntax.comments[0].clone()), Some("# c"));
         let header = syntax.sections[1].header.as_ref().unwrap();
-        assert_eq!(&text[header.range.clone()], "[x.\"y.z\".'q']");
+        assert_eq!(text.get(header.range.clone()), Some("[x.\"y.z\".'q']"));
         assert_eq!(
             tree.table_at(&["x"]).unwrap().get("y.z").unwrap().header,
             None
@@ -489,8 +489,8 @@ mod tests {
         let text = "\u{feff}# c\r\n[t]\r\nk = 'v'\r\n";
         let syntax = Syntax::parse(text).unwrap();
         let entry = &syntax.sections[1].entries[0];
-        assert_eq!(&text[entry.range()], "k = 'v'");
-        assert_eq!(&text[syntax.comments[0].clone()], "# c");
+        assert_eq!(text.get(entry.range()), Some("k = 'v'"));
+        assert_eq!(text.get(syntax.comments[0].clone()), Some("# c"));
     }
 
     #[test]

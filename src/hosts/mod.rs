@@ -158,6 +158,19 @@ impl Pulls {
     }
 }
 
+impl fmt::Display for Pulls {
+    /// The folded list in one line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.folded() {
+            Self::Hosts(hosts) => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                formatter.write_str(&hosts.join(", "))
+            }
+            Self::Fail(reason) => write!(formatter, "a failure ({reason})"),
+        }
+    }
+}
+
 /// Drops every host that repeats an earlier one in all that a pull can tell. With other TLS settings or headers it is
 /// another try.
 pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {

@@ -6,7 +6,7 @@ use super::{Planner, Today, interesting};
 use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Findings};
 use crate::hosts::directory::{DEFAULT, RegistryDirectory};
-use crate::hosts::{Pulls, reader};
+use crate::hosts::{Pulls, default_host, reader};
 use crate::inputs::{Existing, Inputs};
 use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
 use crate::version::{Behaviour, DefaultConfigPath, TomlReader};
@@ -66,6 +66,27 @@ pub(super) fn today(inputs: &Inputs, registry: &Registry) -> Today {
             Today::Down(&finding::TLS_BESIDE_CONFIG_PATH)
         }
         (true, false) => Today::HostsFiles,
+    }
+}
+
+/// The two lists that a decision is between.
+struct Both<'a> {
+    settings: &'a Pulls,
+    file: &'a Pulls,
+    /// The name that stands for every registry that nobody named, if it is about those.
+    unnamed: Option<&'a str>,
+}
+
+impl std::fmt::Display for Both<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = format!(
+            "the settings give {}; the file gives {}",
+            self.settings, self.file
+        );
+        formatter.write_str(&match self.unnamed {
+            Some(name) => text.replace(name, "<registry>"),
+            None => text,
+        })
     }
 }
 
@@ -215,7 +236,13 @@ impl Planner<'_> {
             return (true, None);
         }
         let named = wildcard || directory.hosts_file.is_some();
-        if !self.file_decides(DEFAULT, directory, named, findings) {
+        let file_pulls = reader::pulls(&self.inputs.certs, unnamed, &behaviour);
+        let both = Both {
+            settings: &settings,
+            file: &file_pulls,
+            unnamed: Some(unnamed),
+        };
+        if !self.file_decides(DEFAULT, directory, named, &both, findings) {
             return (false, file());
         }
         (true, None)
@@ -229,14 +256,22 @@ impl Planner<'_> {
         default_decides: bool,
         findings: &mut Findings,
     ) -> bool {
-        let named = self.legacy.mirror(namespace).is_some()
-            || self
-                .legacy
-                .config(namespace)
-                .is_some_and(|config| config.tls.is_some());
+        let has_tls = [namespace, default_host(namespace)]
+            .into_iter()
+            .any(|host| {
+                self.legacy
+                    .config(host)
+                    .is_some_and(|config| config.tls.is_some())
+            });
+        let named = self.legacy.mirror(namespace).is_some() || has_tls;
         let Some(name) = self.inputs.certs.own(namespace) else {
-            // With TLS settings of its own a namespace gets a file of its own, which hides `_default`.
-            return default_decides && !named;
+            if !default_decides || !named {
+                return default_decides;
+            }
+            // With settings of its own a namespace gets a file of its own, which hides `_default`. That is what it
+            // has today, unless `_default` is in effect and only TLS settings are to be added.
+            let adds_tls = self.today != Today::Legacy && self.legacy.mirror(namespace).is_none();
+            return adds_tls && self.decides(namespace, DEFAULT, settings, named, findings);
         };
         let same = self.generations.iter().all(|generation| {
             reader::pulls(&self.inputs.certs, namespace, &generation.behaviour).same(settings)
@@ -247,10 +282,28 @@ impl Planner<'_> {
         if self.today != Today::Legacy && !named {
             return true;
         }
-        let Some(directory) = self.inputs.certs.directories.get(&name) else {
+        self.decides(namespace, &name, settings, named, findings)
+    }
+
+    /// Whether the directory `name` decides for `namespace`, whose settings give other pulls.
+    fn decides(
+        &self,
+        namespace: &str,
+        name: &str,
+        settings: &Pulls,
+        named: bool,
+        findings: &mut Findings,
+    ) -> bool {
+        let Some(directory) = self.inputs.certs.directories.get(name) else {
             return false;
         };
-        self.file_decides(&name, directory, named, findings)
+        let file = reader::pulls(&self.inputs.certs, namespace, &self.inputs.behaviour());
+        let both = Both {
+            settings,
+            file: &file,
+            unnamed: None,
+        };
+        self.file_decides(name, directory, named, &both, findings)
     }
 
     /// A directory gives other pulls than the settings: `--existing` decides, or nobody yet.
@@ -259,6 +312,7 @@ impl Planner<'_> {
         name: &str,
         directory: &RegistryDirectory,
         named: bool,
+        both: &Both<'_>,
         findings: &mut Findings,
     ) -> bool {
         let path = self.inputs.certs.path.join(name);
@@ -286,9 +340,9 @@ impl Planner<'_> {
             Today::HostsFiles | Today::Down(_) => "beside legacy settings for the same name",
         };
         let message = format!(
-            "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings"
+            "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings: {both}"
         );
-        let help = "--existing keep: the file decides; --existing replace: it is written over with what the settings give";
+        let help = "--existing keep: the file decides; --existing replace: what the settings give is written over it";
         match self.inputs.options.existing {
             Existing::Refuse => {
                 findings.add(&finding::EXISTING_HOSTS_FILE, None, message, help);
