@@ -1,0 +1,279 @@
+//! The edges of the command line: exit codes, streams, questions, secrets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{PROGRAM, copy_tree, run, scratch, tree_difference};
+
+fn private_http_registry() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/private-http-registry")
+}
+
+/// A node with this config.toml.
+fn node(name: &str, config: &str) -> PathBuf {
+    let root = scratch(name);
+    fs::create_dir_all(root.join("etc/containerd")).unwrap();
+    fs::write(root.join("etc/containerd/config.toml"), config).unwrap();
+    root
+}
+
+const MIRROR: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\nendpoint = [\"https://m.example\"]\n";
+
+#[test]
+fn a_missing_config_is_a_failure_and_not_nothing_to_do() {
+    let root = scratch("cli-empty");
+    let ran = run(["plan", "--root", root.to_str().unwrap()]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("/etc/containerd/config.toml"),
+        "{ran:?}"
+    );
+    let ran = run(["plan", "--root", "/no/such/root"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    fs::create_dir_all(root.join("etc/containerd/config.toml")).unwrap();
+    let ran = run(["plan", "--root", root.to_str().unwrap()]);
+    assert_eq!(ran.code, 4, "a directory is no config: {ran:?}");
+}
+
+#[test]
+fn usage_errors_are_exit_2_and_old_versions_are_refused() {
+    let root = node("cli-usage", MIRROR);
+    let root = root.to_str().unwrap();
+    for args in [
+        &["--from", "2.1", "--to", "1.7"][..],
+        &["--from", "latest"],
+        &["--allow", "no-such-code"],
+        &["--allow", "wrong-type"],
+        &["--allow", "existing-hosts-file"],
+        &["--certs-dir", "relative"],
+        &["--certs-dir", "/a:/b"],
+        &["--config", "relative.toml"],
+        &["--no-such-option"],
+    ] {
+        let ran = run([&["plan", "--root", root], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}: {ran:?}");
+        assert!(
+            ran.stdout.is_empty() && !ran.stderr.is_empty(),
+            "{args:?}: {ran:?}"
+        );
+    }
+    assert_eq!(run(["plan", "--root", root, "--from", "1.4.13"]).code, 3);
+    assert_eq!(run(["apply", "--root", root, "--expect", "abc"]).code, 2);
+}
+
+#[test]
+fn without_a_terminal_apply_needs_an_answer_in_advance() {
+    let root = node("cli-no-terminal", MIRROR);
+    let ran = run(["apply", "--root", root.to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(!root.join("etc/containerd/certs.d").exists());
+}
+
+#[test]
+fn on_a_terminal_apply_asks_and_takes_no_for_an_answer() {
+    for (answer, code, written) in [("n\n", 1, false), ("\n", 1, false), ("y\n", 0, true)] {
+        let root = node("cli-terminal", MIRROR);
+        // util-linux's `script` gives the program a terminal.
+        let command = format!("{PROGRAM} apply --color never --root {}", root.display());
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(answer.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{answer:?}: {shown}");
+        assert!(shown.contains("[y/N]"), "{shown}");
+        assert_eq!(
+            root.join("etc/containerd/certs.d/docker.io/hosts.toml")
+                .exists(),
+            written
+        );
+    }
+}
+
+#[test]
+fn a_closed_stdout_changes_neither_what_is_written_nor_the_exit_code() {
+    let root = scratch("cli-closed");
+    copy_tree(&private_http_registry().join("node"), &root.join("node"));
+    let node = root.join("node");
+    let closed = |command: &str| {
+        let line = format!("exec {PROGRAM} {command} --root {} >&-", node.display());
+        Command::new("sh")
+            .args(["-c", &line])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .code()
+    };
+    assert_eq!(closed("plan"), Some(1));
+    assert_eq!(closed("apply --yes"), Some(0));
+    assert_eq!(
+        tree_difference(&private_http_registry().join("after"), &node),
+        ""
+    );
+    let full = format!(
+        "{PROGRAM} plan --root {} >/dev/full",
+        private_http_registry().join("node").display()
+    );
+    assert_eq!(
+        Command::new("sh")
+            .args(["-c", &full])
+            .status()
+            .unwrap()
+            .code(),
+        Some(1)
+    );
+}
+
+#[test]
+fn the_next_command_repeats_every_option_and_works_as_printed() {
+    let parent = scratch("cli-next it's");
+    let root = parent.join("node");
+    copy_tree(&private_http_registry().join("node"), &root);
+    let ran = run([
+        "plan",
+        "--root",
+        root.to_str().unwrap(),
+        "--from",
+        "1.6.20",
+        "--to",
+        "2.1",
+        "--certs-dir",
+        "/etc/registries",
+        "--allow",
+        "unknown-key",
+    ]);
+    let next = ran
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("Next: "))
+        .unwrap();
+    for part in [
+        "--from 1.6.20",
+        "--to 2.1.9",
+        "--certs-dir /etc/registries",
+        "--allow unknown-key",
+        "--expect ",
+    ] {
+        assert!(next.contains(part), "{part}: {next}");
+    }
+    let path = format!(
+        "{}:{}",
+        Path::new(PROGRAM).parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let status = Command::new("sh")
+        .args(["-c", next])
+        .env("PATH", path)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{next}");
+    assert!(
+        root.join("etc/registries/192.168.0.4:5500/hosts.toml")
+            .exists()
+    );
+}
+
+#[test]
+fn no_output_ever_shows_a_secret() {
+    let config = "version = 2
+# password: swordfish
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]
+  # token = fishsword
+  endpoint = [\"https://user:hunter2@m.example/v2?sig=abcdef\", \"https://hunter3@[bad\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"m.example\".auth]
+  password = '''hunter4
+hunter5'''
+  auth = \"dXNlcjpodW50ZXI2\"
+[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"m.example\".tls]
+  ca_file = \"/hunter4/dXNlcjpodW50ZXI2\"
+";
+    let root = node("cli-secrets", config);
+    let root = root.to_str().unwrap();
+    for args in [
+        &["plan"][..],
+        &["plan", "--format", "diff"],
+        &["apply", "--yes"],
+    ] {
+        for allow in [&[][..], &["--allow", "unparsable-endpoint"]] {
+            let ran = run([args, &["--root", root], allow].concat());
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            for secret in ["hunter", "swordfish", "fishsword", "abcdef", "dXNlcjpo"] {
+                // A part of a secret that stands in the path of a file is not that secret.
+                let all = all.replace("/hunter4/", "");
+                assert!(!all.contains(secret), "{secret}: {all}");
+            }
+        }
+    }
+    let broken = node("cli-secrets-broken", "password = \"hunter2\nversion = 2\n");
+    let ran = run(["plan", "--root", broken.to_str().unwrap()]);
+    assert!(ran.code == 3 && !ran.stderr.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn colours_come_only_when_asked_for() {
+    let root = node("cli-color", MIRROR);
+    let root = root.to_str().unwrap();
+    assert!(!run(["plan", "--root", root]).stdout.contains('\u{1b}'));
+    assert!(
+        run(["plan", "--root", root, "--color", "always"])
+            .stdout
+            .contains("\u{1b}[32m+server")
+    );
+    assert!(
+        !run([
+            "plan", "--root", root, "--color", "always", "--format", "diff"
+        ])
+        .stdout
+        .contains('\u{1b}')
+    );
+}
+
+#[test]
+fn no_input_makes_it_panic() {
+    let fixtures = support::fixtures();
+    let root = scratch("cli-garbage");
+    fs::create_dir_all(root.join("etc/containerd")).unwrap();
+    let config = root.join("etc/containerd/config.toml");
+    // Every fourth prefix and every cut-out of a real file: what an editor or a full disk leaves behind.
+    for fixture in fixtures
+        .iter()
+        .filter(|f| ["inline-registry", "comments-move", "crlf"].contains(&f.name.as_str()))
+    {
+        let bytes = fs::read(fixture.node().join("etc/containerd/config.toml")).unwrap();
+        for cut in (0..bytes.len()).step_by(bytes.len() / 60 + 1) {
+            for garbage in [
+                bytes[..cut].to_vec(),
+                [&bytes[..cut], &bytes[(cut + 7).min(bytes.len())..]].concat(),
+            ] {
+                fs::write(&config, &garbage).unwrap();
+                let ran = run(["plan", "--root", root.to_str().unwrap()]);
+                assert!(
+                    [0, 1, 3].contains(&ran.code),
+                    "{}: {ran:?}",
+                    String::from_utf8_lossy(&garbage)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs all tests, after installing what they need: root on Debian, or everything installed already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need() { # need COMMAND PACKAGE
+  command -v "$1" >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "tests/run.sh: $1 is missing (package $2)" >&2; exit 1; }
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+need git git
+need sha256sum coreutils
+need script bsdutils
+
+# The binary that an operator runs is the release build, and the tests run the same code.
+cargo test --locked
