@@ -276,10 +276,9 @@ fn read_registry_directory(node: &Node, path: &NodePath) -> Result<RegistryDirec
         if entry.name == "hosts.toml" {
             match entry.kind {
                 EntryKind::File => {
-                    directory.hosts_file = node.read(&file)?.map(|file| HostsFile {
-                        real: file.path,
-                        bytes: file.bytes,
-                    });
+                    directory.hosts_file = node
+                        .read(&file)?
+                        .map(|file| HostsFile::new(file.path, file.bytes));
                 }
                 EntryKind::Directory => {
                     directory.unreadable = Some(format!("`{file}` is a directory"));

@@ -2,8 +2,10 @@
 //!
 //! This is data; `inputs` reads it from the disk, `plan` puts planned files into it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use crate::config::syntax::{Syntax, Table};
 use crate::node::NodePath;
 use crate::version::Behaviour;
 
@@ -28,6 +30,34 @@ pub struct HostsFile {
     pub real: NodePath,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// The bytes taken apart, once for all versions that are asked about them.
+    parsed: OnceCell<Result<(Syntax, Table), String>>,
+}
+
+impl HostsFile {
+    /// A hosts.toml with these bytes.
+    pub fn new(real: NodePath, bytes: Vec<u8>) -> Self {
+        Self {
+            real,
+            bytes,
+            parsed: OnceCell::new(),
+        }
+    }
+
+    /// The text, what is written in it and what it means, or why it is no TOML.
+    pub(super) fn parsed(&self) -> Result<(&str, &Syntax, &Table), &str> {
+        let text = std::str::from_utf8(&self.bytes).map_err(|_| "it is not UTF-8")?;
+        let parsed = self.parsed.get_or_init(|| {
+            let syntax = Syntax::parse(text)
+                .map_err(|error| format!("it is not valid TOML: {}", error.message))?;
+            let tree = syntax.tree();
+            Ok((syntax, tree))
+        });
+        match parsed {
+            Ok((syntax, tree)) => Ok((text, syntax, tree)),
+            Err(reason) => Err(reason),
+        }
+    }
 }
 
 /// A directory that `config_path` names.

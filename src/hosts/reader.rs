@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::directory::{CertsDirectory, RegistryDirectory};
+use super::directory::{CertsDirectory, HostsFile, RegistryDirectory};
 use super::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path};
 use crate::config::syntax::{Syntax, Table, ValueKind};
 use crate::go_url;
@@ -41,15 +41,6 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
             .filter_map(|host| host.finish(behaviour))
             .collect(),
     )
-}
-
-/// Why containerd discards this hosts.toml; `None` if it reads it.
-pub fn discarded(bytes: &[u8], directory: &NodePath, behaviour: &Behaviour) -> Option<String> {
-    if bytes.is_empty() {
-        None
-    } else {
-        parse(bytes, directory, behaviour).err()
-    }
 }
 
 /// containerd's `hostConfig`.
@@ -144,7 +135,7 @@ fn load(
     }
     if let Some(file) = &directory.hosts_file
         && !file.bytes.is_empty()
-        && let Ok(hosts) = parse(&file.bytes, path, behaviour)
+        && let Ok(hosts) = parse(file, path, behaviour)
     {
         return Ok(hosts);
     }
@@ -169,19 +160,16 @@ fn load(
 
 /// `parseHostsFile`; an error means that the whole file counts for nothing.
 fn parse(
-    bytes: &[u8],
+    file: &HostsFile,
     directory: &NodePath,
     behaviour: &Behaviour,
 ) -> Result<Vec<HostEntry>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let (text, syntax, tree) = file.parsed().map_err(str::to_owned)?;
     if behaviour.toml == TomlReader::Two && text.starts_with('\u{feff}') {
         return Err("it begins with a byte order mark".to_owned());
     }
-    let syntax =
-        Syntax::parse(text).map_err(|error| format!("it is not valid TOML: {}", error.message))?;
-    let tree = syntax.tree();
-    let host_table = find(&tree, "host", behaviour.toml)?
-        .map(|node| node.table().ok_or("`host` is not a table"));
+    let host_table =
+        find(tree, "host", behaviour.toml)?.map(|node| node.table().ok_or("`host` is not a table"));
     let host_table = host_table.transpose()?;
     let hosts = match behaviour.toml {
         TomlReader::One => {
@@ -205,7 +193,7 @@ fn parse(
                 .map(|node| node.key.name.clone())
                 .collect()
         }
-        TomlReader::Two => header_hosts(&syntax),
+        TomlReader::Two => header_hosts(syntax),
     };
     let mut entries = Vec::new();
     for host in hosts {
@@ -217,8 +205,8 @@ fn parse(
         };
         entries.push(entry(&host, config, directory, behaviour)?);
     }
-    let server = string(&tree, "server", behaviour.toml)?.unwrap_or_default();
-    entries.push(entry(server, &tree, directory, behaviour)?);
+    let server = string(tree, "server", behaviour.toml)?.unwrap_or_default();
+    entries.push(entry(server, tree, directory, behaviour)?);
     Ok(entries)
 }
 

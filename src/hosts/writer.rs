@@ -186,10 +186,7 @@ mod tests {
         );
         let path = NodePath::new("/etc/containerd/certs.d");
         let directory = RegistryDirectory {
-            hosts_file: Some(HostsFile {
-                real: path.clone(),
-                bytes: text.clone().into_bytes(),
-            }),
+            hosts_file: Some(HostsFile::new(path.clone(), text.clone().into_bytes())),
             ..RegistryDirectory::default()
         };
         let certs = CertsDirectory {

@@ -149,10 +149,7 @@ impl Planner<'_> {
                 None => certs.real.join(&name).join("hosts.toml"),
             };
             let before = directory.hosts_file.take().map(|file| file.bytes);
-            directory.hosts_file = Some(HostsFile {
-                real: path.clone(),
-                bytes: bytes.clone(),
-            });
+            directory.hosts_file = Some(HostsFile::new(path.clone(), bytes.clone()));
             changes.push(Change {
                 path,
                 before,
@@ -319,10 +316,10 @@ impl Planner<'_> {
                 .directories
                 .entry(DEFAULT.to_owned())
                 .or_default()
-                .hosts_file = Some(HostsFile {
-                real: certs.real.clone(),
-                bytes: default.file.render().into_bytes(),
-            });
+                .hosts_file = Some(HostsFile::new(
+                certs.real.clone(),
+                default.file.render().into_bytes(),
+            ));
             drafts.insert(DEFAULT.to_owned(), default);
         }
         for namespace in &mut wanted.namespaces {

@@ -53,8 +53,8 @@ fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>
         .id(finding.code.name);
     let mut group = Group::with_title(title);
     if let Some((excerpts, range)) = place {
-        let (line, column) = excerpts.position(range.start);
         if without_excerpt(finding) {
+            let (line, column) = excerpts.position(range.start);
             let path = excerpts.source.path.as_str();
             group = group.element(Origin::path(path).line(line).char_column(column));
         } else {
