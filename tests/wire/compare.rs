@@ -1,0 +1,114 @@
+//! What left a daemon, and when two sequences of it are the same.
+
+use std::fmt;
+
+/// One thing that a daemon tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) scheme: &'static str,
+    /// `host` or `host:port`, without the scheme's own port.
+    pub(crate) host: String,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A request that arrived.
+    Request {
+        path: String,
+        query: String,
+        /// The subject of the client certificate.
+        client: Option<String>,
+        credentials: Option<String>,
+        /// Headers that containerd does not send of itself.
+        headers: Vec<String>,
+        status: u16,
+    },
+    /// The daemon did not accept the host's certificate.
+    TlsRefused,
+    /// A TLS hello at a host that speaks plain HTTP only.
+    TlsOnPlainHost,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://{}", self.scheme, self.host)?;
+        match &self.what {
+            What::Request { path, query, client, credentials, headers, status } => {
+                write!(formatter, "{path}")?;
+                if !query.is_empty() {
+                    write!(formatter, "?{query}")?;
+                }
+                if let Some(client) = client {
+                    write!(formatter, " [client {client}]")?;
+                }
+                if let Some(credentials) = credentials {
+                    write!(formatter, " [{credentials}]")?;
+                }
+                for header in headers {
+                    write!(formatter, " [{header}]")?;
+                }
+                write!(formatter, " {status}")
+            }
+            What::TlsRefused => write!(formatter, " refused the certificate"),
+            What::TlsOnPlainHost => write!(formatter, " TLS tried on a plain host"),
+        }
+    }
+}
+
+/// The sequence with what was tried before folded away: retries, HEAD and then GET, and a host that
+/// is named twice.
+pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
+    let mut kept: Vec<Event> = Vec::new();
+    for event in events {
+        if !kept.contains(event) {
+            kept.push(event.clone());
+        }
+    }
+    kept
+}
+
+/// The hosts in the order in which they were asked for an image, each as `scheme://host/path` where
+/// the path is what stood before the repository's name. This is what the model predicts.
+pub(crate) fn hosts(events: &[Event], repository: &str) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for event in events {
+        let path = match &event.what {
+            What::Request { path, .. } => match path.split_once(&format!("/{repository}/")) {
+                Some((prefix, _)) => prefix,
+                // A token server, not a host of the list.
+                None => continue,
+            },
+            What::TlsRefused | What::TlsOnPlainHost => " (TLS failed)",
+        };
+        let host = format!("{}://{}{path}", event.scheme, event.host);
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}
+
+/// Two sequences side by side, the differing lines marked.
+pub(crate) fn side_by_side(left: (&str, &[String]), right: (&str, &[String])) -> String {
+    let width = left.1.iter().map(String::len).chain([left.0.len()]).max().unwrap_or_default();
+    let mut text = format!("    {:width$}   | {}\n", left.0, right.0);
+    for row in 0..left.1.len().max(right.1.len()) {
+        let one = left.1.get(row).map_or("", String::as_str);
+        let other = right.1.get(row).map_or("", String::as_str);
+        let mark = if one == other { ' ' } else { '!' };
+        text.push_str(&format!("    {one:width$} {mark} | {other}\n"));
+    }
+    text
+}
+
+/// Each as it is printed.
+pub(crate) fn lines(events: &[Event]) -> Vec<String> {
+    events.iter().map(ToString::to_string).collect()
+}
+
+/// `host:port` without the port that the scheme has anyway.
+pub(crate) fn without_own_port(scheme: &str, host: &str) -> String {
+    let own = if scheme == "https" { ":443" } else { ":80" };
+    host.strip_suffix(own).unwrap_or(host).to_ascii_lowercase()
+}

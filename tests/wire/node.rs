@@ -1,0 +1,82 @@
+//! Nodes as trees on disk: copies of fixtures and hand-made ones, and what `apply` makes of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::daemon::temporary_folder;
+use crate::world::World;
+
+/// A node's tree in a folder of its own, with certificates, and the world that it names.
+pub(crate) struct Node {
+    folder: TempDir,
+    pub(crate) world: Arc<World>,
+}
+
+impl Node {
+    /// A copy of a tree.
+    pub(crate) fn copy_of(tree: &Path) -> Node {
+        let folder = temporary_folder();
+        copy(tree, &folder.path().join("node"));
+        Node::in_folder(folder)
+    }
+
+    /// A node of these files.
+    pub(crate) fn of_files(files: &[(&str, &str)]) -> Node {
+        let folder = temporary_folder();
+        write_files(&folder.path().join("node"), files);
+        Node::in_folder(folder)
+    }
+
+    fn in_folder(folder: TempDir) -> Node {
+        let world = Arc::new(World::of(&folder.path().join("node")));
+        Node { folder, world }
+    }
+
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    /// The tree with these files written over it.
+    pub(crate) fn with_files(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let changed = self.folder.path().join(name);
+        copy(&self.tree(), &changed);
+        write_files(&changed, files);
+        changed
+    }
+
+    /// The tree after `apply` with these options, or what it said instead.
+    pub(crate) fn applied(&self, name: &str, options: &[String]) -> Result<PathBuf, String> {
+        let changed = self.folder.path().join(name);
+        copy(&self.tree(), &changed);
+        let output = Command::new(env!("CARGO_BIN_EXE_containerd-registry-migrate"))
+            .args(["apply", "--yes", "--root"])
+            .arg(&changed)
+            .args(options)
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return Ok(changed);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("apply {}: {}\n{said}", options.join(" "), output.status))
+    }
+}
+
+/// Links, modes and all.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(status.success(), "cannot copy {} to {}", from.display(), to.display());
+}
+
+fn write_files(tree: &Path, files: &[(&str, &str)]) {
+    fs::create_dir_all(tree).unwrap();
+    for (path, text) in files {
+        let target = tree.join(path.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(target, text).unwrap();
+    }
+}
