@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Who signs the certificate that a host shows.
@@ -32,7 +30,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Authority { issuer: Issuer::new(params, key), pem }
+        Authority {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
     }
 }
 
@@ -67,7 +68,11 @@ impl Certificates {
 
     /// The text of the authority at this path, made when it is first asked for.
     pub(crate) fn authority_pem(&mut self, path: &str) -> &str {
-        &self.private.entry(path.to_string()).or_insert_with(|| Authority::new(path)).pem
+        &self
+            .private
+            .entry(path.to_string())
+            .or_insert_with(|| Authority::new(path))
+            .pem
     }
 
     /// Makes the pair of these two files, unless one of them is there already.
@@ -76,13 +81,18 @@ impl Certificates {
             return;
         }
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, certificate);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, certificate);
         let pair = KeyPair::generate().unwrap();
         let signed = params.self_signed(&pair).unwrap();
-        self.subjects.push((signed.der().to_vec(), certificate.to_string()));
+        self.subjects
+            .push((signed.der().to_vec(), certificate.to_string()));
         if certificate == key {
-            self.clients
-                .insert(key.to_string(), format!("{}{}", signed.pem(), pair.serialize_pem()));
+            self.clients.insert(
+                key.to_string(),
+                format!("{}{}", signed.pem(), pair.serialize_pem()),
+            );
         } else {
             self.clients.insert(certificate.to_string(), signed.pem());
             self.clients.insert(key.to_string(), pair.serialize_pem());
@@ -99,7 +109,10 @@ impl Certificates {
         self.subjects
             .iter()
             .find(|(known, _)| known == certificate)
-            .map_or_else(|| "a certificate of unknown origin".to_string(), |(_, name)| name.clone())
+            .map_or_else(
+                || "a certificate of unknown origin".to_string(),
+                |(_, name)| name.clone(),
+            )
     }
 
     /// A certificate for a host name or address, and its key.

@@ -34,7 +34,14 @@ impl fmt::Display for Event {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}://{}", self.scheme, self.host)?;
         match &self.what {
-            What::Request { path, query, client, credentials, headers, status } => {
+            What::Request {
+                path,
+                query,
+                client,
+                credentials,
+                headers,
+                status,
+            } => {
                 write!(formatter, "{path}")?;
                 if !query.is_empty() {
                     write!(formatter, "?{query}")?;
@@ -91,7 +98,13 @@ pub(crate) fn hosts(events: &[Event], repository: &str) -> Vec<String> {
 
 /// Two sequences side by side, the differing lines marked.
 pub(crate) fn side_by_side(left: (&str, &[String]), right: (&str, &[String])) -> String {
-    let width = left.1.iter().map(String::len).chain([left.0.len()]).max().unwrap_or_default();
+    let width = left
+        .1
+        .iter()
+        .map(String::len)
+        .chain([left.0.len()])
+        .max()
+        .unwrap_or_default();
     let mut text = format!("    {:width$}   | {}\n", left.0, right.0);
     for row in 0..left.1.len().max(right.1.len()) {
         let one = left.1.get(row).map_or("", String::as_str);

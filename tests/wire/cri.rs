@@ -87,8 +87,13 @@ fn failure(headers: &HeaderMap) -> Option<Answer> {
     if status == "0" {
         return None;
     }
-    let message = headers.get("grpc-message").map_or("", |value| value.to_str().unwrap_or(""));
-    Some(Answer::Failed(format!("code {status}: {}", percent_decoded(message))))
+    let message = headers
+        .get("grpc-message")
+        .map_or("", |value| value.to_str().unwrap_or(""));
+    Some(Answer::Failed(format!(
+        "code {status}: {}",
+        percent_decoded(message)
+    )))
 }
 
 /// Undoes `%XX`, in gRPC messages and in forms.
@@ -97,7 +102,9 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         rest = after;
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);

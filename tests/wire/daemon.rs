@@ -47,10 +47,16 @@ pub(crate) fn available() -> (Vec<Containerd>, Vec<String>) {
         if !binaries.join("containerd").exists() {
             continue;
         }
-        let output = Command::new(binaries.join("containerd")).arg("--version").output();
+        let output = Command::new(binaries.join("containerd"))
+            .arg("--version")
+            .output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         // containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3
-        let word = text.as_deref().unwrap_or_default().split_whitespace().nth(2);
+        let word = text
+            .as_deref()
+            .unwrap_or_default()
+            .split_whitespace()
+            .nth(2);
         let version: String = word
             .unwrap_or_default()
             .trim_start_matches('v')
@@ -60,12 +66,23 @@ pub(crate) fn available() -> (Vec<Containerd>, Vec<String>) {
         let mut numbers = version.split('.').map_while(|number| number.parse().ok());
         match (numbers.next(), numbers.next()) {
             (Some(major), Some(minor)) => {
-                found.push(Containerd { suite, version, generation: (major, minor), binaries });
+                found.push(Containerd {
+                    suite,
+                    version,
+                    generation: (major, minor),
+                    binaries,
+                });
             }
             _ => skipped.push(format!("containerd of {suite} does not start here")),
         }
     }
-    found.sort_by_key(|daemon| (daemon.generation, daemon.version.clone(), daemon.suite.clone()));
+    found.sort_by_key(|daemon| {
+        (
+            daemon.generation,
+            daemon.version.clone(),
+            daemon.suite.clone(),
+        )
+    });
     found.dedup_by_key(|daemon| daemon.version.clone());
     (found, skipped)
 }
@@ -101,29 +118,44 @@ pub(crate) struct Run {
 impl Run {
     /// The lines of the daemon's log that tell about registries, shortened.
     pub(crate) fn log_that_matters(&self) -> String {
-        let topics = ["registr", "mirror", "config_path", "hosts", "host=", "PullImage", "tls"];
-        let noise = ["loading plugin", "skip loading", "starting cri plugin", "Start cri plugin"];
+        let topics = [
+            "registr",
+            "mirror",
+            "config_path",
+            "hosts",
+            "host=",
+            "PullImage",
+            "tls",
+        ];
+        let noise = [
+            "loading plugin",
+            "skip loading",
+            "starting cri plugin",
+            "Start cri plugin",
+        ];
         let matters = |line: &&str| {
-            let alarming = ["level=error", "level=fatal"].iter().any(|level| line.contains(level));
+            let alarming = ["level=error", "level=fatal"]
+                .iter()
+                .any(|level| line.contains(level));
             (alarming || topics.iter().any(|topic| line.contains(topic)))
                 && !noise.iter().any(|noise| line.contains(noise))
                 && !line.contains("cni")
         };
         let lines = self.log.lines().filter(matters).take(40);
-        lines.map(|line| format!("    {}\n", line.chars().take(400).collect::<String>())).collect()
+        lines
+            .map(|line| format!("    {}\n", line.chars().take(400).collect::<String>()))
+            .collect()
     }
 }
 
 /// Runs a daemon on a node's tree and pulls the images one after the other.
-pub(crate) fn run(
-    daemon: &Containerd,
-    node: &Path,
-    world: &Arc<World>,
-    images: &[String],
-) -> Run {
+pub(crate) fn run(daemon: &Containerd, node: &Path, world: &Arc<World>, images: &[String]) -> Run {
     // A thread of its own, since it enters the daemon's network namespace and never leaves it.
     thread::scope(|scope| {
-        scope.spawn(|| Process::start(daemon, node, world).pull_all(world, images)).join().unwrap()
+        scope
+            .spawn(|| Process::start(daemon, node, world).pull_all(world, images))
+            .join()
+            .unwrap()
     })
 }
 
@@ -159,7 +191,14 @@ impl Process {
         let proxy = format!("http://127.0.0.1:{proxy_port}");
 
         let mut child = Command::new("unshare")
-            .args(["--mount", "--net", "sh", "-c", include_str!("namespace.sh"), "wire"])
+            .args([
+                "--mount",
+                "--net",
+                "sh",
+                "-c",
+                include_str!("namespace.sh"),
+                "wire",
+            ])
             .args([&root, node, &daemon.binaries, &shared])
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -225,12 +264,17 @@ impl Process {
     fn pull_all(self, world: &Arc<World>, images: &[String]) -> Run {
         let mut pulls = Vec::new();
         if self.boot == Boot::Booted {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             let tasks = tokio::task::LocalSet::new();
             tasks.block_on(&runtime.unwrap(), async {
                 let recorder = Recorder::new(Arc::clone(world));
                 let roles = [(self.proxy_port, Role::Proxy)].into_iter();
-                let loopback = world.ports.iter().map(|port| (*port, Role::Loopback(*port)));
+                let loopback = world
+                    .ports
+                    .iter()
+                    .map(|port| (*port, Role::Loopback(*port)));
                 for (port, role) in roles.chain(loopback) {
                     // All addresses: in this namespace there is nothing but loopback.
                     let listener = TcpListener::bind(("::", port)).unwrap();
@@ -241,11 +285,20 @@ impl Process {
                 for image in images {
                     let answer = self.pull(image).await;
                     let events = folded(&recorder.take());
-                    pulls.push(Pull { image: image.clone(), events, answer });
+                    pulls.push(Pull {
+                        image: image.clone(),
+                        events,
+                        answer,
+                    });
                 }
             });
         }
-        Run { daemon: self.daemon.clone(), boot: self.boot.clone(), pulls, log: self.log() }
+        Run {
+            daemon: self.daemon.clone(),
+            boot: self.boot.clone(),
+            pulls,
+            log: self.log(),
+        }
     }
 
     async fn pull(&self, image: &str) -> Answer {

@@ -1,37 +1,181 @@
 //! What goes over the wire is the same before and after a migration: real containerd daemons pull
 //! through their CRI from nodes before and after `apply`, and everything that leaves them is
-//! compared.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+//! compared. `tests/containerd.sh` fetches the daemons; root is needed for their namespaces.
+//!
+//! ```text
+//! cargo test --test wire                      all of it
+//! cargo test --test wire -- fixture/wildcard  the tests whose names contain this
+//! WIRE_SEED=7 cargo test --test wire          one random node
+//! WIRE_NODES=1000 cargo test --test wire -- random
+//! ```
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test may panic and prints"
+)]
 
 mod certificates;
+mod check;
 mod compare;
 mod cri;
 mod daemon;
+mod expected;
+mod model;
 mod node;
+mod pairs;
 mod proxy;
 mod world;
 
-fn main() {
-    let (daemons, _) = daemon::available();
-    let node = node::Node::of_files(&[("etc/containerd/config.toml", r#"version = 2
-[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
-  endpoint = ["http://m.example:5000/foo", "https://n.example", "localhost:5000"]
-[plugins."io.containerd.grpc.v1.cri".registry.configs."n.example".tls]
-  ca_file = "/etc/ssl/n.pem"
-  cert_file = "/etc/ssl/n.crt"
-  key_file = "/etc/ssl/n.key"
-[plugins."io.containerd.grpc.v1.cri".registry.configs."n.example".auth]
-  username = "u"
-  password = "p"
-[plugins."io.containerd.grpc.v1.cri".registry.configs."registry-1.docker.io".auth]
-  username = "u2"
-  password = "p"
-"#)]);
-    for d in &daemons {
-        let start = std::time::Instant::now();
-        let run = daemon::run(d, &node.tree(), &node.world, &["docker.io/wire/image:t".into(), "n.example/wire/image:t".into()]);
-        println!("{d} {:?} {:?}", run.boot, start.elapsed());
-        for p in &run.pulls { println!("{} {:?}", p.image, p.answer); for l in compare::lines(&p.events) { println!("   {l}"); } }
-        println!("{}", run.log_that_matters());
+use std::collections::BTreeMap;
+use std::env;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::check::{Case, Side, differences, images, run_all};
+use crate::daemon::Containerd;
+use crate::node::Node;
+use crate::pairs::{PAIRS, Pair};
+
+/// The daemons that all tests share.
+struct Daemons(Vec<Containerd>);
+
+impl Daemons {
+    /// Those whose legacy settings count as they were meant.
+    fn one(&self) -> Vec<&Containerd> {
+        self.0
+            .iter()
+            .filter(|daemon| daemon.generation.0 == 1)
+            .collect()
+    }
+
+    fn all(&self) -> Vec<&Containerd> {
+        self.0.iter().collect()
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let (daemons, mut skipped) = daemon::available();
+    for generation in ["1.6", "1.7", "2."] {
+        if !daemons
+            .iter()
+            .any(|daemon| daemon.version.starts_with(generation))
+        {
+            skipped.push(format!(
+                "no containerd {generation} is here: run tests/containerd.sh"
+            ));
+        }
+    }
+    // A daemon that cannot start on this machine's libc is no failure; one that was not fetched is.
+    let incomplete = skipped.iter().any(|line| line.starts_with("no containerd"))
+        && !skipped
+            .iter()
+            .any(|line| line.ends_with("does not start here"));
+    let namespaces = Command::new("unshare")
+        .args(["--mount", "--net", "true"])
+        .status();
+    let namespaces = namespaces.is_ok_and(|status| status.success());
+    if !namespaces {
+        skipped.push("namespaces of one's own need root".to_string());
+    }
+    let skip = daemons.is_empty() || !namespaces;
+    if !arguments.list {
+        for daemon in &daemons {
+            println!("wire: {daemon} of {}", daemon.suite);
+        }
+        for line in &skipped {
+            println!("wire: skipped: {line}");
+        }
+        if env::var("CI").as_deref() == Ok("true") && (skip || incomplete) {
+            println!("wire: under CI=true all daemons must be there");
+            return ExitCode::FAILURE;
+        }
+    }
+
+    let daemons = Arc::new(Daemons(daemons));
+    let mut trials = Vec::new();
+    let mut add = |name: String, test: fn(&Daemons, usize) -> Result<(), String>, index: usize| {
+        let daemons = Arc::clone(&daemons);
+        let run = move || test(&daemons, index).map_err(Failed::from);
+        trials.push(Trial::test(name, run).with_ignored_flag(skip));
+    };
+    for (index, pair) in PAIRS.iter().enumerate() {
+        add(format!("by-hand/{}", pair.name), pair_is_the_same, index);
+        add(
+            format!("by-hand/{}/wrong", pair.name),
+            wrong_is_noticed,
+            index,
+        );
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn pair_is_the_same(daemons: &Daemons, index: usize) -> Result<(), String> {
+    let Pair {
+        name,
+        before,
+        after,
+        ..
+    } = &PAIRS[index];
+    let node = Node::of_files(before);
+    let tree = node.with_files("after", after);
+    let migrated = daemons
+        .all()
+        .into_iter()
+        .map(|daemon| (daemon, tree.clone()))
+        .collect();
+    let references = daemons.one();
+    Case {
+        name,
+        node: &node,
+        references,
+        migrated,
+        pulls: BTreeMap::new(),
+    }
+    .check()
+}
+
+/// The harness must find every wrong translation, on some daemon at least.
+fn wrong_is_noticed(daemons: &Daemons, index: usize) -> Result<(), String> {
+    let Pair {
+        before,
+        after,
+        wrong,
+        ..
+    } = &PAIRS[index];
+    let node = Node::of_files(before);
+    let images = images(&node);
+    let before: Vec<_> = daemons
+        .one()
+        .into_iter()
+        .map(|daemon| (daemon, node.tree()))
+        .collect();
+    let references = run_all(&node, &images, &before);
+    let mut unnoticed = String::new();
+    for (number, (what, files)) in wrong.iter().enumerate() {
+        let tree = node.with_files(&format!("wrong-{number}"), &[*after, *files].concat());
+        let trees: Vec<_> = daemons
+            .all()
+            .into_iter()
+            .map(|daemon| (daemon, tree.clone()))
+            .collect();
+        let runs = run_all(&node, &images, &trees);
+        let noticed = references.iter().any(|reference| {
+            runs.iter().any(|run| {
+                !differences(&Side::new("before", reference), &Side::new("after", run)).is_empty()
+            })
+        });
+        if !noticed {
+            unnoticed.push_str(&format!("not noticed: {what}\n"));
+        }
+    }
+    if unnoticed.is_empty() {
+        Ok(())
+    } else {
+        Err(unnoticed)
     }
 }

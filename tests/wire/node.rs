@@ -62,14 +62,27 @@ impl Node {
             return Ok(changed);
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("apply {}: {}\n{said}", options.join(" "), output.status))
+        Err(format!(
+            "apply {}: {}\n{said}",
+            options.join(" "),
+            output.status
+        ))
     }
 }
 
 /// Links, modes and all.
 fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-    assert!(status.success(), "cannot copy {} to {}", from.display(), to.display());
+    let status = Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "cannot copy {} to {}",
+        from.display(),
+        to.display()
+    );
 }
 
 fn write_files(tree: &Path, files: &[(&str, &str)]) {

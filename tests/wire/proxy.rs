@@ -48,7 +48,10 @@ struct Request {
 
 impl Request {
     fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
@@ -85,7 +88,9 @@ impl Recorder {
                 let _ = match role {
                     Role::Proxy => recorder.proxy(stream).await,
                     Role::Loopback(port) => {
-                        recorder.host(stream, "localhost".to_string(), port, true).await
+                        recorder
+                            .host(stream, "localhost".to_string(), port, true)
+                            .await
                     }
                 };
             });
@@ -95,14 +100,24 @@ impl Recorder {
     async fn proxy(&self, mut stream: TcpStream) -> io::Result<()> {
         let request = read_request(&mut stream).await?;
         if request.method == "CONNECT" {
-            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-            let port = request.target.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            stream
+                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .await?;
+            let port = request
+                .target
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok());
             let name = without_port(&request.target).to_string();
             return self.host(stream, name, port.unwrap_or(443), false).await;
         }
-        let rest = request.target.strip_prefix("http://").unwrap_or(&request.target).to_string();
+        let rest = request
+            .target
+            .strip_prefix("http://")
+            .unwrap_or(&request.target)
+            .to_string();
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        self.answer(&mut stream, "http", authority, path, None, &request).await
+        self.answer(&mut stream, "http", authority, path, None, &request)
+            .await
     }
 
     /// One connection to a host, which knows by the first byte whether it is TLS.
@@ -121,7 +136,9 @@ impl Recorder {
             let request = read_request(&mut stream).await?;
             let host = request.header("host").unwrap_or_default().to_string();
             let target = request.target.clone();
-            return self.answer(&mut stream, "http", &host, &target, None, &request).await;
+            return self
+                .answer(&mut stream, "http", &host, &target, None, &request)
+                .await;
         }
         let host = format!("{name}:{port}");
         if self.world.speaks_plain_only(&name, port) {
@@ -140,7 +157,11 @@ impl Recorder {
             self.record("https", &host, What::TlsRefused);
             return Ok(());
         };
-        let client = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let client = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first());
         let client = client.map(|certificate| self.world.certificates.subject(certificate));
         let request = read_request(&mut stream).await?;
         let host = match request.header("host") {
@@ -148,28 +169,32 @@ impl Recorder {
             _ => host,
         };
         let target = request.target.clone();
-        self.answer(&mut stream, "https", &host, &target, client, &request).await
+        self.answer(&mut stream, "https", &host, &target, client, &request)
+            .await
     }
 
     fn acceptor(&self, name: &str, port: u16) -> TlsAcceptor {
         let mut acceptors = self.acceptors.borrow_mut();
-        let acceptor = acceptors.entry(format!("{name}:{port}")).or_insert_with(|| {
-            let address = name.trim_start_matches('[').trim_end_matches(']');
-            let names = match name {
-                "localhost" => vec!["localhost", "127.0.0.1", "127.0.0.2", "::1"],
-                _ => vec![address],
-            };
-            let names: Vec<_> = names.into_iter().map(String::from).collect();
-            let signer = self.world.signer(name, port);
-            let (leaf, key) = self.world.certificates.leaf(&names, &signer);
-            let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&self.provider))))
-                .with_single_cert(vec![leaf], key)
-                .unwrap();
-            TlsAcceptor::from(Arc::new(config))
-        });
+        let acceptor = acceptors
+            .entry(format!("{name}:{port}"))
+            .or_insert_with(|| {
+                let address = name.trim_start_matches('[').trim_end_matches(']');
+                let names = match name {
+                    "localhost" => vec!["localhost", "127.0.0.1", "127.0.0.2", "::1"],
+                    _ => vec![address],
+                };
+                let names: Vec<_> = names.into_iter().map(String::from).collect();
+                let signer = self.world.signer(name, port);
+                let (leaf, key) = self.world.certificates.leaf(&names, &signer);
+                let config =
+                    rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+                        .with_safe_default_protocol_versions()
+                        .unwrap()
+                        .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&self.provider))))
+                        .with_single_cert(vec![leaf], key)
+                        .unwrap();
+                TlsAcceptor::from(Arc::new(config))
+            });
         acceptor.clone()
     }
 
@@ -185,8 +210,13 @@ impl Recorder {
     ) -> io::Result<()> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let credentials = credentials(request);
-        let (status, headers, body) =
-            self.response(scheme, host, path, client.as_deref(), credentials.as_deref());
+        let (status, headers, body) = self.response(
+            scheme,
+            host,
+            path,
+            client.as_deref(),
+            credentials.as_deref(),
+        );
         self.record(
             scheme,
             host,
@@ -220,26 +250,42 @@ impl Recorder {
         credentials: Option<&str>,
     ) -> Response {
         let json = |status, text: String| {
-            (status, vec![("Content-Type".into(), "application/json".into())], text.into_bytes())
+            (
+                status,
+                vec![("Content-Type".into(), "application/json".into())],
+                text.into_bytes(),
+            )
         };
         if path == "/token" {
             let owner = credentials.unwrap_or("nobody").replace([':', ' '], "-");
             let token = format!("token-for-{owner}");
-            return json(200, format!(r#"{{"token":"{token}","access_token":"{token}"}}"#));
+            return json(
+                200,
+                format!(r#"{{"token":"{token}","access_token":"{token}"}}"#),
+            );
         }
-        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port = host
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
         let port = port.unwrap_or(if scheme == "http" { 80 } else { 443 });
         if self.world.wants_credentials(without_port(host), port) {
             // Half of the hosts have a token server, and always the same half.
             let bearer = host.bytes().map(u32::from).sum::<u32>() % 2 == 0;
             let (kind, challenge) = if bearer {
                 let realm = format!("{scheme}://{host}/token");
-                ("Bearer ", format!(r#"Bearer realm="{realm}",service="{host}""#))
+                (
+                    "Bearer ",
+                    format!(r#"Bearer realm="{realm}",service="{host}""#),
+                )
             } else {
                 ("Basic ", r#"Basic realm="wire""#.to_string())
             };
             if !credentials.is_some_and(|credentials| credentials.starts_with(kind)) {
-                return (401, vec![("WWW-Authenticate".into(), challenge)], Vec::new());
+                return (
+                    401,
+                    vec![("WWW-Authenticate".into(), challenge)],
+                    Vec::new(),
+                );
             }
         }
         if let Some(image) = &self.world.image
@@ -250,9 +296,16 @@ impl Recorder {
             if client != Some(&image.client) {
                 return json(403, "{}".to_string());
             }
-            return (200, vec![("Content-Type".into(), media_type.clone())], bytes.clone());
+            return (
+                200,
+                vec![("Content-Type".into(), media_type.clone())],
+                bytes.clone(),
+            );
         }
-        json(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#.to_string())
+        json(
+            404,
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#.to_string(),
+        )
     }
 }
 
@@ -260,12 +313,19 @@ impl Recorder {
 /// for a token server holds.
 fn credentials(request: &Request) -> Option<String> {
     if let Some(value) = request.header("authorization") {
-        let Some(encoded) = value.strip_prefix("Basic ") else { return Some(value.to_string()) };
-        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+        let Some(encoded) = value.strip_prefix("Basic ") else {
+            return Some(value.to_string());
+        };
+        let decoded = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .unwrap_or_default();
         return Some(format!("Basic {}", String::from_utf8_lossy(&decoded)));
     }
     let field = |name: &str| {
-        let mut pairs = request.body.split('&').filter_map(|pair| pair.split_once('='));
+        let mut pairs = request
+            .body
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(key, _)| *key == name);
         found.map(|(_, value)| percent_decoded(&value.replace('+', " ")))
     };
@@ -298,17 +358,32 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Reque
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.trim_end().split("\r\n");
-    let mut words = lines.next().unwrap_or_default().split(' ').map(String::from);
+    let mut words = lines
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .map(String::from);
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
     let headers = lines.filter_map(|line| line.split_once(':'));
-    let headers =
-        headers.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect();
-    let mut request = Request { method, target, headers, body: String::new() };
-    let length: u64 =
-        request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or_default();
+    let headers = headers
+        .map(|(name, value)| (name.to_string(), value.trim().to_string()))
+        .collect();
+    let mut request = Request {
+        method,
+        target,
+        headers,
+        body: String::new(),
+    };
+    let length: u64 = request
+        .header("content-length")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default();
     let mut body = Vec::new();
-    stream.take(length.min(1 << 20)).read_to_end(&mut body).await?;
+    stream
+        .take(length.min(1 << 20))
+        .read_to_end(&mut body)
+        .await?;
     request.body = String::from_utf8_lossy(&body).into_owned();
     Ok(request)
 }

@@ -69,7 +69,9 @@ impl World {
         }
         world.read_certificate_directories(tree);
         world.read_urls(&urls);
-        world.namespaces.retain(|namespace| can_be_pulled(namespace));
+        world
+            .namespaces
+            .retain(|namespace| can_be_pulled(namespace));
         world
     }
 
@@ -77,7 +79,11 @@ impl World {
         for (namespace, mirror) in children(registry, "mirrors") {
             self.namespaces.insert(namespace);
             let endpoints = mirror.and_then(|mirror| mirror.get("endpoint")?.as_array());
-            for endpoint in endpoints.into_iter().flatten().filter_map(|value| value.as_str()) {
+            for endpoint in endpoints
+                .into_iter()
+                .flatten()
+                .filter_map(|value| value.as_str())
+            {
                 urls.push(with_scheme(endpoint));
             }
         }
@@ -86,7 +92,9 @@ impl World {
             if config.get("auth").is_some() {
                 self.credentials.insert(host.clone());
             }
-            let Some(tls) = config.get("tls").and_then(Item::as_table_like) else { continue };
+            let Some(tls) = config.get("tls").and_then(Item::as_table_like) else {
+                continue;
+            };
             self.namespaces.insert(host.clone());
             let text = |key: &str| {
                 let value = tls.get(key).and_then(Item::as_str).unwrap_or_default();
@@ -98,11 +106,16 @@ impl World {
             let signer = text("ca_file").map(|path| self.write_authority(tree, &path));
             let skips = tls.get("insecure_skip_verify").and_then(Item::as_bool) == Some(true);
             let signer = if skips { Some(Signer::Rogue) } else { signer };
-            self.signers.entry(host).or_insert(signer.unwrap_or(Signer::System));
+            self.signers
+                .entry(host)
+                .or_insert(signer.unwrap_or(Signer::System));
         }
         for (key, _) in children(registry, "auths") {
-            let host = key.split_once("://").map_or(key.as_str(), |(_, after)| after);
-            self.credentials.insert(host.split('/').next().unwrap_or_default().to_string());
+            let host = key
+                .split_once("://")
+                .map_or(key.as_str(), |(_, after)| after);
+            self.credentials
+                .insert(host.split('/').next().unwrap_or_default().to_string());
         }
     }
 
@@ -119,7 +132,10 @@ impl World {
         let inside = inside.to_string_lossy();
         let namespace = namespace_of(directory);
         self.namespaces.insert(namespace.clone());
-        let server = document.get("server").and_then(Item::as_str).unwrap_or(&namespace);
+        let server = document
+            .get("server")
+            .and_then(Item::as_str)
+            .unwrap_or(&namespace);
         let mut entries = vec![(server.to_string(), document.as_table() as &dyn TableLike)];
         for (host, table) in children(document.as_table(), "host") {
             if let Some(table) = table {
@@ -127,7 +143,11 @@ impl World {
             }
         }
         for (url, table) in entries {
-            let url = if url.contains("://") { url } else { format!("https://{url}") };
+            let url = if url.contains("://") {
+                url
+            } else {
+                format!("https://{url}")
+            };
             let (_, host, _) = split_url(&url);
             urls.push(url.clone());
             for client in strings(table.get("client")).chunks(2) {
@@ -156,7 +176,10 @@ impl World {
     /// Docker's own layout: certificates beside, or instead of, a hosts file.
     fn read_certificate_directories(&mut self, tree: &Path) {
         for root in ["etc/containerd/certs.d", "etc/docker/certs.d"] {
-            for directory in entries(&tree.join(root)).into_iter().filter(|path| path.is_dir()) {
+            for directory in entries(&tree.join(root))
+                .into_iter()
+                .filter(|path| path.is_dir())
+            {
                 let namespace = namespace_of(&directory);
                 self.namespaces.insert(namespace.clone());
                 for file in entries(&directory) {
@@ -180,9 +203,15 @@ impl World {
     fn read_urls(&mut self, urls: &[String]) {
         let mut secure = BTreeSet::new();
         let mut plain = BTreeSet::new();
-        let named: Vec<_> = self.namespaces.iter().map(|name| with_scheme(name)).collect();
-        for (url, is_endpoint) in
-            urls.iter().map(|url| (url, true)).chain(named.iter().map(|url| (url, false)))
+        let named: Vec<_> = self
+            .namespaces
+            .iter()
+            .map(|name| with_scheme(name))
+            .collect();
+        for (url, is_endpoint) in urls
+            .iter()
+            .map(|url| (url, true))
+            .chain(named.iter().map(|url| (url, false)))
         {
             let (scheme, host, port) = split_url(url);
             self.ports.insert(port);
@@ -191,7 +220,11 @@ impl World {
             }
             self.namespaces.insert(host.clone());
             let known = canonical(&host, port);
-            if scheme == "http" { plain.insert(known) } else { secure.insert(known) };
+            if scheme == "http" {
+                plain.insert(known)
+            } else {
+                secure.insert(known)
+            };
         }
         // A registry on loopback that nothing else says anything about speaks plain HTTP.
         for url in named.iter().filter(|url| url.starts_with("http://")) {
@@ -246,7 +279,10 @@ fn spellings(host: &str, port: u16) -> impl Iterator<Item = String> {
     };
     let own_port = port == 443 || port == 80;
     let both = names.into_iter().flat_map(move |name| {
-        [Some(format!("{name}:{port}")), own_port.then(|| name.to_string())]
+        [
+            Some(format!("{name}:{port}")),
+            own_port.then(|| name.to_string()),
+        ]
     });
     both.flatten().collect::<Vec<_>>().into_iter()
 }
@@ -268,7 +304,9 @@ pub(crate) fn without_port(host: &str) -> &str {
 pub(crate) fn is_loopback(name: &str) -> bool {
     let address = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost"
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// containerd's rule for an endpoint that is written without a scheme.
@@ -277,7 +315,11 @@ fn with_scheme(endpoint: &str) -> String {
         return endpoint.to_string();
     }
     let host = endpoint.split('/').next().unwrap_or_default();
-    let scheme = if is_loopback(without_port(host)) { "http" } else { "https" };
+    let scheme = if is_loopback(without_port(host)) {
+        "http"
+    } else {
+        "https"
+    };
     format!("{scheme}://{endpoint}")
 }
 
@@ -304,7 +346,9 @@ fn can_be_pulled(namespace: &str) -> bool {
     };
     let labels = name.split('.').all(|label| {
         !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     });
@@ -315,7 +359,10 @@ fn can_be_pulled(namespace: &str) -> bool {
 /// The namespace that a directory below `certs.d` is for.
 fn namespace_of(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    match name.strip_suffix('_').and_then(|name| name.rsplit_once('_')) {
+    match name
+        .strip_suffix('_')
+        .and_then(|name| name.rsplit_once('_'))
+    {
         Some((host, port)) => format!("{host}:{port}"),
         None => name.into_owned(),
     }
@@ -378,12 +425,19 @@ fn children<'table>(
     table: &'table dyn TableLike,
     key: &str,
 ) -> Vec<(String, Option<&'table dyn TableLike>)> {
-    let Some(table) = table.get(key).and_then(Item::as_table_like) else { return Vec::new() };
-    table.iter().map(|(key, item)| (key.to_string(), item.as_table_like())).collect()
+    let Some(table) = table.get(key).and_then(Item::as_table_like) else {
+        return Vec::new();
+    };
+    table
+        .iter()
+        .map(|(key, item)| (key.to_string(), item.as_table_like()))
+        .collect()
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let Ok(found) = fs::read_dir(directory) else { return Vec::new() };
+    let Ok(found) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     let mut found: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found
@@ -395,7 +449,10 @@ fn toml_files(directory: &Path) -> Vec<(PathBuf, DocumentMut)> {
     for path in entries(directory) {
         if path.is_dir() && !path.is_symlink() {
             found.extend(toml_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             let text = fs::read_to_string(&path).unwrap_or_default();
             if let Ok(document) = text.trim_start_matches('\u{feff}').parse() {
                 found.push((path, document));

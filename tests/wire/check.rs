@@ -1,0 +1,201 @@
+//! The check itself: a node before and after, on every daemon, image by image.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::compare::{hosts, lines, side_by_side};
+use crate::cri::Answer;
+use crate::daemon::{self, Boot, Containerd, Pull, Run};
+use crate::expected::Expectations;
+use crate::model::model_hosts;
+use crate::node::Node;
+
+/// Every image has this name in its namespace.
+pub(crate) const REPOSITORY: &str = "wire/image";
+
+/// By tag, which asks hosts that may resolve, and by digest, which asks those that may pull.
+const SUFFIXES: [&str; 2] = [
+    ":t",
+    "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+];
+
+/// The images of every namespace that a node's settings can concern.
+pub(crate) fn images(node: &Node) -> Vec<String> {
+    let names = node.world.namespaces.iter();
+    names
+        .flat_map(|namespace| SUFFIXES.map(|suffix| format!("{namespace}/{REPOSITORY}{suffix}")))
+        .collect()
+}
+
+/// The namespace of an image that [`images`] made.
+fn namespace(image: &str) -> &str {
+    image.split('/').next().unwrap_or_default()
+}
+
+/// Runs every daemon on its tree, at the same time.
+pub(crate) fn run_all(node: &Node, images: &[String], runs: &[(&Containerd, PathBuf)]) -> Vec<Run> {
+    thread::scope(|scope| {
+        let started: Vec<_> = runs
+            .iter()
+            .map(|(daemon, tree)| {
+                scope.spawn(move || daemon::run(daemon, tree, &node.world, images))
+            })
+            .collect();
+        started.into_iter().map(|run| run.join().unwrap()).collect()
+    })
+}
+
+/// A run, and what it is called in a message.
+pub(crate) struct Side<'run> {
+    pub(crate) title: String,
+    pub(crate) run: &'run Run,
+}
+
+impl<'run> Side<'run> {
+    pub(crate) fn new(when: &str, run: &'run Run) -> Side<'run> {
+        Side {
+            title: format!("{when}, {}", run.daemon),
+            run,
+        }
+    }
+}
+
+/// Where two runs differ, each difference with its image and as a text for people.
+pub(crate) fn differences(left: &Side<'_>, right: &Side<'_>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    if left.run.boot != right.run.boot {
+        let text = side_by_side(
+            (&left.title, &[format!("{:?}", left.run.boot)]),
+            (&right.title, &[format!("{:?}", right.run.boot)]),
+        );
+        found.push((String::new(), format!("{text}{}", logs(left, right))));
+        return found;
+    }
+    for (one, other) in left.run.pulls.iter().zip(&right.run.pulls) {
+        let (one_lines, other_lines) = (outcome(one), outcome(other));
+        if one_lines != other_lines {
+            let text = side_by_side((&left.title, &one_lines), (&right.title, &other_lines));
+            let answers = format!("    {:?}\n    {:?}\n", one.answer, other.answer);
+            let text = format!("  {}\n{text}{answers}{}", one.image, logs(left, right));
+            found.push((one.image.clone(), text));
+        }
+    }
+    found
+}
+
+/// What was tried, and whether the image is there. Error texts are every version's own.
+fn outcome(pull: &Pull) -> Vec<String> {
+    let mut lines = lines(&pull.events);
+    lines.push(match &pull.answer {
+        Answer::Pulled(image) => format!("pulled {image}"),
+        Answer::Failed(_) => "no image".to_string(),
+    });
+    lines
+}
+
+fn logs(left: &Side<'_>, right: &Side<'_>) -> String {
+    [left, right]
+        .map(|side| format!("  log, {}:\n{}", side.title, side.run.log_that_matters()))
+        .concat()
+}
+
+/// A node, what became of it, and which daemons show that it is the same.
+pub(crate) struct Case<'case> {
+    pub(crate) name: &'case str,
+    pub(crate) node: &'case Node,
+    /// Daemons whose behaviour on the node as it was is to be kept.
+    pub(crate) references: Vec<&'case Containerd>,
+    /// Each daemon with the migrated tree that it runs on.
+    pub(crate) migrated: Vec<(&'case Containerd, PathBuf)>,
+    /// Hosts by namespace, written by hand, as in a fixture's `[pulls]`.
+    pub(crate) pulls: BTreeMap<String, Vec<String>>,
+}
+
+impl Case<'_> {
+    /// Ok when everything is the same, else all that is not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let images = images(self.node);
+        let before = self
+            .references
+            .iter()
+            .map(|daemon| (*daemon, self.node.tree()));
+        let trees: Vec<_> = before.chain(self.migrated.iter().cloned()).collect();
+        let runs = run_all(self.node, &images, &trees);
+        let (references, migrated) = runs.split_at(self.references.len());
+
+        let mut expected = Expectations::of(self.name);
+        let mut report = String::new();
+        let mut complain = |image: &str, run: &Run, text: &str| {
+            if !expected.covers(namespace(image), &run.daemon.version) {
+                report.push_str(text);
+            }
+        };
+
+        // Where legacy settings kept CRI down there is nothing to keep: then the migrated runs are
+        // compared with each other.
+        let up = references.iter().filter(|run| run.boot == Boot::Booted);
+        let mut references: Vec<_> = up.map(|run| Side::new("before", run)).collect();
+        if references.is_empty() {
+            references.extend(migrated.first().map(|run| Side::new("after", run)));
+        }
+        for run in migrated {
+            if run.boot != Boot::Booted {
+                let text = format!("  after, {}: {:?}\n", run.daemon, run.boot);
+                complain("", run, &text);
+                continue;
+            }
+            for reference in &references {
+                for (image, text) in differences(reference, &Side::new("after", run)) {
+                    complain(&image, run, &text);
+                }
+            }
+        }
+        for (run, (_, tree)) in runs.iter().zip(&trees) {
+            for pull in &run.pulls {
+                if let Some(text) = self.contradiction(run, pull, tree) {
+                    complain(&pull.image, run, &text);
+                }
+            }
+        }
+        for unseen in expected.unseen() {
+            report.push_str(&format!("  expected and not seen: {unseen}\n"));
+        }
+        if report.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{}\n{report}", self.name))
+        }
+    }
+
+    /// Where the hosts that a daemon asked are not those that a person or the model predicts.
+    fn contradiction(&self, run: &Run, pull: &Pull, tree: &Path) -> Option<String> {
+        let namespace = namespace(&pull.image);
+        let asked = hosts(&pull.events, REPOSITORY);
+        let by_hand = self
+            .pulls
+            .get(namespace)
+            .map(|hosts| ("by hand", hosts.clone()));
+        let model = model_hosts(tree, namespace, &run.daemon.version);
+        let model = model.map(|hosts| ("the model", hosts));
+        for (who, predicted) in [by_hand, model].into_iter().flatten() {
+            let predicted: Vec<_> = predicted.iter().map(|host| one_spelling(host)).collect();
+            let asked: Vec<_> = asked.iter().map(|host| one_spelling(host)).collect();
+            if asked != predicted {
+                let title = format!("asked by {}", run.daemon);
+                let text = side_by_side((who, &predicted), (&title, &asked));
+                let log = run.log_that_matters();
+                return Some(format!("  {}\n{text}{log}", pull.image));
+            }
+        }
+        None
+    }
+}
+
+/// A host without its scheme's own port and without a slash at the end.
+fn one_spelling(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_at(rest.find(['/', ' ']).unwrap_or(rest.len()));
+    let host = crate::compare::without_own_port(scheme, host);
+    format!("{scheme}://{host}{}", path.trim_end_matches('/'))
+}
