@@ -22,6 +22,7 @@ mod compare;
 mod cri;
 mod daemon;
 mod expected;
+mod fixtures;
 mod model;
 mod node;
 mod pairs;
@@ -52,10 +53,20 @@ impl Daemons {
             .collect()
     }
 
+    fn two(&self) -> Vec<&Containerd> {
+        self.0
+            .iter()
+            .filter(|daemon| daemon.generation.0 >= 2)
+            .collect()
+    }
+
     fn all(&self) -> Vec<&Containerd> {
         self.0.iter().collect()
     }
 }
+
+/// One test, with what is wrong as its error.
+type Test = Box<dyn FnOnce(&Daemons) -> Result<(), String> + Send>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -98,29 +109,33 @@ fn main() -> ExitCode {
 
     let daemons = Arc::new(Daemons(daemons));
     let mut trials = Vec::new();
-    let mut add = |name: String, test: fn(&Daemons, usize) -> Result<(), String>, index: usize| {
+    let mut add = |name: String, test: Test| {
         let daemons = Arc::clone(&daemons);
-        let run = move || test(&daemons, index).map_err(Failed::from);
+        let run = move || test(&daemons).map_err(Failed::from);
         trials.push(Trial::test(name, run).with_ignored_flag(skip));
     };
-    for (index, pair) in PAIRS.iter().enumerate() {
-        add(format!("by-hand/{}", pair.name), pair_is_the_same, index);
+    for pair in PAIRS {
+        let name = format!("by-hand/{}", pair.name);
         add(
-            format!("by-hand/{}/wrong", pair.name),
-            wrong_is_noticed,
-            index,
+            format!("{name}/wrong"),
+            Box::new(|daemons| wrong_is_noticed(daemons, pair)),
         );
+        add(name, Box::new(|daemons| pair_is_the_same(daemons, pair)));
+    }
+    for fixture in fixtures::all() {
+        let name = format!("fixture/{}", fixture.name);
+        add(name, Box::new(move |daemons| fixture.check(daemons)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn pair_is_the_same(daemons: &Daemons, index: usize) -> Result<(), String> {
+fn pair_is_the_same(daemons: &Daemons, pair: &Pair) -> Result<(), String> {
     let Pair {
         name,
         before,
         after,
         ..
-    } = &PAIRS[index];
+    } = pair;
     let node = Node::of_files(before);
     let tree = node.with_files("after", after);
     let migrated = daemons
@@ -140,13 +155,13 @@ fn pair_is_the_same(daemons: &Daemons, index: usize) -> Result<(), String> {
 }
 
 /// The harness must find every wrong translation, on some daemon at least.
-fn wrong_is_noticed(daemons: &Daemons, index: usize) -> Result<(), String> {
+fn wrong_is_noticed(daemons: &Daemons, pair: &Pair) -> Result<(), String> {
     let Pair {
         before,
         after,
         wrong,
         ..
-    } = &PAIRS[index];
+    } = pair;
     let node = Node::of_files(before);
     let images = images(&node);
     let before: Vec<_> = daemons

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::daemon::temporary_folder;
-use crate::world::World;
+use crate::world::{World, toml_paths};
 
 /// A node's tree in a folder of its own, with certificates, and the world that it names.
 pub(crate) struct Node {
@@ -45,6 +45,18 @@ impl Node {
         let changed = self.folder.path().join(name);
         copy(&self.tree(), &changed);
         write_files(&changed, files);
+        changed
+    }
+
+    /// The tree with every TOML file of another tree's `etc` written over it.
+    pub(crate) fn with_configuration_of(&self, name: &str, other: &Path) -> PathBuf {
+        let changed = self.folder.path().join(name);
+        copy(&self.tree(), &changed);
+        for path in toml_paths(&other.join("etc")) {
+            let target = changed.join(path.strip_prefix(other).unwrap());
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::copy(path, target).unwrap();
+        }
         changed
     }
 

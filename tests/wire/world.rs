@@ -51,7 +51,7 @@ impl World {
         };
         let mut urls = Vec::new();
         let files = toml_files(&tree.join("etc"));
-        for (path, document) in &files {
+        for (_, document) in &files {
             let Some(plugins) = document.get("plugins").and_then(Item::as_table_like) else {
                 continue;
             };
@@ -60,7 +60,6 @@ impl World {
                     world.read_registry(tree, registry, &mut urls);
                 }
             }
-            debug_assert!(path.starts_with(tree));
         }
         for (path, document) in &files {
             if path.file_name().is_some_and(|name| name == "hosts.toml") {
@@ -443,21 +442,28 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every TOML file below a directory that parses.
-fn toml_files(directory: &Path) -> Vec<(PathBuf, DocumentMut)> {
+/// Every TOML file below a directory.
+pub(crate) fn toml_paths(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in entries(directory) {
         if path.is_dir() && !path.is_symlink() {
-            found.extend(toml_files(&path));
+            found.extend(toml_paths(&path));
         } else if path
             .extension()
             .is_some_and(|extension| extension == "toml")
         {
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            if let Ok(document) = text.trim_start_matches('\u{feff}').parse() {
-                found.push((path, document));
-            }
+            found.push(path);
         }
     }
     found
+}
+
+/// Every TOML file below a directory that parses.
+fn toml_files(directory: &Path) -> Vec<(PathBuf, DocumentMut)> {
+    let parsed = toml_paths(directory).into_iter().filter_map(|path| {
+        let text = fs::read_to_string(&path).ok()?;
+        let document = text.trim_start_matches('\u{feff}').parse().ok()?;
+        Some((path, document))
+    });
+    parsed.collect()
 }
