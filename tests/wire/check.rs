@@ -179,8 +179,14 @@ impl Case<'_> {
         let model = model_hosts(tree, namespace, &run.daemon.version);
         let model = model.map(|hosts| ("the model", hosts));
         for (who, predicted) in [by_hand, model].into_iter().flatten() {
-            let predicted: Vec<_> = predicted.iter().map(|host| one_spelling(host)).collect();
-            let asked: Vec<_> = asked.iter().map(|host| one_spelling(host)).collect();
+            // A path of `/` alone is no path.
+            let bare = |hosts: &[String]| -> Vec<String> {
+                hosts
+                    .iter()
+                    .map(|host| host.trim_end_matches('/').to_string())
+                    .collect()
+            };
+            let (predicted, asked) = (bare(&predicted), bare(&asked));
             if asked != predicted {
                 let title = format!("asked by {}", run.daemon);
                 let text = side_by_side((who, &predicted), (&title, &asked));
@@ -190,12 +196,4 @@ impl Case<'_> {
         }
         None
     }
-}
-
-/// A host without its scheme's own port and without a slash at the end.
-fn one_spelling(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (host, path) = rest.split_at(rest.find(['/', ' ']).unwrap_or(rest.len()));
-    let host = crate::compare::without_own_port(scheme, host);
-    format!("{scheme}://{host}{}", path.trim_end_matches('/'))
 }

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) scheme: &'static str,
-    /// `host` or `host:port`, without the scheme's own port.
+    /// As the daemon wrote it, with a port or without.
     pub(crate) host: String,
     pub(crate) what: What,
 }

@@ -199,7 +199,7 @@ impl Process {
                 include_str!("namespace.sh"),
                 "wire",
             ])
-            .args([&root, node, &daemon.binaries, &shared])
+            .args([&root, node, &daemon.binaries, &shared, &world.config])
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("HTTP_PROXY", &proxy)

@@ -10,7 +10,7 @@ use toml_edit::{DocumentMut, Item};
 use crate::Daemons;
 use crate::check::Case;
 use crate::daemon::Containerd;
-use crate::node::Node;
+use crate::node::{CONFIG, Node};
 
 /// One golden node that is meant to be migrated.
 pub(crate) struct Fixture {
@@ -56,7 +56,10 @@ fn read(folder: &Path) -> Option<Fixture> {
 
 impl Fixture {
     pub(crate) fn check(&self, daemons: &Daemons) -> Result<(), String> {
-        let node = Node::copy_of(&self.folder.join("node"));
+        let node = Node::copy_of(
+            &self.folder.join("node"),
+            self.option("--config").unwrap_or(CONFIG),
+        );
         let from = self.option("--from");
         let config_version = self.config_version(&node.tree());
         let of_two = config_version >= 3 || from.is_some_and(|from| from.starts_with('2'));
@@ -125,9 +128,7 @@ impl Fixture {
 
     /// The `version` of config.toml, by its line: some of these files only old parsers read.
     fn config_version(&self, tree: &Path) -> u32 {
-        let path = self
-            .option("--config")
-            .unwrap_or("/etc/containerd/config.toml");
+        let path = self.option("--config").unwrap_or(CONFIG);
         let text = fs::read(tree.join(path.trim_start_matches('/'))).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let mut lines = text
@@ -144,7 +145,7 @@ impl Fixture {
 fn same_files(one: &Path, other: &Path) -> bool {
     let status = std::process::Command::new("diff")
         .args(["-r", "-q"])
-        .args([one.join("etc"), other.join("etc")])
+        .args([one, other])
         .stdout(std::process::Stdio::null())
         .status();
     status.unwrap().success()

@@ -2,9 +2,9 @@
 # its own (made by unshare): the node's paths are the daemon's, no packet leaves, nothing of the
 # system is written to, and everything is gone when the daemon is.
 # Arguments: an empty directory, the node's tree, the daemon's /usr/bin, the directory shared with
-# the test. Says "ready" when the network is up, and goes on when it is told to.
+# the test, the path of config.toml. Says "ready" when the network is up, and goes on when it is told to.
 set -eu
-root=$1 node=$2 binaries=$3 shared=$4
+root=$1 node=$2 binaries=$3 shared=$4 config=$5
 
 mount -t tmpfs wire "$root"
 cp -a "$node/." "$root"
@@ -35,5 +35,5 @@ mount --bind "$shared" "$root/wire"
 echo ready
 read -r _
 # However the test ends, the daemon ends with it.
-exec setpriv --pdeathsig KILL chroot "$root" /usr/bin/containerd \
+exec setpriv --pdeathsig KILL chroot "$root" /usr/bin/containerd --config "$config" \
     --root /var/lib/containerd --state /run/containerd --address /wire/socket

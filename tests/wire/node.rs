@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use crate::daemon::temporary_folder;
 use crate::world::{World, toml_paths};
 
+/// Where config.toml is when nothing else is said.
+pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
+
 /// A node's tree in a folder of its own, with certificates, and the world that it names.
 pub(crate) struct Node {
     folder: TempDir,
@@ -17,22 +20,22 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A copy of a tree.
-    pub(crate) fn copy_of(tree: &Path) -> Node {
+    /// A copy of a tree whose config.toml has this path.
+    pub(crate) fn copy_of(tree: &Path, config: &str) -> Node {
         let folder = temporary_folder();
         copy(tree, &folder.path().join("node"));
-        Node::in_folder(folder)
+        Node::in_folder(folder, config)
     }
 
     /// A node of these files.
     pub(crate) fn of_files(files: &[(&str, &str)]) -> Node {
         let folder = temporary_folder();
         write_files(&folder.path().join("node"), files);
-        Node::in_folder(folder)
+        Node::in_folder(folder, CONFIG)
     }
 
-    fn in_folder(folder: TempDir) -> Node {
-        let world = Arc::new(World::of(&folder.path().join("node")));
+    fn in_folder(folder: TempDir, config: &str) -> Node {
+        let world = Arc::new(World::of(&folder.path().join("node"), config));
         Node { folder, world }
     }
 
@@ -48,11 +51,11 @@ impl Node {
         changed
     }
 
-    /// The tree with every TOML file of another tree's `etc` written over it.
+    /// The tree with every TOML file of another tree written over it.
     pub(crate) fn with_configuration_of(&self, name: &str, other: &Path) -> PathBuf {
         let changed = self.folder.path().join(name);
         copy(&self.tree(), &changed);
-        for path in toml_paths(&other.join("etc")) {
+        for path in toml_paths(other) {
             let target = changed.join(path.strip_prefix(other).unwrap());
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::copy(path, target).unwrap();

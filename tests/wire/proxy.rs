@@ -75,8 +75,11 @@ impl Recorder {
     }
 
     fn record(&self, scheme: &'static str, host: &str, what: What) {
-        let host = without_own_port(scheme, host);
-        self.events.borrow_mut().push(Event { scheme, host, what });
+        self.events.borrow_mut().push(Event {
+            scheme,
+            host: host.to_string(),
+            what,
+        });
     }
 
     /// Serves until the task is dropped.
@@ -87,11 +90,7 @@ impl Recorder {
                 // A connection that breaks is the daemon's business; what matters is recorded.
                 let _ = match role {
                     Role::Proxy => recorder.proxy(stream).await,
-                    Role::Loopback(port) => {
-                        recorder
-                            .host(stream, "localhost".to_string(), port, true)
-                            .await
-                    }
+                    Role::Loopback(port) => recorder.host(stream, "localhost", port).await,
                 };
             });
         }
@@ -107,27 +106,20 @@ impl Recorder {
                 .target
                 .rsplit_once(':')
                 .and_then(|(_, port)| port.parse().ok());
-            let name = without_port(&request.target).to_string();
-            return self.host(stream, name, port.unwrap_or(443), false).await;
+            let name = without_port(&request.target);
+            return self.host(stream, name, port.unwrap_or(443)).await;
         }
         let rest = request
             .target
             .strip_prefix("http://")
-            .unwrap_or(&request.target)
-            .to_string();
+            .unwrap_or(&request.target);
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         self.answer(&mut stream, "http", authority, path, None, &request)
             .await
     }
 
     /// One connection to a host, which knows by the first byte whether it is TLS.
-    async fn host(
-        &self,
-        mut stream: TcpStream,
-        name: String,
-        port: u16,
-        loopback: bool,
-    ) -> io::Result<()> {
+    async fn host(&self, mut stream: TcpStream, name: &str, port: u16) -> io::Result<()> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
             return Ok(());
@@ -140,8 +132,8 @@ impl Recorder {
                 .answer(&mut stream, "http", &host, &target, None, &request)
                 .await;
         }
-        let host = format!("{name}:{port}");
-        if self.world.speaks_plain_only(&name, port) {
+        let host = without_own_port("https", &format!("{name}:{port}"));
+        if self.world.speaks_plain_only(name, port) {
             self.record("https", &host, What::TlsOnPlainHost);
             stream
                 .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nThis server speaks plain HTTP.\n")
@@ -152,7 +144,7 @@ impl Recorder {
             stream.take(1 << 16).read_to_end(&mut rest).await?;
             return Ok(());
         }
-        let acceptor = self.acceptor(&name, port);
+        let acceptor = self.acceptor(name, port);
         let Ok(mut stream) = acceptor.accept(stream).await else {
             self.record("https", &host, What::TlsRefused);
             return Ok(());
@@ -164,10 +156,8 @@ impl Recorder {
             .and_then(|chain| chain.first());
         let client = client.map(|certificate| self.world.certificates.subject(certificate));
         let request = read_request(&mut stream).await?;
-        let host = match request.header("host") {
-            Some(header) if loopback => header.to_string(),
-            _ => host,
-        };
+        // As the daemon wrote it, with a port or without.
+        let host = request.header("host").unwrap_or(&host).to_string();
         let target = request.target.clone();
         self.answer(&mut stream, "https", &host, &target, client, &request)
             .await

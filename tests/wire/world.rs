@@ -26,6 +26,8 @@ pub(crate) struct ServedImage {
 /// What the daemons of a case meet.
 pub(crate) struct World {
     pub(crate) certificates: Certificates,
+    /// The path of config.toml on the node.
+    pub(crate) config: PathBuf,
     /// Hosts that know plain HTTP only, each with its port.
     plain: BTreeSet<String>,
     signers: BTreeMap<String, Signer>,
@@ -39,9 +41,10 @@ pub(crate) struct World {
 
 impl World {
     /// Reads what a node names, and puts certificates where it names them.
-    pub(crate) fn of(tree: &Path) -> World {
+    pub(crate) fn of(tree: &Path, config: &str) -> World {
         let mut world = World {
             certificates: Certificates::new(),
+            config: config.into(),
             plain: BTreeSet::new(),
             signers: BTreeMap::new(),
             credentials: BTreeSet::new(),
@@ -50,7 +53,7 @@ impl World {
             image: None,
         };
         let mut urls = Vec::new();
-        let files = toml_files(&tree.join("etc"));
+        let files = toml_files(tree);
         for (_, document) in &files {
             let Some(plugins) = document.get("plugins").and_then(Item::as_table_like) else {
                 continue;
@@ -59,6 +62,7 @@ impl World {
                 if let Some(registry) = child(plugin, "registry") {
                     world.read_registry(tree, registry, &mut urls);
                 }
+                write_runtime_specifications(tree, plugin);
             }
         }
         for (path, document) in &files {
@@ -378,6 +382,19 @@ fn absolute(directory: &str, path: &str) -> String {
 fn holds_something_else(tree: &Path, path: &str) -> bool {
     let there = fs::read(tree.join(path.trim_start_matches('/')));
     there.is_ok_and(|bytes| !String::from_utf8_lossy(&bytes).contains("-----BEGIN "))
+}
+
+/// CRI does not load without the files that runtimes are based on, and fixtures do without them.
+fn write_runtime_specifications(tree: &Path, plugin: &Item) {
+    let runtimes = child(plugin, "containerd").map(|containerd| children(containerd, "runtimes"));
+    for (_, runtime) in runtimes.into_iter().flatten() {
+        let path = runtime.and_then(|runtime| runtime.get("base_runtime_spec")?.as_str());
+        if let Some(path) = path.filter(|path| !path.is_empty())
+            && !tree.join(path.trim_start_matches('/')).exists()
+        {
+            write_inside(tree, path, r#"{"ociVersion":"1.0.2"}"#);
+        }
+    }
 }
 
 /// Writes below the tree and never through a link, which could lead out of it.
