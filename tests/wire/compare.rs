@@ -86,7 +86,9 @@ pub(crate) fn hosts(events: &[Event], repository: &str) -> Vec<String> {
                 // A token server, not a host of the list.
                 None => continue,
             },
-            What::TlsRefused | What::TlsOnPlainHost => " (TLS failed)",
+            What::TlsRefused => " (TLS refused)",
+            // Nothing was asked, so nothing is known of the path.
+            What::TlsOnPlainHost => "/…",
         };
         let host = format!("{}://{}{path}", event.scheme, event.host);
         if !hosts.contains(&host) {

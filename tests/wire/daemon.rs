@@ -271,10 +271,7 @@ impl Process {
             tasks.block_on(&runtime.unwrap(), async {
                 let recorder = Recorder::new(Arc::clone(world));
                 let roles = [(self.proxy_port, Role::Proxy)].into_iter();
-                let loopback = world
-                    .ports
-                    .iter()
-                    .map(|port| (*port, Role::Loopback(*port)));
+                let loopback = world.ports.iter().map(|port| (*port, Role::Loopback));
                 for (port, role) in roles.chain(loopback) {
                     // All addresses: in this namespace there is nothing but loopback.
                     let listener = TcpListener::bind(("::", port)).unwrap();

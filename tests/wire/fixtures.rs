@@ -82,9 +82,7 @@ impl Fixture {
         for (tree, references) in trees {
             let migrated = daemons.all().into_iter().filter(|daemon| {
                 (!of_two || daemon.generation.0 >= 2)
-                    && self
-                        .option("--to")
-                        .is_none_or(|to| daemon.version < to.to_string())
+                    && self.option("--to").is_none_or(|to| daemon.generation <= generation(to))
             });
             let migrated = migrated.map(|daemon| (daemon, tree.clone())).collect();
             let pulls = self.pulls.clone();
@@ -129,7 +127,16 @@ impl Fixture {
     /// The `version` of config.toml, by its line: some of these files only old parsers read.
     fn config_version(&self, tree: &Path) -> u32 {
         let path = self.option("--config").unwrap_or(CONFIG);
-        let text = fs::read(tree.join(path.trim_start_matches('/'))).unwrap_or_default();
+        let mut path = tree.join(path.trim_start_matches('/'));
+        // A link to an absolute path means one on the node.
+        while let Ok(link) = fs::read_link(&path) {
+            let link = link.strip_prefix("/").map_or_else(
+                |_| path.with_file_name(&link),
+                |below_root| tree.join(below_root),
+            );
+            path = link;
+        }
+        let text = fs::read(path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let mut lines = text
             .lines()
@@ -139,6 +146,12 @@ impl Fixture {
             .and_then(|value| value.split('#').next()?.trim().parse().ok())
             .unwrap_or(1)
     }
+}
+
+/// Major and minor of a version.
+fn generation(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
 }
 
 /// Whether two trees have the same configuration.

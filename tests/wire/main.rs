@@ -11,7 +11,6 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test may panic and prints"
 )]

@@ -55,7 +55,11 @@ impl Node {
     pub(crate) fn with_configuration_of(&self, name: &str, other: &Path) -> PathBuf {
         let changed = self.folder.path().join(name);
         copy(&self.tree(), &changed);
-        for path in toml_paths(other) {
+        // A link's file is in the tree as well.
+        for path in toml_paths(other)
+            .into_iter()
+            .filter(|path| !path.is_symlink())
+        {
             let target = changed.join(path.strip_prefix(other).unwrap());
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::copy(path, target).unwrap();

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub(crate) struct Recorder {
 pub(crate) enum Role {
     /// The proxy that the daemon asks.
     Proxy,
-    /// A host on loopback, at this port.
-    Loopback(u16),
+    /// A host on loopback.
+    Loopback,
 }
 
 struct Request {
@@ -90,7 +91,7 @@ impl Recorder {
                 // A connection that breaks is the daemon's business; what matters is recorded.
                 let _ = match role {
                     Role::Proxy => recorder.proxy(stream).await,
-                    Role::Loopback(port) => recorder.host(stream, "localhost", port).await,
+                    Role::Loopback => recorder.loopback(stream).await,
                 };
             });
         }
@@ -116,6 +117,20 @@ impl Recorder {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         self.answer(&mut stream, "http", authority, path, None, &request)
             .await
+    }
+
+    async fn loopback(&self, stream: TcpStream) -> io::Result<()> {
+        let address = stream.local_addr()?;
+        let mut hello = [0; 2048];
+        let length = stream.peek(&mut hello).await?;
+        // A TLS hello holds the name that the daemon connects to, if it is no address.
+        let named = hello[..length].windows(9).any(|bytes| bytes == b"localhost");
+        let name = match address.ip().to_canonical() {
+            _ if named => "localhost".to_string(),
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        self.host(stream, &name, address.port()).await
     }
 
     /// One connection to a host, which knows by the first byte whether it is TLS.
