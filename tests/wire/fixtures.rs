@@ -10,7 +10,7 @@ use toml_edit::{DocumentMut, Item};
 use crate::Daemons;
 use crate::check::Case;
 use crate::daemon::Containerd;
-use crate::node::{CONFIG, Node};
+use crate::node::{CONFIG, Node, same_files};
 
 /// One golden node that is meant to be migrated.
 pub(crate) struct Fixture {
@@ -82,7 +82,9 @@ impl Fixture {
         for (tree, references) in trees {
             let migrated = daemons.all().into_iter().filter(|daemon| {
                 (!of_two || daemon.generation.0 >= 2)
-                    && self.option("--to").is_none_or(|to| daemon.generation <= generation(to))
+                    && self
+                        .option("--to")
+                        .is_none_or(|to| daemon.generation <= generation(to))
             });
             let migrated = migrated.map(|daemon| (daemon, tree.clone())).collect();
             let pulls = self.pulls.clone();
@@ -150,16 +152,11 @@ impl Fixture {
 
 /// Major and minor of a version.
 fn generation(version: &str) -> (u32, u32) {
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or_default());
-    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
-}
-
-/// Whether two trees have the same configuration.
-fn same_files(one: &Path, other: &Path) -> bool {
-    let status = std::process::Command::new("diff")
-        .args(["-r", "-q"])
-        .args([one, other])
-        .stdout(std::process::Stdio::null())
-        .status();
-    status.unwrap().success()
+    let mut numbers = version
+        .split('.')
+        .map(|number| number.parse().unwrap_or_default());
+    (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    )
 }

@@ -26,10 +26,13 @@ mod model;
 mod node;
 mod pairs;
 mod proxy;
+mod random;
+mod scenes;
 mod world;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -37,8 +40,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::check::{Case, Side, differences, images, run_all};
 use crate::daemon::Containerd;
-use crate::node::Node;
+use crate::node::{CONFIG, Node, same_files};
 use crate::pairs::{PAIRS, Pair};
+
+/// How many random nodes are checked when nothing else is said.
+const RANDOM_NODES: u64 = 150;
 
 /// The daemons that all tests share.
 struct Daemons(Vec<Containerd>);
@@ -125,7 +131,85 @@ fn main() -> ExitCode {
         let name = format!("fixture/{}", fixture.name);
         add(name, Box::new(move |daemons| fixture.check(daemons)));
     }
+    for broken in scenes::BROKEN {
+        let name = format!("broken/{}", broken.name);
+        add(name, Box::new(|daemons| scenes::broken(daemons, broken)));
+    }
+    add(
+        "real-pull/by-hand".to_string(),
+        Box::new(|daemons| scenes::real_pull(daemons, true)),
+    );
+    add(
+        "real-pull/applied".to_string(),
+        Box::new(|daemons| scenes::real_pull(daemons, false)),
+    );
+    for seed in seeds() {
+        add(
+            format!("random/{seed}"),
+            Box::new(move |daemons| random_node(daemons, seed)),
+        );
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// One seed, or as many as wanted.
+fn seeds() -> Vec<u64> {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    match number("WIRE_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("WIRE_NODES").unwrap_or(RANDOM_NODES)).collect(),
+    }
+}
+
+/// A node of this seed; a failure is shown for the smallest part of it that fails.
+fn random_node(daemons: &Daemons, seed: u64) -> Result<(), String> {
+    let mut plan = random::plan(seed);
+    let Err(mut report) = check_plan(daemons, &plan) else {
+        return Ok(());
+    };
+    let mut index = 0;
+    while index < plan.settings.len() {
+        let smaller = plan.without(index);
+        match check_plan(daemons, &smaller) {
+            Err(smaller_report) => (plan, report) = (smaller, smaller_report),
+            Ok(()) => index += 1,
+        }
+    }
+    let config = plan.config();
+    let again = format!("WIRE_SEED={seed} cargo test --test wire -- random");
+    Err(format!(
+        "{report}\nagain: {again}\nthe smallest node that fails:\n{config}"
+    ))
+}
+
+fn check_plan(daemons: &Daemons, plan: &random::Plan) -> Result<(), String> {
+    let config = plan.config();
+    let node = Node::of_files(&[(CONFIG, &config)]);
+    let references = daemons.one();
+    let mut migrated: Vec<PathBuf> = Vec::new();
+    for reference in &references {
+        let options = ["--from".to_string(), reference.version.clone()];
+        let tree = node.applied(&format!("after-{}", reference.version), &options)?;
+        // What is made from one 1.x is what is made from another; if not, all of it is tried.
+        if !migrated.iter().any(|known| same_files(known, &tree)) {
+            migrated.push(tree);
+        }
+    }
+    let runs = migrated.iter().flat_map(|tree| {
+        daemons
+            .all()
+            .into_iter()
+            .map(|daemon| (daemon, tree.clone()))
+    });
+    let migrated = runs.collect();
+    Case {
+        name: "random",
+        node: &node,
+        references,
+        migrated,
+        pulls: BTreeMap::new(),
+    }
+    .check()
 }
 
 fn pair_is_the_same(daemons: &Daemons, pair: &Pair) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -111,4 +111,14 @@ fn write_files(tree: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::write(target, text).unwrap();
     }
+}
+
+/// Whether two trees are the same.
+pub(crate) fn same_files(one: &Path, other: &Path) -> bool {
+    let status = Command::new("diff")
+        .args(["-r", "-q"])
+        .args([one, other])
+        .stdout(Stdio::null())
+        .status();
+    status.unwrap().success()
 }

@@ -124,7 +124,9 @@ impl Recorder {
         let mut hello = [0; 2048];
         let length = stream.peek(&mut hello).await?;
         // A TLS hello holds the name that the daemon connects to, if it is no address.
-        let named = hello[..length].windows(9).any(|bytes| bytes == b"localhost");
+        let named = hello[..length]
+            .windows(9)
+            .any(|bytes| bytes == b"localhost");
         let name = match address.ip().to_canonical() {
             _ if named => "localhost".to_string(),
             IpAddr::V4(address) => address.to_string(),

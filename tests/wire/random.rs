@@ -59,7 +59,19 @@ const HOSTS: &[&str] = &[
 ];
 
 const PATHS: &[&str] = &[
-    "", "", "", "", "", "/", "/v2", "/v2/", "/foo", "/foo/", "/foo/v2", "/v2/proj", "/a//b/../c",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "/",
+    "/v2",
+    "/v2/",
+    "/foo",
+    "/foo/",
+    "/foo/v2",
+    "/v2/proj",
+    "/a//b/../c",
     "/V2",
 ];
 
@@ -67,11 +79,23 @@ const PATHS: &[&str] = &[
 #[derive(Clone, Debug)]
 pub(crate) enum Setting {
     /// No list at all is something else than an empty one.
-    Mirror { namespace: String, endpoints: Option<Vec<String>> },
+    Mirror {
+        namespace: String,
+        endpoints: Option<Vec<String>>,
+    },
     /// Keys and values, as TOML.
-    Tls { host: String, keys: Vec<(&'static str, String)> },
-    Auth { host: String, keys: Vec<(&'static str, String)> },
-    Header { name: &'static str, value: &'static str },
+    Tls {
+        host: String,
+        keys: Vec<(&'static str, String)>,
+    },
+    Auth {
+        host: String,
+        keys: Vec<(&'static str, String)>,
+    },
+    Header {
+        name: &'static str,
+        value: &'static str,
+    },
 }
 
 /// A node as its settings, and how they are written down.
@@ -112,25 +136,44 @@ pub(crate) fn plan(seed: u64) -> Plan {
             _ => Some(1 + random.below(4)),
         };
         let endpoints = endpoints.map(|count| -> Vec<String> {
-            (0..count).map(|_| endpoint(&mut random, &mut hosts)).collect()
+            (0..count)
+                .map(|_| endpoint(&mut random, &mut hosts))
+                .collect()
         });
-        settings.push(Setting::Mirror { namespace: namespace.to_string(), endpoints });
+        settings.push(Setting::Mirror {
+            namespace: namespace.to_string(),
+            endpoints,
+        });
     }
-    hosts.extend(namespaces.iter().filter(|name| **name != "*").map(ToString::to_string));
+    hosts.extend(
+        namespaces
+            .iter()
+            .filter(|name| **name != "*")
+            .map(ToString::to_string),
+    );
     hosts.push("private.example:6443".to_string());
     hosts.push("registry-1.docker.io".to_string());
     hosts.sort();
     hosts.dedup();
     for host in hosts {
         if random.percent(45) {
-            settings.push(Setting::Tls { keys: tls(&mut random, &host), host: host.clone() });
+            settings.push(Setting::Tls {
+                keys: tls(&mut random, &host),
+                host: host.clone(),
+            });
         }
         if random.percent(25) {
-            settings.push(Setting::Auth { keys: auth(&mut random), host });
+            settings.push(Setting::Auth {
+                keys: auth(&mut random),
+                host,
+            });
         }
     }
     if random.percent(15) {
-        settings.push(Setting::Header { name: "X-Meta-Node", value: "a b" });
+        settings.push(Setting::Header {
+            name: "X-Meta-Node",
+            value: "a b",
+        });
     }
     let style = Style {
         shape: random.below(5),
@@ -191,7 +234,10 @@ fn auth(random: &mut Random) -> Vec<(&'static str, String)> {
         // user:pass word
         0 => vec![("auth", "dXNlcjpwYXNzIHdvcmQ=".to_string())],
         1 => vec![("identitytoken", "identity-1".to_string())],
-        _ => vec![("username", "reader".to_string()), ("password", "p:w".to_string())],
+        _ => vec![
+            ("username", "reader".to_string()),
+            ("password", "p:w".to_string()),
+        ],
     }
 }
 
@@ -213,7 +259,10 @@ impl Plan {
         };
         let mut text = String::from("version = 2\noom_score = 0\n\n");
         let registry = format!("{id}.registry");
-        let _ = writeln!(text, "[{id}]\n  sandbox_image = \"registry.k8s.io/pause:3.9\"\n");
+        let _ = writeln!(
+            text,
+            "[{id}]\n  sandbox_image = \"registry.k8s.io/pause:3.9\"\n"
+        );
         // Inline and dotted ways need the header; the others may do without.
         if style.empty_config_path || style.shape >= 2 {
             let _ = writeln!(text, "{}[{registry}]", self.indent(1));
@@ -228,8 +277,15 @@ impl Plan {
             3 => self.as_inline_tables(&mut text),
             _ => self.as_headers(&mut text, &registry),
         }
-        let _ = writeln!(text, "\n[timeouts]\n  \"io.containerd.timeout.shim.load\" = \"5s\"");
-        if style.crlf { text.replace('\n', "\r\n") } else { text }
+        let _ = writeln!(
+            text,
+            "\n[timeouts]\n  \"io.containerd.timeout.shim.load\" = \"5s\""
+        );
+        if style.crlf {
+            text.replace('\n', "\r\n")
+        } else {
+            text
+        }
     }
 
     /// `[….mirrors."docker.io"]` and `endpoint = […]`.
@@ -283,8 +339,10 @@ impl Plan {
     fn inline_entries(&self, parent: &str) -> Vec<String> {
         let table = |setting: &Setting| {
             let pairs = self.pairs(setting);
-            let pairs: Vec<_> =
-                pairs.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{key} = {value}"))
+                .collect();
             format!("{{ {} }}", pairs.join(", "))
         };
         let mut entries: Vec<(String, Vec<String>)> = Vec::new();
@@ -331,14 +389,25 @@ impl Plan {
 
     fn pairs(&self, setting: &Setting) -> Vec<(String, String)> {
         match setting {
-            Setting::Mirror { endpoints: None, .. } => Vec::new(),
-            Setting::Mirror { endpoints: Some(endpoints), .. } => {
+            Setting::Mirror {
+                endpoints: None, ..
+            } => Vec::new(),
+            Setting::Mirror {
+                endpoints: Some(endpoints),
+                ..
+            } => {
                 let values: Vec<_> = endpoints.iter().map(|url| self.quoted(url)).collect();
                 let inline = matches!(self.style.shape, 1 | 3);
                 let value = if self.style.long_arrays && !inline && !values.is_empty() {
-                    let comment = if self.style.comments { " # one of them" } else { "" };
-                    let lines: Vec<_> =
-                        values.iter().map(|value| format!("\n      {value},{comment}")).collect();
+                    let comment = if self.style.comments {
+                        " # one of them"
+                    } else {
+                        ""
+                    };
+                    let lines: Vec<_> = values
+                        .iter()
+                        .map(|value| format!("\n      {value},{comment}"))
+                        .collect();
                     format!("[{}\n    ]", lines.concat())
                 } else {
                     format!("[{}]", values.join(", "))
@@ -350,7 +419,9 @@ impl Plan {
                     "insecure_skip_verify" => value.to_string(),
                     _ => self.quoted(value),
                 };
-                keys.iter().map(|(key, text)| (key.to_string(), value(key, text))).collect()
+                keys.iter()
+                    .map(|(key, text)| (key.to_string(), value(key, text)))
+                    .collect()
             }
             Setting::Header { name, value } => {
                 vec![(name.to_string(), format!("[{}]", self.quoted(value)))]
@@ -359,10 +430,18 @@ impl Plan {
     }
 
     fn quoted(&self, text: &str) -> String {
-        if self.style.literal_values { format!("'{text}'") } else { format!("\"{text}\"") }
+        if self.style.literal_values {
+            format!("'{text}'")
+        } else {
+            format!("\"{text}\"")
+        }
     }
 
     fn indent(&self, depth: usize) -> String {
-        if self.style.indented { "  ".repeat(depth) } else { String::new() }
+        if self.style.indented {
+            "  ".repeat(depth)
+        } else {
+            String::new()
+        }
     }
 }
