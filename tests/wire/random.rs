@@ -92,6 +92,11 @@ pub(crate) enum Setting {
         host: String,
         keys: Vec<(&'static str, String)>,
     },
+    /// The old place for credentials, by URL.
+    Auths {
+        url: String,
+        keys: Vec<(&'static str, String)>,
+    },
     Header {
         name: &'static str,
         value: &'static str,
@@ -168,6 +173,13 @@ pub(crate) fn plan(seed: u64) -> Plan {
                 host,
             });
         }
+    }
+    if random.percent(10) {
+        let url = format!("https://{}", random.pick(HOSTS));
+        settings.push(Setting::Auths {
+            url,
+            keys: auth(&mut random),
+        });
     }
     if random.percent(15) {
         settings.push(Setting::Header {
@@ -304,7 +316,7 @@ impl Plan {
 
     /// `[….mirrors]` and `"docker.io" = { endpoint = […] }`.
     fn as_headers_of_pairs(&self, text: &mut String, registry: &str) {
-        for parent in ["mirrors", "configs", "headers"] {
+        for parent in ["mirrors", "configs", "auths", "headers"] {
             let lines = self.inline_entries(parent);
             if !lines.is_empty() {
                 let _ = writeln!(text, "{}[{registry}.{parent}]", self.indent(2));
@@ -327,7 +339,7 @@ impl Plan {
 
     /// `mirrors = { "docker.io" = { endpoint = […] }, … }`.
     fn as_inline_tables(&self, text: &mut String) {
-        for parent in ["mirrors", "configs", "headers"] {
+        for parent in ["mirrors", "configs", "auths", "headers"] {
             let entries = self.inline_entries(parent);
             if !entries.is_empty() {
                 let entries = entries.join(", ");
@@ -353,6 +365,7 @@ impl Plan {
                 Setting::Auth { host, .. } => {
                     ("configs", host, format!("auth = {}", table(setting)))
                 }
+                Setting::Auths { url, .. } => ("auths", url, table(setting)),
                 Setting::Header { .. } if parent == "headers" => {
                     return self
                         .pairs(setting)
@@ -371,7 +384,7 @@ impl Plan {
             }
         }
         let line = |(key, values): (String, Vec<String>)| match parent {
-            "mirrors" => format!("{} = {}", self.quoted(&key), values.join(", ")),
+            "mirrors" | "auths" => format!("{} = {}", self.quoted(&key), values.join(", ")),
             _ => format!("{} = {{ {} }}", self.quoted(&key), values.join(", ")),
         };
         entries.into_iter().map(line).collect()
@@ -383,6 +396,7 @@ impl Plan {
             Setting::Mirror { namespace, .. } => format!("mirrors.{}", self.quoted(namespace)),
             Setting::Tls { host, .. } => format!("configs.{}.tls", self.quoted(host)),
             Setting::Auth { host, .. } => format!("configs.{}.auth", self.quoted(host)),
+            Setting::Auths { url, .. } => format!("auths.{}", self.quoted(url)),
             Setting::Header { .. } => "headers".to_string(),
         }
     }
@@ -414,7 +428,9 @@ impl Plan {
                 };
                 vec![("endpoint".to_string(), value)]
             }
-            Setting::Tls { keys, .. } | Setting::Auth { keys, .. } => {
+            Setting::Tls { keys, .. }
+            | Setting::Auth { keys, .. }
+            | Setting::Auths { keys, .. } => {
                 let value = |key: &str, value: &str| match key {
                     "insecure_skip_verify" => value.to_string(),
                     _ => self.quoted(value),

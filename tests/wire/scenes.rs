@@ -48,6 +48,19 @@ pub(crate) fn real_pull(daemons: &Daemons, by_hand: bool) -> Result<(), String> 
                 .map(|daemon| (daemon, migrated.clone())),
         );
     }
+    // The image is really served to the certificate alone.
+    let anonymous = node.with_files(
+        "anonymous",
+        &[
+            MIGRATED_BY_HAND,
+            &[(HOSTS_OF_DOCKER_IO, "[host.\"https://localhost:8443/cache\"]\n  override_path = true\n  skip_verify = true\n")],
+        ]
+        .concat(),
+    );
+    let last = *daemons.all().last().unwrap();
+    let refused = run_all(&node, std::slice::from_ref(&image), &[(last, anonymous)]);
+    assert!(matches!(refused[0].pulls[0].answer, Answer::Failed(_)));
+
     let mut report = String::new();
     for (run, (_, tree)) in run_all(&node, &[image], &trees).iter().zip(&trees) {
         let pulled = run.pulls.first().map(|pull| &pull.answer);
@@ -68,6 +81,8 @@ pub(crate) fn real_pull(daemons: &Daemons, by_hand: bool) -> Result<(), String> 
     }
 }
 
+const HOSTS_OF_DOCKER_IO: &str = "etc/containerd/certs.d/docker.io/hosts.toml";
+
 const MIGRATED_BY_HAND: &[(&str, &str)] = &[
     (
         CONFIG,
@@ -77,7 +92,7 @@ const MIGRATED_BY_HAND: &[(&str, &str)] = &[
 "#,
     ),
     (
-        "etc/containerd/certs.d/docker.io/hosts.toml",
+        HOSTS_OF_DOCKER_IO,
         r#"server = "https://registry-1.docker.io"
 
 [host."https://localhost:8443/cache"]
