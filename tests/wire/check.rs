@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::compare::{hosts, lines, side_by_side};
+use crate::compare::{hosts, lines, side_by_side, without_own_port};
 use crate::cri::Answer;
 use crate::daemon::{self, Boot, Containerd, Pull, Run};
 use crate::expected::{Expectations, From};
@@ -160,13 +160,22 @@ impl Case<'_> {
             };
             for pull in &run.pulls {
                 let namespace = namespace(&pull.image);
-                if let Some(hosts) = self.pulls.get(namespace)
-                    && let Some(text) = contradiction("by hand", hosts, run, pull)
+                let asked = hosts(&pull.events, REPOSITORY);
+                if let Some(predicted) = self.pulls.get(namespace)
+                    && let Some(text) = contradiction("by hand", predicted, run, pull, &asked)
                 {
                     complain(&pull.image, run, by_hand, &text);
                 }
-                if let Some(hosts) = model_hosts(tree, namespace, &run.daemon.version)
-                    && let Some(text) = contradiction("the model", &hosts, run, pull)
+                // The model does not know what certificate a host shows.
+                let asked: Vec<_> = asked
+                    .iter()
+                    .map(|host| host.replace(" (TLS refused)", ""))
+                    .collect();
+                let config = &self.node.world.config;
+                let by_digest = pull.image.contains('@');
+                let version = &run.daemon.version;
+                if let Some(predicted) = model_hosts(tree, config, namespace, by_digest, version)
+                    && let Some(text) = contradiction("the model", &predicted, run, pull, &asked)
                 {
                     complain(&pull.image, run, From::Prediction, &text);
                 }
@@ -185,25 +194,39 @@ impl Case<'_> {
 }
 
 /// Where the hosts that a daemon asked are not those that somebody predicted.
-fn contradiction(who: &str, predicted: &[String], run: &Run, pull: &Pull) -> Option<String> {
-    // A path of `/` alone is no path.
-    let bare = |hosts: &[String]| -> Vec<String> {
-        hosts
-            .iter()
-            .map(|host| host.trim_end_matches('/').to_string())
-            .collect()
-    };
-    let (predicted, asked) = (bare(predicted), bare(&hosts(&pull.events, REPOSITORY)));
-    let same = asked.len() == predicted.len()
-        && asked.iter().zip(&predicted).all(|(asked, predicted)| {
-            let host = asked.strip_suffix('…');
-            asked == predicted || host.is_some_and(|host| predicted.starts_with(host))
-        });
-    if same {
+fn contradiction(
+    who: &str,
+    predicted: &[String],
+    run: &Run,
+    pull: &Pull,
+    asked: &[String],
+) -> Option<String> {
+    let mut expected: Vec<String> = Vec::new();
+    for url in predicted {
+        // A path of `/` alone is no path.
+        let url = url.trim_end_matches('/').to_string();
+        // Where TLS failed nothing was asked, so that host stands there without its path.
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+        let host = without_own_port(scheme, rest.split('/').next().unwrap_or_default());
+        let failed = format!("{scheme}://{host}/…");
+        let url = if asked.contains(&failed) && !asked.contains(&url) {
+            failed
+        } else {
+            url
+        };
+        if !expected.contains(&url) {
+            expected.push(url);
+        }
+    }
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|host| host.trim_end_matches('/').to_string())
+        .collect();
+    if asked == expected {
         return None;
     }
     let text = side_by_side(
-        (who, &predicted),
+        (who, &expected),
         (&format!("asked by {}", run.daemon), &asked),
     );
     Some(format!(

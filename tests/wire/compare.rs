@@ -86,8 +86,8 @@ pub(crate) fn hosts(events: &[Event], repository: &str) -> Vec<String> {
                 // A token server, not a host of the list.
                 None => continue,
             },
-            What::TlsRefused => " (TLS refused)",
             // Nothing was asked, so nothing is known of the path.
+            What::TlsRefused => "/… (TLS refused)",
             What::TlsOnPlainHost => "/…",
         };
         let host = format!("{}://{}{path}", event.scheme, event.host);

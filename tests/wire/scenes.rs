@@ -227,7 +227,7 @@ pub(crate) const BROKEN: &[Broken] = &[
                 "1.",
                 Outcome::CriRefused("`configs.tls` cannot be set when `config_path` is provided"),
             ),
-            ("2.", Outcome::Asks(&["https://r.example (TLS refused)"])),
+            ("2.", Outcome::Asks(&["https://r.example/… (TLS refused)"])),
         ],
     },
     Broken {
@@ -263,7 +263,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         image: "r.example/wire/image:t",
         outcomes: &[
             ("1.", Outcome::Asks(&["https://r.example/v2"])),
-            ("2.", Outcome::Asks(&["https://r.example (TLS refused)"])),
+            ("2.", Outcome::Asks(&["https://r.example/… (TLS refused)"])),
         ],
     },
     Broken {
