@@ -64,15 +64,36 @@ impl fmt::Display for Event {
 }
 
 /// The sequence with what was tried before folded away: retries, HEAD and then GET, and a host that
-/// is named twice.
+/// is named twice. When a host is asked a second time, under another path, whether it says 401 again
+/// before it gets the credentials is folded away, too: with a `config_path` all hosts of a namespace
+/// share what they know of credentials, with legacy settings they do not.
 pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
     let mut kept: Vec<Event> = Vec::new();
     for event in events {
-        if !kept.contains(event) {
+        let known_to_ask = event.is_challenge()
+            && kept.iter().any(|earlier| {
+                earlier.is_challenge()
+                    && (earlier.scheme, &earlier.host) == (event.scheme, &event.host)
+            });
+        if !known_to_ask && !kept.contains(event) {
             kept.push(event.clone());
         }
     }
     kept
+}
+
+impl Event {
+    /// Whether a host asked for credentials here.
+    fn is_challenge(&self) -> bool {
+        matches!(
+            &self.what,
+            What::Request {
+                status: 401,
+                credentials: None,
+                ..
+            }
+        )
+    }
 }
 
 /// The hosts in the order in which they were asked for an image, each as `scheme://host/path` where
