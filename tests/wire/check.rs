@@ -20,6 +20,9 @@ const SUFFIXES: [&str; 2] = [
     "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 ];
 
+/// So many complaints about one case are shown; the rest is more of the same.
+const SHOWN: usize = 8;
+
 /// The images of every namespace that a node's settings can concern.
 pub(crate) fn images(node: &Node) -> Vec<String> {
     let names = node.world.namespaces.iter();
@@ -69,7 +72,7 @@ pub(crate) fn differences(left: &Side<'_>, right: &Side<'_>) -> Vec<(String, Str
             (&left.title, &[format!("{:?}", left.run.boot)]),
             (&right.title, &[format!("{:?}", right.run.boot)]),
         );
-        found.push((String::new(), format!("{text}{}", logs(left, right))));
+        found.push((String::new(), text));
         return found;
     }
     for (one, other) in left.run.pulls.iter().zip(&right.run.pulls) {
@@ -77,7 +80,7 @@ pub(crate) fn differences(left: &Side<'_>, right: &Side<'_>) -> Vec<(String, Str
         if one_lines != other_lines {
             let text = side_by_side((&left.title, &one_lines), (&right.title, &other_lines));
             let answers = format!("    {:?}\n    {:?}\n", one.answer, other.answer);
-            let text = format!("  {}\n{text}{answers}{}", one.image, logs(left, right));
+            let text = format!("  {}\n{text}{answers}", one.image);
             found.push((one.image.clone(), text));
         }
     }
@@ -94,10 +97,47 @@ fn outcome(pull: &Pull) -> Vec<String> {
     lines
 }
 
-fn logs(left: &Side<'_>, right: &Side<'_>) -> String {
-    [left, right]
-        .map(|side| format!("  log, {}:\n{}", side.title, side.run.log_that_matters()))
-        .concat()
+/// What is wrong with a case: every complaint, and the logs of the runs that they are about.
+struct Report<'run> {
+    expected: Expectations,
+    complaints: Vec<String>,
+    logs: BTreeMap<String, &'run Run>,
+}
+
+impl<'run> Report<'run> {
+    /// A complaint about the last of the runs, unless it is meant to be so.
+    fn complain(&mut self, image: &str, from: From, text: String, runs: &[&Side<'run>]) {
+        let about = runs.last().map_or("", |side| &side.run.daemon.version);
+        if self.expected.covers(namespace(image), about, from) {
+            return;
+        }
+        self.complaints.push(text);
+        self.logs
+            .extend(runs.iter().map(|side| (side.title.clone(), side.run)));
+    }
+
+    fn finish(mut self, name: &str, versions: &[&str]) -> Result<(), String> {
+        let unseen = self.expected.unseen(versions);
+        let unseen = unseen
+            .iter()
+            .map(|reason| format!("  expected and not seen: {reason}\n"));
+        self.complaints.extend(unseen);
+        if self.complaints.is_empty() {
+            return Ok(());
+        }
+        let shown: String = self.complaints.iter().take(SHOWN).cloned().collect();
+        let more = self.complaints.len().saturating_sub(SHOWN);
+        let more = if more > 0 {
+            format!("  and {more} more\n")
+        } else {
+            String::new()
+        };
+        let logs = self.logs.iter();
+        let logs: String = logs
+            .map(|(title, run)| format!("  log, {title}:\n{}", run.log_that_matters()))
+            .collect();
+        Err(format!("{name}\n{shown}{more}{logs}"))
+    }
 }
 
 /// A node, what became of it, and which daemons show that it is the same.
@@ -124,14 +164,11 @@ impl Case<'_> {
         let runs = run_all(self.node, &images, &trees);
         let (references, migrated) = runs.split_at(self.references.len());
 
-        let mut expected = Expectations::of(self.name);
-        let mut report = String::new();
-        let mut complain = |image: &str, run: &Run, from: From, text: &str| {
-            if !expected.covers(namespace(image), &run.daemon.version, from) {
-                report.push_str(text);
-            }
+        let mut report = Report {
+            expected: Expectations::of(self.name),
+            complaints: Vec::new(),
+            logs: BTreeMap::new(),
         };
-
         // Where legacy settings kept CRI down there is nothing to keep: then the migrated runs are
         // compared with each other.
         let up = references.iter().filter(|run| run.boot == Boot::Booted);
@@ -139,21 +176,23 @@ impl Case<'_> {
         if kept.is_empty() {
             kept.extend(migrated.first().map(|run| Side::new("after", run)));
         }
-        for run in migrated {
-            if run.boot != Boot::Booted {
-                let text = format!("  after, {}: {:?}\n", run.daemon, run.boot);
-                complain("", run, From::Prediction, &text);
+        for after in migrated.iter().map(|run| Side::new("after", run)) {
+            if after.run.boot != Boot::Booted {
+                let text = format!("  {}: {:?}\n", after.title, after.run.boot);
+                report.complain("", From::Prediction, text, &[&after]);
                 continue;
             }
-            for reference in &kept {
-                for (image, text) in differences(reference, &Side::new("after", run)) {
-                    complain(&image, run, From::Before, &text);
+            for before in &kept {
+                for (image, text) in differences(before, &after) {
+                    report.complain(&image, From::Before, text, &[before, &after]);
                 }
             }
         }
         for (index, (run, (_, tree))) in runs.iter().zip(&trees).enumerate() {
+            let is_before = index < references.len();
+            let side = Side::new(if is_before { "before" } else { "after" }, run);
             // What was written by hand is what comes out; before, it may be meant to differ.
-            let by_hand = if index < references.len() {
+            let by_hand = if is_before {
                 From::Before
             } else {
                 From::Prediction
@@ -163,9 +202,9 @@ impl Case<'_> {
                 let namespace = namespace(&pull.image);
                 let asked = hosts(&pull.events, REPOSITORY);
                 if let Some(predicted) = self.pulls.get(namespace)
-                    && let Some(text) = contradiction("by hand", predicted, run, pull, &asked)
+                    && let Some(text) = contradiction("by hand", predicted, &side, pull, &asked)
                 {
-                    complain(&pull.image, run, by_hand, &text);
+                    report.complain(&pull.image, by_hand, text, &[&side]);
                 }
                 let Some(model) = &model else { continue };
                 let predicted = model.hosts(namespace, pull.image.contains('@'));
@@ -174,20 +213,13 @@ impl Case<'_> {
                     .iter()
                     .map(|host| host.replace(" (TLS refused)", ""))
                     .collect();
-                if let Some(text) = contradiction("the model", &predicted, run, pull, &asked) {
-                    complain(&pull.image, run, From::Prediction, &text);
+                if let Some(text) = contradiction("the model", &predicted, &side, pull, &asked) {
+                    report.complain(&pull.image, From::Prediction, text, &[&side]);
                 }
             }
         }
         let versions: Vec<_> = runs.iter().map(|run| run.daemon.version.as_str()).collect();
-        for unseen in expected.unseen(&versions) {
-            report.push_str(&format!("  expected and not seen: {unseen}\n"));
-        }
-        if report.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{}\n{report}", self.name))
-        }
+        report.finish(self.name, &versions)
     }
 }
 
@@ -195,7 +227,7 @@ impl Case<'_> {
 fn contradiction(
     who: &str,
     predicted: &[String],
-    run: &Run,
+    side: &Side<'_>,
     pull: &Pull,
     asked: &[String],
 ) -> Option<String> {
@@ -223,13 +255,6 @@ fn contradiction(
     if asked == expected {
         return None;
     }
-    let text = side_by_side(
-        (who, &expected),
-        (&format!("asked by {}", run.daemon), &asked),
-    );
-    Some(format!(
-        "  {}\n{text}{}",
-        pull.image,
-        run.log_that_matters()
-    ))
+    let text = side_by_side((who, &expected), (&format!("asked {}", side.title), &asked));
+    Some(format!("  {}\n{text}", pull.image))
 }

@@ -64,18 +64,15 @@ impl fmt::Display for Event {
 }
 
 /// The sequence with what was tried before folded away: retries, HEAD and then GET, and a host that
-/// is named twice. When a host is asked a second time, under another path, whether it says 401 again
-/// before it gets the credentials is folded away, too: with a `config_path` all hosts of a namespace
-/// share what they know of credentials, with legacy settings they do not.
+/// is named twice. When a host is asked again under another path, whether it says 401 once more before
+/// it gets the credentials is folded away, too: with a `config_path` the hosts of a namespace share
+/// what they know of credentials, with legacy settings they do not.
 pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
     let mut kept: Vec<Event> = Vec::new();
     for event in events {
-        let known_to_ask = event.is_challenge()
-            && kept.iter().any(|earlier| {
-                earlier.is_challenge()
-                    && (earlier.scheme, &earlier.host) == (event.scheme, &event.host)
-            });
-        if !known_to_ask && !kept.contains(event) {
+        let is_known = kept.iter().any(|earlier| earlier.challenges_like(event))
+            && events.iter().any(|later| later.answers(event));
+        if !is_known && !kept.contains(event) {
             kept.push(event.clone());
         }
     }
@@ -83,16 +80,37 @@ pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
 }
 
 impl Event {
-    /// Whether a host asked for credentials here.
-    fn is_challenge(&self) -> bool {
-        matches!(
-            &self.what,
-            What::Request {
-                status: 401,
-                credentials: None,
-                ..
-            }
-        )
+    /// Whether the same host asks for credentials in both.
+    fn challenges_like(&self, other: &Event) -> bool {
+        let is_challenge = |event: &Event| {
+            matches!(
+                &event.what,
+                What::Request {
+                    status: 401,
+                    credentials: None,
+                    ..
+                }
+            )
+        };
+        is_challenge(self)
+            && is_challenge(other)
+            && (self.scheme, &self.host) == (other.scheme, &other.host)
+    }
+
+    /// Whether this is the other's request with credentials.
+    fn answers(&self, other: &Event) -> bool {
+        let What::Request {
+            path,
+            credentials: Some(_),
+            ..
+        } = &self.what
+        else {
+            return false;
+        };
+        let What::Request { path: asked, .. } = &other.what else {
+            return false;
+        };
+        (self.scheme, &self.host, path) == (other.scheme, &other.host, asked)
     }
 }
 
