@@ -185,23 +185,30 @@ fn random_node(daemons: &Daemons, seed: u64) -> Result<(), String> {
 fn check_plan(daemons: &Daemons, plan: &random::Plan) -> Result<(), String> {
     let config = plan.config();
     let node = Node::of_files(&[(CONFIG, &config)]);
-    let references = daemons.one();
-    let mut migrated: Vec<PathBuf> = Vec::new();
+    // Where no TLS is concerned, 2.x does with legacy settings what 1.x does.
+    let references = match (plan.is_version_3, plan.has_tls()) {
+        (true, _) => daemons.two(),
+        (false, true) => daemons.one(),
+        (false, false) => daemons.all(),
+    };
+    let mut trees: Vec<PathBuf> = Vec::new();
     for reference in &references {
         let options = ["--from".to_string(), reference.version.clone()];
         let tree = node.applied(&format!("after-{}", reference.version), &options)?;
-        // What is made from one 1.x is what is made from another; if not, all of it is tried.
-        if !migrated.iter().any(|known| same_files(known, &tree)) {
-            migrated.push(tree);
+        // What is made from one version is what is made from another; if not, all of it is tried.
+        if !trees.iter().any(|known| same_files(known, &tree)) {
+            trees.push(tree);
         }
     }
-    let runs = migrated.iter().flat_map(|tree| {
-        daemons
-            .all()
-            .into_iter()
-            .map(|daemon| (daemon, tree.clone()))
-    });
-    let migrated = runs.collect();
+    let migrated = if plan.is_version_3 {
+        daemons.two()
+    } else {
+        daemons.all()
+    };
+    let migrated = trees
+        .iter()
+        .flat_map(|tree| migrated.iter().map(|daemon| (*daemon, tree.clone())));
+    let migrated = migrated.collect();
     Case {
         name: "random",
         node: &node,

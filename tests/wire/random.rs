@@ -107,6 +107,8 @@ pub(crate) enum Setting {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) settings: Vec<Setting>,
+    /// For 2.x only, by its own plugin's name.
+    pub(crate) is_version_3: bool,
     style: Style,
 }
 
@@ -197,7 +199,18 @@ pub(crate) fn plan(seed: u64) -> Plan {
         crlf: random.percent(10),
         comments: random.percent(30),
     };
-    Plan { settings, style }
+    let is_version_3 = random.percent(10);
+    let mut plan = Plan {
+        settings,
+        is_version_3,
+        style,
+    };
+    if is_version_3 {
+        // 2.x ignores them, and they are carried all the same: no behaviour that could be compared.
+        plan.settings
+            .retain(|setting| !matches!(setting, Setting::Tls { .. }));
+    }
+    plan
 }
 
 fn endpoint(random: &mut Random, hosts: &mut Vec<String>) -> String {
@@ -254,6 +267,12 @@ fn auth(random: &mut Random) -> Vec<(&'static str, String)> {
 }
 
 impl Plan {
+    pub(crate) fn has_tls(&self) -> bool {
+        self.settings
+            .iter()
+            .any(|setting| matches!(setting, Setting::Tls { .. }))
+    }
+
     /// The node without one of its settings.
     pub(crate) fn without(&self, index: usize) -> Plan {
         let mut smaller = self.clone();
@@ -264,17 +283,15 @@ impl Plan {
     /// Its config.toml.
     pub(crate) fn config(&self) -> String {
         let style = &self.style;
-        let id = if style.literal_id {
-            "plugins.'io.containerd.grpc.v1.cri'"
-        } else {
-            r#"plugins."io.containerd.grpc.v1.cri""#
+        let (version, id) = match self.is_version_3 {
+            true => (3, "io.containerd.cri.v1.images"),
+            false => (2, "io.containerd.grpc.v1.cri"),
         };
-        let mut text = String::from("version = 2\noom_score = 0\n\n");
+        let quote = if style.literal_id { '\'' } else { '"' };
+        let id = format!("plugins.{quote}{id}{quote}");
+        let mut text = format!("version = {version}\noom_score = 0\n\n");
         let registry = format!("{id}.registry");
-        let _ = writeln!(
-            text,
-            "[{id}]\n  sandbox_image = \"registry.k8s.io/pause:3.9\"\n"
-        );
+        let _ = writeln!(text, "[{id}]\n  max_concurrent_downloads = 3\n");
         // Inline and dotted ways need the header; the others may do without.
         if style.empty_config_path || style.shape >= 2 {
             let _ = writeln!(text, "{}[{registry}]", self.indent(1));
