@@ -104,6 +104,11 @@ const EXPECTED: &[Expected] = &[
     },
 ];
 
+/// The cases that have an entry.
+pub(crate) fn cases() -> impl Iterator<Item = &'static str> {
+    EXPECTED.iter().map(|expected| expected.case)
+}
+
 /// What is expected of one case, and what of it was seen.
 pub(crate) struct Expectations(Vec<(&'static Expected, bool)>);
 

@@ -98,7 +98,8 @@ fn main() -> ExitCode {
     if !namespaces {
         skipped.push("namespaces of one's own need root".to_string());
     }
-    let skip = daemons.is_empty() || !namespaces;
+    // Without 1.x there is nothing to compare with.
+    let skip = !namespaces || !daemons.iter().any(|daemon| daemon.generation.0 == 1);
     if !arguments.list {
         for daemon in &daemons {
             println!("wire: {daemon} of {}", daemon.suite);
@@ -127,7 +128,16 @@ fn main() -> ExitCode {
         );
         add(name, Box::new(|daemons| pair_is_the_same(daemons, pair)));
     }
-    for fixture in fixtures::all() {
+    let fixtures = fixtures::all();
+    let names: Vec<_> = fixtures
+        .iter()
+        .map(|fixture| fixture.name.clone())
+        .collect();
+    add(
+        "expected".to_string(),
+        Box::new(move |_| every_exception_has_a_case(&names)),
+    );
+    for fixture in fixtures {
         let name = format!("fixture/{}", fixture.name);
         add(name, Box::new(move |daemons| fixture.check(daemons)));
     }
@@ -150,6 +160,17 @@ fn main() -> ExitCode {
         );
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn every_exception_has_a_case(fixtures: &[String]) -> Result<(), String> {
+    let lost: Vec<_> = expected::cases()
+        .filter(|case| !fixtures.iter().any(|f| f == case))
+        .collect();
+    if lost.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no such fixtures: {}", lost.join(", ")))
+    }
 }
 
 /// One seed, or as many as wanted.
