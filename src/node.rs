@@ -170,8 +170,7 @@ impl Node {
         let Some((real, file)) = self.open_existing(path)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
-        File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read_all(File::from(file)).map_err(failed)?;
         Ok(Some(NodeFile { path: real, bytes }))
     }
 
@@ -356,6 +355,13 @@ impl Node {
         }
         Ok(walk)
     }
+}
+
+/// All that is left to read.
+pub(crate) fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The names in a path, `..` included.

@@ -152,15 +152,10 @@ impl Staged {
     }
 
     /// Gives the file its name, replacing what has it.
-    pub(crate) fn put_in_place(self) -> Result<(), NodeError> {
-        let Self {
-            path,
-            directory,
-            temporary,
-            file: _,
-        } = self;
-        rustix::fs::renameat(&directory, &temporary, &directory, path.name())
-            .map_err(|errno| NodeError::new(&path, "rename the new file to", errno))
+    pub(crate) fn put_in_place(&self) -> Result<(), NodeError> {
+        let (directory, name) = (&self.directory, self.path.name());
+        rustix::fs::renameat(directory, &self.temporary, directory, name)
+            .map_err(|errno| NodeError::new(&self.path, "rename the new file to", errno))
     }
 }
 
