@@ -320,9 +320,10 @@ impl<'a> Session<'a> {
         let mut back = match transaction.back(Others::Overwrite) {
             Ok(back) => back,
             Err(error) => {
-                // Nothing has changed yet; without this, the next session would go on with it.
-                let _ = transaction.remove_temporaries();
-                if let (true, Some(event)) = (is_new, journal.events.last()) {
+                // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
+                // leftovers that only it will find.
+                let is_clean = transaction.remove_temporaries().is_ok();
+                if let (true, true, Some(event)) = (is_clean, is_new, journal.events.last()) {
                     self.note(run, event);
                 }
                 return Err(error.into());

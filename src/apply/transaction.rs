@@ -46,13 +46,13 @@ pub(crate) enum Found {
 impl Found {
     /// Looks at `path`, which is the path of a real file.
     pub(crate) fn at(node: &Node, path: &NodePath) -> Result<Self, NodeError> {
-        let Some((real, file)) = node.open_existing(path)? else {
-            let is_link = node.real(path)? != *path;
-            return Ok(if is_link { Self::Link } else { Self::Absent });
-        };
+        let (real, file) = node.open_existing(path)?;
         if real != *path {
             return Ok(Self::Link);
         }
+        let Some(file) = file else {
+            return Ok(Self::Absent);
+        };
         let metadata =
             Metadata::of(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
         let bytes =
