@@ -15,6 +15,9 @@ use super::command;
 /// What restarts containerd, if nothing else is said.
 pub const RESTART_COMMAND: &str = "systemctl restart containerd";
 
+/// Where containerd listens, if nothing else is said.
+pub const ADDRESS: &str = "/run/containerd/containerd.sock";
+
 /// How long CRI must stay up: a daemon may say that it is and exit a second later (a busy stream port).
 const HOLD: Duration = Duration::from_secs(5);
 /// How long a restart may take: systemd gives a service 90 seconds to stop.

@@ -11,6 +11,7 @@
 use std::fmt;
 
 use crate::node::{Node, NodePath};
+use crate::shell;
 
 mod command;
 mod error;
@@ -26,7 +27,7 @@ pub use interrupt::Interrupt;
 pub use session::{ChangedSinceApply, Session};
 
 use journal::{Event, Journal, Store};
-use transaction::{Found, Transaction};
+use transaction::Transaction;
 
 /// Where the journals are, if nothing else is said.
 pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
@@ -144,19 +145,19 @@ pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
     unfinished.map(Journal::summary).collect()
 }
 
-/// What [`Session::rollback`] of this run would change, in the order of the run.
-pub fn way_back(node: &Node, state_dir: &NodePath, run: u32) -> Result<Vec<WayBack>, ApplyError> {
-    let journal = session::find(&Store::new(node, state_dir), run)?;
-    let mut files = Vec::new();
-    for file in journal.files {
-        let now = Found::at(node, &file.path)?.bytes().map(<[u8]>::to_vec);
-        let old = file.before.map(|image| image.bytes);
-        if now != old {
-            let path = file.path;
-            files.push(WayBack { path, now, old });
-        }
+/// The command that rolls a run back.
+pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
+    let mut command = format!("{} rollback {run}", env!("CARGO_PKG_NAME"));
+    if root != "/" {
+        command.push_str(&format!(" --root {}", shell::quote(root)));
     }
-    Ok(files)
+    if state_dir.as_str() != STATE_DIR {
+        command.push_str(&format!(
+            " --state-dir {}",
+            shell::quote(state_dir.as_str())
+        ));
+    }
+    command
 }
 
 impl Journal {

@@ -10,7 +10,7 @@ use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
 use super::interrupt::Interrupt;
 use super::journal::{Bytes, Event, Journal, Lock, Record, Store};
 use super::transaction::{self, FileChange, Found, Others, Transaction};
-use super::{Applied, Recovered, Recovery, RolledBack, RunState};
+use super::{Applied, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
 
@@ -153,6 +153,36 @@ impl<'a> Session<'a> {
         Ok(Applied { run, files: paths })
     }
 
+    /// What [`Self::rollback`] of this run would change, in the order of the run; an error if it would refuse.
+    pub fn way_back(&self, run: u32) -> Result<Vec<WayBack>, ApplyError> {
+        let journal = self.applied(run)?;
+        self.changed_files(&journal)?;
+        let mut files = Vec::new();
+        for file in journal.files {
+            let now = Found::at(self.store.node, &file.path)?
+                .bytes()
+                .map(<[u8]>::to_vec);
+            let old = file.before.map(|image| image.bytes);
+            if now != old {
+                let path = file.path;
+                files.push(WayBack { path, now, old });
+            }
+        }
+        Ok(files)
+    }
+
+    /// The run of this number, if it is one to roll back.
+    fn applied(&self, run: u32) -> Result<Journal, ApplyError> {
+        let runs = self.store.runs()?;
+        match runs.into_iter().find(|journal| journal.record.run == run) {
+            Some(journal) if journal.state() == RunState::Applied => Ok(journal),
+            other => Err(ApplyError::NoSuchRun {
+                run,
+                state: other.map(|journal| journal.state()),
+            }),
+        }
+    }
+
     /// Puts back the files from before `run`. With a guard, containerd is restarted between `config.toml` and the hosts
     /// files, which the running daemon reads at every pull.
     pub fn rollback(
@@ -163,16 +193,7 @@ impl<'a> Session<'a> {
     ) -> Result<RolledBack, ApplyError> {
         let _busy = self.interrupt.busy();
         self.take_lock()?;
-        let journal = find(&self.store, run)?;
-        match journal.state() {
-            RunState::Applied => {}
-            state => {
-                return Err(ApplyError::NoSuchRun {
-                    run,
-                    state: Some(state),
-                });
-            }
-        }
+        let journal = self.applied(run)?;
         let restart = match guard {
             None => None,
             Some(guard) => Some(Restart {
@@ -397,26 +418,8 @@ impl<'a> Session<'a> {
 
     /// The command that goes on where this session has to stop.
     fn rollback_command(&self, run: u32) -> String {
-        let mut command = format!("{} rollback {run}", env!("CARGO_PKG_NAME"));
-        let node = self.store.node;
-        if !node.is_host() {
-            command.push_str(&format!(" --root {}", shell_word(node.root())));
-        }
-        if self.store.path != NodePath::new(super::STATE_DIR) {
-            command.push_str(&format!(
-                " --state-dir {}",
-                shell_word(self.store.path.as_str())
-            ));
-        }
-        command
+        super::rollback_command(self.store.node.root(), &self.store.path, run)
     }
-}
-
-/// The run of this number.
-pub(super) fn find(store: &Store<'_>, run: u32) -> Result<Journal, ApplyError> {
-    let runs = store.runs()?;
-    let found = runs.into_iter().find(|journal| journal.record.run == run);
-    found.ok_or(ApplyError::NoSuchRun { run, state: None })
 }
 
 /// Reads every file again, with what it has besides its bytes; and the directories that are to be made.
@@ -469,15 +472,5 @@ fn going_back(changed: &[ChangedFile], restart: Option<&Restart>, judged: bool) 
         found,
         restart: restart.cloned(),
         judged,
-    }
-}
-
-/// `text` as one word for a shell.
-fn shell_word(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

@@ -192,7 +192,7 @@ fn a_rollback_gives_the_tree_from_before() {
     let before = contents(&scratch);
     let run = apply(&node, &changes()).unwrap().run;
     assert_eq!(run, 1);
-    let back = way_back(&node, &state_dir(), run).unwrap();
+    let back = begin(&node).unwrap().0.way_back(run).unwrap();
     assert_eq!(back.len(), 3);
     assert_eq!(back[2].now.as_deref(), Some(b"new".as_slice()));
     assert_eq!(back[2].old.as_deref(), Some(b"old".as_slice()));
