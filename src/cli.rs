@@ -6,12 +6,17 @@ use std::io::{IsTerminal, Write};
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::apply::{self, interrupt::Interrupt};
+use crate::apply::guard::{self, Guard, Health};
+use crate::apply::{
+    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Recovered, Recovery, RunState, Session,
+};
+use crate::config::ConfigFile;
 use crate::finding::{self, Code, Decision, Findings, Severity};
 use crate::inputs::{self, Existing, Inputs, Options, ReadError, Sources, Version1};
 use crate::node::{Node, NodePath};
 use crate::plan::{self, Plan};
 use crate::report::{self, Shown, diff::Diff};
+use crate::shell;
 use crate::verify;
 use crate::version::{self, Version};
 
@@ -44,6 +49,8 @@ enum Command {
     Plan,
     /// Show the same, ask, then write it
     Apply(Apply),
+    /// Undo an apply: show what would change back, ask, then write it
+    Rollback(Rollback),
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +61,42 @@ struct Apply {
     /// Write without asking, if the plan has this digest
     #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
     expect: Option<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+#[derive(Debug, Args)]
+struct Rollback {
+    /// The number of the run to undo [default: the last one that is in effect]
+    run: Option<u32>,
+    /// List the runs; change nothing
+    #[arg(long, conflicts_with = "run")]
+    list: bool,
+    /// Write without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// What the commands that change the node share.
+#[derive(Debug, Args)]
+struct Changing {
+    /// Where the journals of all runs are, as the node sees it
+    #[arg(long, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
+    state_dir: NodePath,
+    /// Restart containerd, and put the old files back if CRI does not come up
+    #[arg(long)]
+    restart: bool,
+    /// How to restart it, for `sh -c`
+    #[arg(long, value_name = "COMMAND", requires = "restart", default_value = guard::RESTART_COMMAND)]
+    restart_command: String,
+    /// What ends with 0 when CRI is up, for `sh -c` [default: ask the daemon with ctr]
+    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    health_command: Option<String>,
+    /// For how many seconds to wait until CRI is up
+    #[arg(long, value_name = "SECONDS", requires = "restart", default_value_t = 60, value_parser = parse_seconds)]
+    health_timeout: u64,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +209,21 @@ fn parse_directory(path: &str) -> Result<NodePath, String> {
     Ok(NodePath::new(path))
 }
 
+fn parse_path(path: &str) -> Result<NodePath, String> {
+    if path.starts_with('/') {
+        Ok(NodePath::new(path))
+    } else {
+        Err("an absolute path is needed, as the node sees it".to_owned())
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds @ 1..=3600) => Ok(seconds),
+        _ => Err("a number of seconds from 1 to 3600 is meant".to_owned()),
+    }
+}
+
 fn parse_digest(text: &str) -> Result<String, String> {
     let digest = text
         .strip_prefix("sha256:")
@@ -211,9 +269,15 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
         Color::Never => ColorChoice::Never.write_global(),
     }
     match cli.command.unwrap_or(Command::Plan) {
-        Command::Plan => Run::new(cli.common).plan(),
-        Command::Apply(apply) => Run::new(cli.common).apply(&apply),
+        Command::Plan => result(Run::new(cli.common).plan()),
+        Command::Apply(apply) => result(Run::new(cli.common).apply(&apply)),
+        Command::Rollback(rollback) => result(Run::new(cli.common).rollback(&rollback)),
     }
+}
+
+/// An exit code, whichever way it came.
+fn result(code: Result<u8, u8>) -> u8 {
+    code.unwrap_or_else(|code| code)
 }
 
 /// A failing stdout or stderr changes neither what is written to disk nor the exit code.
@@ -231,7 +295,6 @@ fn print_error(text: &str) {
 
 /// A plan that was made, with what is printed of it.
 struct Planned {
-    node: Node,
     inputs: Inputs,
     plan: Plan,
     shown: Shown,
@@ -248,74 +311,304 @@ impl Run {
         Self { common }
     }
 
-    fn plan(&self) -> u8 {
-        match self.make_plan() {
-            Err(code) => code,
-            Ok(None) => exit::DONE,
-            Ok(Some(planned)) => {
-                self.print_plan(&planned);
-                if self.common.format == Format::Text {
-                    print(&format!("Next: {}\n", self.next_command(&planned)));
-                }
-                exit::PENDING
+    fn plan(&self) -> Result<u8, u8> {
+        let node = self.node()?;
+        for run in apply::unfinished(&node, &NodePath::new(apply::STATE_DIR)) {
+            print_error(&report::transaction::unfinished(&run));
+        }
+        let Some(planned) = self.make_plan(&node)? else {
+            return Ok(exit::DONE);
+        };
+        self.print_plan(&planned);
+        if self.common.format == Format::Text {
+            print(&format!("Next: {}\n", self.next_command(&planned)));
+        }
+        Ok(exit::PENDING)
+    }
+
+    fn apply(&self, apply: &Apply) -> Result<u8, u8> {
+        let node = self.node()?;
+        let asks = !apply.yes && apply.expect.is_none();
+        // Another run may change the node between the plan and the lock; then there is another plan.
+        let (mut session, planned) = loop {
+            let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
+            let Some(planned) = self.make_plan(&node)? else {
+                return Ok(exit::DONE);
+            };
+            self.check_expected(apply, &planned)?;
+            if asks || self.lock(&mut session, &planned.shown)? {
+                break (session, planned);
             }
+        };
+        let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
+        self.print_plan(&planned);
+        if asks && !self.ask("Write these changes?")? {
+            return Ok(exit::PENDING);
+        }
+        let (shown, changes) = (&planned.shown, &planned.plan.changes);
+        let report = &mut |progress| self.print_progress(&progress, shown);
+        match session.apply(changes, &planned.digest, guard.as_ref(), report) {
+            Ok(applied) => {
+                print(&self.applied(&planned, &applied, &apply.changing));
+                Ok(exit::DONE)
+            }
+            Err(error) => Err(self.failed(&error, shown)),
         }
     }
 
-    fn apply(&self, apply: &Apply) -> u8 {
-        let planned = match self.make_plan() {
-            Err(code) => return code,
-            Ok(None) => return exit::DONE,
-            Ok(Some(planned)) => planned,
+    fn rollback(&self, rollback: &Rollback) -> Result<u8, u8> {
+        let changing = &rollback.changing;
+        let node = self.node()?;
+        let runs = || {
+            let runs = apply::runs(&node, &changing.state_dir);
+            runs.map_err(|error| self.failed(&error, &Shown::default()))
         };
-        self.print_plan(&planned);
-        if let Some(expected) = &apply.expect {
-            if *expected != planned.digest {
+        if rollback.list {
+            print(&report::transaction::runs(&runs()?));
+            return Ok(exit::DONE);
+        }
+        let (mut session, recovered) = self.begin(&node, "rollback", changing)?;
+        // What was recovered just now is what somebody wants to be rid of: not a run before it.
+        let is_back = |run: &Recovered| {
+            rollback.run.is_none_or(|wanted| wanted == run.run)
+                && matches!(run.what, Recovery::RolledBack | Recovery::Undone)
+        };
+        if recovered.iter().any(is_back) {
+            return Ok(exit::DONE);
+        }
+        let last = || -> Result<Option<u32>, u8> {
+            let mut runs = runs()?.into_iter();
+            Ok(runs
+                .rfind(|run| run.state == RunState::Applied)
+                .map(|run| run.run))
+        };
+        let run = match rollback.run {
+            Some(run) => Some(run),
+            None => last()?,
+        };
+        let Some(run) = run else {
+            print_error("no run is in effect: there is nothing to roll back\n");
+            return Ok(exit::DONE);
+        };
+        let files = match session.way_back(run) {
+            Ok(files) => files,
+            Err(ApplyError::NoSuchRun {
+                state: Some(RunState::RolledBack | RunState::Undone),
+                ..
+            }) => {
+                print_error(&format!(
+                    "run {run} is not in effect: there is nothing to roll back\n"
+                ));
+                return Ok(exit::DONE);
+            }
+            Err(error) => return Err(self.failed(&error, &self.shown_of_error(&error))),
+        };
+        let bytes = files
+            .iter()
+            .flat_map(|file| [&file.now, &file.old])
+            .flatten();
+        let shown = self.shown_of(bytes.map(Vec::as_slice));
+        let guard = self.guard(changing, &node, &self.config(&node))?;
+        let restart =
+            "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
+        let is_text = self.common.format == Format::Text;
+        if is_text && guard.is_none() {
+            print(&format!("Rolling back run {run}; {restart}\n"));
+        }
+        let sides = files
+            .iter()
+            .map(|file| (&file.path, file.now.as_deref(), file.old.as_deref()));
+        let diff = report::diff::of_files(sides, &shown).text;
+        print(&if is_text {
+            color_diff(&diff, &diff)
+        } else {
+            diff
+        });
+        if !rollback.yes && !self.ask("Roll back?")? {
+            return Ok(exit::PENDING);
+        }
+        let report = &mut |progress| self.print_progress(&progress, &shown);
+        match session.rollback(run, guard.as_ref(), report) {
+            Ok(done) => {
+                if is_text {
+                    print(&format!(
+                        "\nRolled back run {run}: {} files\n",
+                        done.files.len()
+                    ));
+                    if guard.is_none() {
+                        print(&format!("Next: {restart}"));
+                    }
+                }
+                Ok(exit::DONE)
+            }
+            Err(error) => Err(self.failed(&error, &shown)),
+        }
+    }
+
+    /// Opens the node, whatever the command.
+    fn node(&self) -> Result<Node, u8> {
+        Node::open(&self.common.root).map_err(|error| {
+            print_error(&format!("error: {error}\n"));
+            exit::FAILED
+        })
+    }
+
+    /// Begins a session: what a killed run had left is finished or undone, and said.
+    fn begin<'n>(
+        &self,
+        node: &'n Node,
+        purpose: &'static str,
+        changing: &Changing,
+    ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
+        let interrupt = Interrupt::listen().map_err(|error| {
+            print_error(&format!("error: cannot catch signals: {error}\n"));
+            exit::FAILED
+        })?;
+        let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
+            ChangedSinceApply::Overwrite
+        } else {
+            ChangedSinceApply::Refuse
+        };
+        let shown = Shown::default();
+        let report = &mut |progress| self.print_progress(&progress, &shown);
+        let begun = Session::begin(
+            node,
+            &changing.state_dir,
+            purpose,
+            interrupt,
+            changed,
+            report,
+        );
+        let (session, recovered) =
+            begun.map_err(|error| self.failed(&error, &self.shown_of_error(&error)))?;
+        for run in &recovered {
+            print_error(&report::transaction::recovered(run));
+        }
+        Ok((session, recovered))
+    }
+
+    fn lock(&self, session: &mut Session<'_>, shown: &Shown) -> Result<bool, u8> {
+        session.lock().map_err(|error| self.failed(&error, shown))
+    }
+
+    /// What is needed to restart containerd, if that was asked for.
+    fn guard(
+        &self,
+        changing: &Changing,
+        node: &Node,
+        files: &[ConfigFile],
+    ) -> Result<Option<Guard>, u8> {
+        if !changing.restart {
+            return Ok(None);
+        }
+        let health = match &changing.health_command {
+            Some(command) => Health::Command(command.clone()),
+            None if node.is_host() => {
+                let address = files.iter().rev().find_map(ConfigFile::grpc_address);
+                let address = address
+                    .filter(|address| !address.is_empty())
+                    .unwrap_or(guard::ADDRESS);
+                Health::Ctr(address.trim_start_matches("unix://").to_owned())
+            }
+            None => {
+                print_error(
+                    "error: --restart with a --root other than / needs --restart-command and --health-command, since \
+                     no daemon of this machine runs on these files\n",
+                );
+                return Err(exit::USAGE);
+            }
+        };
+        Ok(Some(Guard {
+            restart_command: changing.restart_command.clone(),
+            health,
+            timeout: changing.health_timeout,
+        }))
+    }
+
+    /// The config.toml as it is now, for what the guard needs of it.
+    fn config(&self, node: &Node) -> Vec<ConfigFile> {
+        let path = NodePath::new(&self.common.config);
+        let Ok(Some(file)) = node.read(&path) else {
+            return Vec::new();
+        };
+        let id = Sources::default().add(&path, &file.bytes);
+        let mut unused = Findings::new([]);
+        ConfigFile::parse(id, path, file.path, file.bytes, &mut unused)
+            .into_iter()
+            .collect()
+    }
+
+    /// What may be shown of these files.
+    fn shown_of<'b>(&self, files: impl IntoIterator<Item = &'b [u8]>) -> Shown {
+        let mut sources = Sources::default();
+        for bytes in files {
+            sources.add(&NodePath::new("/"), bytes);
+        }
+        Shown::new(self.common.show_secrets, &sources, None)
+    }
+
+    fn shown_of_error(&self, error: &ApplyError) -> Shown {
+        let files = match error {
+            ApplyError::ChangedSinceApply { files, .. } => files.as_slice(),
+            _ => &[],
+        };
+        let found = files.iter().filter_map(|file| file.found.as_deref());
+        self.shown_of(found.chain(files.iter().map(|file| file.after.as_slice())))
+    }
+
+    fn print_progress(&self, progress: &guard::Progress, shown: &Shown) {
+        print_error(&report::transaction::progress(progress, shown));
+    }
+
+    /// Explains an error; the result is its exit code.
+    fn failed(&self, error: &ApplyError, shown: &Shown) -> u8 {
+        print_error(&report::transaction::error(error, shown));
+        error.exit_code()
+    }
+
+    /// Refuses another plan than the one that was reviewed.
+    fn check_expected(&self, apply: &Apply, planned: &Planned) -> Result<(), u8> {
+        match &apply.expect {
+            Some(expected) if *expected != planned.digest => {
                 print_error(&format!(
                     "error: this is not the plan that was reviewed: its digest is {}, not {expected}; \
                      nothing was written\n",
                     planned.digest
                 ));
-                return exit::REFUSED;
+                Err(exit::REFUSED)
             }
-        } else if !apply.yes {
-            if !std::io::stdin().is_terminal() {
-                print_error(
-                    "error: there is no terminal to ask on: pass --yes, or --expect with the digest of the plan that \
-                     was reviewed; nothing was written\n",
-                );
-                return exit::USAGE;
-            }
-            if !ask() {
-                print_error("nothing was written\n");
-                return exit::PENDING;
-            }
+            _ => Ok(()),
         }
-        match apply::apply(&planned.node, &planned.plan.changes, &Interrupt::default()) {
-            Ok(applied) => {
-                print(&self.applied(&planned, applied.files.len()));
-                exit::DONE
-            }
-            Err(error) => {
-                let message = format!("error: {error}\n");
-                print_error(&planned.shown.filtered(&message));
-                error.exit_code()
-            }
+    }
+
+    /// Asks on the terminal; an error if there is none.
+    fn ask(&self, question: &str) -> Result<bool, u8> {
+        if !std::io::stdin().is_terminal() {
+            print_error(
+                "error: there is no terminal to ask on: pass --yes, or for `apply` --expect with the digest of the \
+                 plan that was reviewed; nothing was written\n",
+            );
+            return Err(exit::USAGE);
         }
+        print_error(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        let is_yes = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
+        if read.is_ok() && is_yes {
+            return Ok(true);
+        }
+        print_error("nothing was written\n");
+        Ok(false)
     }
 
     /// Makes the plan and prints its findings. `None` if there is nothing to do, which has been said; an error is
     /// the exit code, and has been explained.
-    fn make_plan(&self) -> Result<Option<Planned>, u8> {
+    fn make_plan(&self, node: &Node) -> Result<Option<Planned>, u8> {
         let common = &self.common;
         let mut findings = Findings::new(common.allow.iter().copied());
         let mut sources = Sources::default();
-        let node = Node::open(&common.root).map_err(|error| {
-            print_error(&format!("error: {error}\n"));
-            exit::FAILED
-        })?;
-        let options = self.options(&node, &mut findings)?;
-        let read = inputs::read(&node, options, &mut findings, &mut sources);
+        let options = self.options(node, &mut findings)?;
+        let read = inputs::read(node, options, &mut findings, &mut sources);
         let inputs = match read {
             Ok(inputs) => inputs,
             Err(error) => {
@@ -354,7 +647,6 @@ impl Run {
             report::diff::digest(&diff)
         };
         Ok(Some(Planned {
-            node,
             inputs,
             plan,
             shown,
@@ -454,7 +746,7 @@ impl Run {
         let mut words = vec!["containerd-registry-migrate".to_owned(), "apply".to_owned()];
         let mut option = |name: &str, value: &str| {
             words.push(name.to_owned());
-            words.push(shell_quote(value));
+            words.push(shell::quote(value));
         };
         if common.root != "/" {
             option("--root", &common.root);
@@ -486,10 +778,12 @@ impl Run {
         words.join(" ")
     }
 
-    fn applied(&self, planned: &Planned, files: usize) -> String {
+    fn applied(&self, planned: &Planned, applied: &Applied, changing: &Changing) -> String {
+        let files = applied.files.len();
         let mut text = format!(
-            "Written: {files} {}\n",
-            if files == 1 { "file" } else { "files" }
+            "Written: {files} {} (run {})\n",
+            if files == 1 { "file" } else { "files" },
+            applied.run
         );
         let image = planned
             .plan
@@ -497,16 +791,31 @@ impl Run {
             .iter()
             .find(|namespace| namespace.mirror.is_some() && !namespace.unnamed)
             .map_or("docker.io", |namespace| namespace.name.as_str());
-        text.push_str(&format!(
-            "\
-Next:
-  1. Restart containerd: it reads config.toml only when it starts (systemctl restart containerd)
-  2. See that CRI is up: crictl info
-  3. Pull an image through it: crictl pull {image}/<image>
-     (not with ctr, which does not read these settings)
-  4. Change whatever renders {} on this node: `mirrors` beside config_path stop CRI at its next restart
-",
+        let mut steps = Vec::new();
+        if changing.restart {
+            text.push_str("Restarted: CRI is up\n");
+        } else {
+            steps.push(
+                "Restart containerd: it reads config.toml only when it starts (systemctl restart containerd)"
+                    .to_owned(),
+            );
+            steps.push("See that CRI is up: crictl info".to_owned());
+        }
+        steps.push(format!(
+            "Pull an image through it: crictl pull {image}/<image>\n     \
+             (not with ctr, which does not read these settings)"
+        ));
+        steps.push(format!(
+            "Change whatever renders {} on this node: `mirrors` beside config_path stop CRI at its next restart",
             planned.inputs.options.config
+        ));
+        text.push_str("\nNext:\n");
+        for (number, step) in (1..).zip(steps) {
+            text.push_str(&format!("  {number}. {step}\n"));
+        }
+        text.push_str(&format!(
+            "To go back: {}\n",
+            apply::rollback_command(&self.common.root, &changing.state_dir, applied.run)
         ));
         text
     }
@@ -550,13 +859,6 @@ fn refused(findings: &Findings) -> u8 {
     exit::REFUSED
 }
 
-fn ask() -> bool {
-    print_error("Write these changes? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
-}
-
 /// The version of the containerd that is installed on this machine, if it says.
 fn installed_version() -> Option<Version> {
     let output = std::process::Command::new("containerd")
@@ -566,16 +868,6 @@ fn installed_version() -> Option<Version> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // `containerd github.com/containerd/containerd v1.7.24 <revision>`
     text.split_whitespace().skip(2).find_map(Version::parse)
-}
-
-/// Quotes a word for a POSIX shell where it needs it.
-fn shell_quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 /// Colours the lines of the diff inside the report; anstream takes the colours out where they are not wanted.
@@ -615,12 +907,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn words_are_quoted_for_the_shell_only_where_needed() {
-        assert_eq!(shell_quote("/a/b:c"), "/a/b:c");
-        assert_eq!(shell_quote("a b'c"), "'a b'\\''c'");
-        assert_eq!(shell_quote(""), "''");
     }
 }

@@ -84,6 +84,9 @@ codes! {
     CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
         Choose("leave --certs-dir out, or name the directory that config_path names"),
         "--certs-dir names another directory than config_path";
+    CHANGED_SINCE_APPLY "changed-since-apply" Error
+        Allow("lets rollback and recovery overwrite what somebody changed since the run; the journal keeps it"),
+        "a file is neither what a run wrote nor what was there before it";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
         "TLS settings under a name that no endpoint has; they have no effect and go";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,

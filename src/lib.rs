@@ -12,5 +12,6 @@ pub mod plan;
 pub mod report;
 pub mod resolve;
 pub mod secret;
+mod shell;
 pub mod verify;
 pub mod version;

@@ -167,11 +167,10 @@ impl Node {
     /// Reads a regular file; `None` if there is none of this name (or the link leads nowhere).
     pub fn read(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
         let failed = |source| NodeError::new(path, "read", source);
-        let Some((real, file)) = self.open_existing(path)? else {
+        let (real, Some(file)) = self.open_existing(path)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
-        File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read_all(File::from(file)).map_err(failed)?;
         Ok(Some(NodeFile { path: real, bytes }))
     }
 
@@ -220,22 +219,25 @@ impl Node {
         self.open_file(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// Opens a regular file for reading and says where it really is; `None` if there is none.
+    /// Opens a regular file for reading; says where it really is, or would be.
     pub(crate) fn open_existing(
         &self,
         path: &NodePath,
-    ) -> Result<Option<(NodePath, OwnedFd)>, NodeError> {
+    ) -> Result<(NodePath, Option<OwnedFd>), NodeError> {
         let failed = |errno: Errno| NodeError::new(path, "read", errno);
-        let real = self.real(path)?;
+        let walk = self.walk(path)?;
+        let real = walk.real();
+        if !walk.missing.is_empty() {
+            return Ok((real, None));
+        }
         // Not blocking: a named pipe must not stop the program; it is refused below.
-        let Some(file) =
-            self.open_file(&real, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?
-        else {
-            return Ok(None);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some(file) = self.open_file(&real, flags)? else {
+            return Ok((real, None));
         };
         let stat = rustix::fs::fstat(&file).map_err(failed)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Some((real, file))),
+            FileType::RegularFile => Ok((real, Some(file))),
             FileType::Directory => Err(failed(Errno::ISDIR)),
             _ => Err(NodeError::new(
                 path,
@@ -356,6 +358,13 @@ impl Node {
         }
         Ok(walk)
     }
+}
+
+/// All that is left to read.
+pub(crate) fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The names in a path, `..` included.

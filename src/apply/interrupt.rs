@@ -1,20 +1,53 @@
 //! Signals that ask the program to stop, turned into a flag that is looked at between two steps.
 //!
 //! Nothing is done in a handler: a step that has begun is finished, and then what was done is undone or completed.
+//! While nothing is being changed, for example at a prompt, a signal ends the program as it always does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 use super::ApplyError;
 
 /// Whether somebody asked the program to stop.
-#[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    idle: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
+}
 
 impl Interrupt {
-    /// Whether a signal came.
+    /// Catches `SIGINT`, `SIGTERM` and `SIGHUP` (a dropped terminal) from now on.
+    pub fn listen() -> std::io::Result<Self> {
+        let interrupt = Self::deaf();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // Called in this order: the first one ends the program if nothing is being changed.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupt.idle))?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// One that no signal sets.
+    pub fn deaf() -> Self {
+        Self {
+            idle: Arc::new(AtomicBool::new(true)),
+            asked: Arc::default(),
+        }
+    }
+
+    /// One that is set already.
+    #[cfg(test)]
+    pub(crate) fn set() -> Self {
+        let interrupt = Self::deaf();
+        interrupt.asked.store(true, Ordering::Relaxed);
+        interrupt
+    }
+
+    /// Whether a signal came while something was being changed.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn check(&self) -> Result<(), ApplyError> {
@@ -23,5 +56,21 @@ impl Interrupt {
         } else {
             Ok(())
         }
+    }
+
+    /// From now on a signal does not end the program, until the value is dropped.
+    pub(crate) fn busy(&self) -> Busy {
+        self.idle.store(false, Ordering::Relaxed);
+        Busy(Arc::clone(&self.idle))
+    }
+}
+
+/// While it lives, the program is not ended by a signal.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -1,180 +1,203 @@
-//! The only writer: takes the changes of a plan to the disk, all of them or none.
+//! The only writer: takes the changes of a plan to the disk, all of them or none, and back.
 //!
 //! ```text
-//! compare with the plan → write and fsync under temporary names → rename the hosts files → rename the config: commit
+//! recover what a killed run left → lock → compare with the plan → journal
+//!   → write and fsync under temporary names → rename the hosts files → rename the config: the commit point
+//!   → restart containerd and watch it (only if asked) → close the journal
 //! ```
-//! It does not know what the files mean, and touches none that the plan does not name.
+//! Whatever is killed, full or refused: the files are the old ones or the new ones, and the journal leads home. This
+//! module does not know what the files mean, and touches none that the plan does not name.
 
 use std::fmt;
 
-use crate::node::{Node, NodeError, NodePath};
-use crate::plan::Change;
+use crate::node::{Node, NodePath};
+use crate::shell;
 
-pub mod interrupt;
+mod command;
+mod error;
+pub mod guard;
+mod interrupt;
+mod journal;
 mod replace;
+mod session;
 mod transaction;
 
-use interrupt::Interrupt;
-use transaction::{FileChange, Found, Transaction};
+pub use error::{ApplyError, ChangedFile, FileState};
+pub use interrupt::Interrupt;
+pub use session::{ChangedSinceApply, Session};
 
-/// What was done.
+use journal::{Event, Journal, Store};
+use transaction::Transaction;
+
+/// Where the journals are, if nothing else is said.
+pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
+
+/// What an apply has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
+    /// The number of the run.
+    pub run: u32,
     /// The files that were written, in that order.
     pub files: Vec<NodePath>,
 }
 
-/// Why the files of the plan are not in effect.
-#[derive(Debug)]
-pub enum ApplyError {
-    /// These files are not what they were when the plan was made; nothing was written.
-    ChangedSincePlan(Vec<NodePath>),
-    /// A signal came before the commit point; everything is as it was.
-    Interrupted,
-    /// A step failed; everything is as it was.
-    Failed(NodeError),
-    /// A step failed, and so did undoing what was done until then.
-    NotUndone {
-        /// Why it was to be undone.
-        cause: Box<ApplyError>,
-        /// What failed then.
-        undo: NodeError,
-        /// What each file is now.
-        files: Vec<(NodePath, FileState)>,
-    },
+/// What a rollback has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The number of the run that was rolled back.
+    pub run: u32,
+    /// The files that are as they were before it.
+    pub files: Vec<NodePath>,
 }
 
-/// Which of its two states a file is in.
+/// What was done about a run that had been killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its number.
+    pub run: u32,
+    /// What was done.
+    pub what: Recovery,
+    /// The files of the run.
+    pub files: Vec<NodePath>,
+}
+
+/// How a killed run was brought to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileState {
-    /// As before the apply.
-    Old,
-    /// As planned.
-    New,
-    /// Neither, or not readable.
-    Unknown,
+pub enum Recovery {
+    /// It had reached its commit point: its files are in place.
+    Finished,
+    /// It had not: the old files are in place.
+    Undone,
+    /// Its rollback was completed.
+    RolledBack,
+    /// Its restart was taken up again, and CRI is up.
+    Healthy,
 }
 
-impl ApplyError {
-    /// The exit code of design §2.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::ChangedSincePlan(_) => 3,
-            Self::Interrupted | Self::Failed(_) => 4,
-            Self::NotUndone { .. } => 5,
-        }
-    }
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It was killed, or is at work.
+    Unfinished,
+    /// Its files are in effect.
+    Applied,
+    /// Its files are in place, and its restart was not judged.
+    RestartPending,
+    /// It failed, and the old files are in place.
+    Undone,
+    /// Its rollback was killed, or is at work.
+    GoingBack,
+    /// It was rolled back.
+    RolledBack,
 }
 
-impl From<NodeError> for ApplyError {
-    fn from(error: NodeError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl fmt::Display for ApplyError {
+impl fmt::Display for RunState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ChangedSincePlan(paths) => {
-                write!(
-                    formatter,
-                    "changed since the plan was made: {}",
-                    list(paths)
-                )
-            }
-            Self::Interrupted => write!(formatter, "interrupted; every file is as it was"),
-            Self::Failed(error) => write!(formatter, "{error}; every file is as it was"),
-            Self::NotUndone { cause, undo, files } => {
-                write!(formatter, "{cause}; and then: {undo}")?;
-                for (path, state) in files {
-                    let state = match state {
-                        FileState::Old => "is the old file",
-                        FileState::New => "is the new file",
-                        FileState::Unknown => "is neither the old nor the new file",
-                    };
-                    write!(formatter, "\n  `{path}` {state}")?;
-                }
-                Ok(())
-            }
+        formatter.write_str(match self {
+            Self::Unfinished => "unfinished",
+            Self::Applied => "applied",
+            Self::RestartPending => "waiting for its restart",
+            Self::Undone => "undone",
+            Self::GoingBack => "being rolled back",
+            Self::RolledBack => "rolled back",
+        })
+    }
+}
+
+/// A run, as a list of runs shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub run: u32,
+    /// How far it is.
+    pub state: RunState,
+    /// When it began, in UTC, as RFC 3339 writes it.
+    pub begun: String,
+    /// The version of the program that made it.
+    pub tool: String,
+    /// The digest of its plan.
+    pub plan: String,
+    /// The files that it changes.
+    pub files: Vec<NodePath>,
+}
+
+/// What a rollback would do to one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    /// The real file.
+    pub path: NodePath,
+    /// Its bytes now; `None` if it does not exist.
+    pub now: Option<Vec<u8>>,
+    /// Its bytes before the run; `None` if it did not exist.
+    pub old: Option<Vec<u8>>,
+}
+
+/// All runs, oldest first.
+pub fn runs(node: &Node, state_dir: &NodePath) -> Result<Vec<Run>, ApplyError> {
+    let journals = Store::new(node, state_dir).runs()?;
+    Ok(journals.iter().map(Journal::summary).collect())
+}
+
+/// Runs that a command which only reads should mention: none where it may not look.
+pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
+    let journals = Store::new(node, state_dir).runs().unwrap_or_default();
+    let unfinished = journals.iter().filter(|journal| journal.is_unfinished());
+    unfinished.map(Journal::summary).collect()
+}
+
+/// The command that rolls a run back.
+pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
+    let mut command = format!("{} rollback {run}", env!("CARGO_PKG_NAME"));
+    if root != "/" {
+        command.push_str(&format!(" --root {}", shell::quote(root)));
+    }
+    if state_dir.as_str() != STATE_DIR {
+        command.push_str(&format!(
+            " --state-dir {}",
+            shell::quote(state_dir.as_str())
+        ));
+    }
+    command
+}
+
+impl Journal {
+    fn state(&self) -> RunState {
+        match self.events.last() {
+            None => RunState::Unfinished,
+            Some(Event::Applied) => RunState::Applied,
+            Some(Event::RestartPending | Event::Restarted) => RunState::RestartPending,
+            Some(Event::GoingBack { .. }) => RunState::GoingBack,
+            Some(Event::Undone) => RunState::Undone,
+            Some(Event::RolledBack) => RunState::RolledBack,
         }
     }
-}
 
-impl std::error::Error for ApplyError {}
-
-fn list(paths: &[NodePath]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
-    paths.join(", ")
-}
-
-/// Writes `changes`, in their order, if every file is still what it was for the plan. The last one is the commit
-/// point; on an error before it everything is undone.
-pub fn apply(
-    node: &Node,
-    changes: &[Change],
-    interrupt: &Interrupt,
-) -> Result<Applied, ApplyError> {
-    let files = compare(node, changes)?;
-    let paths = files.iter().map(|file| &file.path);
-    let directories = transaction::missing_directories(node, paths)?;
-    let transaction = Transaction {
-        node,
-        run: std::process::id(),
-        files: &files,
-        directories: &directories,
-    };
-    if let Err(cause) = transaction.forward(interrupt) {
-        return Err(match transaction.undo() {
-            Ok(()) => cause,
-            Err(undo) => ApplyError::NotUndone {
-                cause: Box::new(cause),
-                undo,
-                files: states(node, &files),
-            },
-        });
-    }
-    Ok(Applied {
-        files: files.into_iter().map(|file| file.path).collect(),
-    })
-}
-
-/// Reads every file again, with what it has besides its bytes.
-fn compare(node: &Node, changes: &[Change]) -> Result<Vec<FileChange>, ApplyError> {
-    let mut files = Vec::new();
-    let mut changed = Vec::new();
-    for change in changes {
-        let found = Found::at(node, &change.path)?;
-        if !found.is(change.before.as_deref()) {
-            changed.push(change.path.clone());
+    fn is_unfinished(&self) -> bool {
+        match self.state() {
+            RunState::Unfinished | RunState::RestartPending | RunState::GoingBack => true,
+            RunState::Applied | RunState::Undone | RunState::RolledBack => false,
         }
-        files.push(FileChange {
-            path: change.path.clone(),
-            before: match found {
-                Found::File(image) => Some(image),
-                Found::Absent | Found::Link => None,
-            },
-            after: change.after.clone(),
-        });
     }
-    if changed.is_empty() {
-        Ok(files)
-    } else {
-        Err(ApplyError::ChangedSincePlan(changed))
-    }
-}
 
-fn states(node: &Node, files: &[FileChange]) -> Vec<(NodePath, FileState)> {
-    let state = |file: &FileChange| match Found::at(node, &file.path) {
-        Ok(found) if found.is(file.before.as_ref().map(|image| image.bytes.as_slice())) => {
-            FileState::Old
+    fn summary(&self) -> Run {
+        Run {
+            run: self.record.run,
+            state: self.state(),
+            begun: self.record.begun.clone(),
+            tool: self.record.tool.clone(),
+            plan: self.record.plan.clone(),
+            files: self.files.iter().map(|file| file.path.clone()).collect(),
         }
-        Ok(found) if found.is(Some(&file.after)) => FileState::New,
-        _ => FileState::Unknown,
-    };
-    files
-        .iter()
-        .map(|file| (file.path.clone(), state(file)))
-        .collect()
+    }
+
+    fn transaction<'a>(&'a self, node: &'a Node) -> Transaction<'a> {
+        Transaction {
+            node,
+            run: self.record.run,
+            files: &self.files,
+            directories: &self.directories,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -152,15 +152,10 @@ impl Staged {
     }
 
     /// Gives the file its name, replacing what has it.
-    pub(crate) fn put_in_place(self) -> Result<(), NodeError> {
-        let Self {
-            path,
-            directory,
-            temporary,
-            file: _,
-        } = self;
-        rustix::fs::renameat(&directory, &temporary, &directory, path.name())
-            .map_err(|errno| NodeError::new(&path, "rename the new file to", errno))
+    pub(crate) fn put_in_place(&self) -> Result<(), NodeError> {
+        let (directory, name) = (&self.directory, self.path.name());
+        rustix::fs::renameat(directory, &self.temporary, directory, name)
+            .map_err(|errno| NodeError::new(&self.path, "rename the new file to", errno))
     }
 }
 
@@ -185,9 +180,16 @@ pub(crate) fn remove(node: &Node, path: &NodePath, name: &str) -> Result<(), Nod
         return Ok(());
     };
     match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(()),
+        Err(_) if is_absent(&directory, name) => Ok(()),
         Err(errno) => Err(NodeError::new(&path.parent().join(name), "remove", errno)),
     }
+}
+
+/// A read-only file system refuses to remove even what is not there.
+fn is_absent(directory: impl AsFd, name: &str) -> bool {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_err_and(|errno| errno == Errno::NOENT)
 }
 
 /// Makes a directory; that it exists is fine.
@@ -210,7 +212,8 @@ pub(crate) fn remove_directory(node: &Node, path: &NodePath) -> Result<(), NodeE
     };
     match rustix::fs::unlinkat(&parent, path.name(), AtFlags::REMOVEDIR) {
         // Somebody else's files are in it, or it is a mount point by now.
-        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(()),
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(()),
+        Err(_) if is_absent(&parent, path.name()) => Ok(()),
         Err(errno) => Err(NodeError::new(path, "remove the directory", errno)),
     }
 }

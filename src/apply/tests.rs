@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::plan::Change;
 
 struct Scratch(PathBuf);
 
@@ -42,11 +43,36 @@ fn changes() -> Vec<Change> {
     ]
 }
 
-/// Every path in a tree.
+/// Applies in a session of its own.
+fn apply(node: &Node, changes: &[Change]) -> Result<Applied, ApplyError> {
+    let (mut session, _) = begin(node)?;
+    session.apply(changes, "digest", None, &mut |_| {})
+}
+
+fn begin(node: &Node) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
+    let interrupt = Interrupt::deaf();
+    Session::begin(
+        node,
+        &state_dir(),
+        "test",
+        interrupt,
+        ChangedSinceApply::Refuse,
+        &mut |_| {},
+    )
+}
+
+fn state_dir() -> NodePath {
+    NodePath::new("/var/lib/state")
+}
+
+/// Every path in a tree, but not the state directory.
 fn tree(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("var") {
+            continue;
+        }
         found.push(path.to_str().unwrap().to_owned());
         if path.is_dir() {
             found.extend(tree(&path));
@@ -60,7 +86,7 @@ fn tree(path: &Path) -> Vec<String> {
 fn all_files_are_written_and_nothing_else_is_there() {
     let scratch = Scratch::new("all");
     let certs = scratch.0.join("etc/containerd/certs.d");
-    apply(&scratch.node(), &changes(), &Interrupt::default()).unwrap();
+    apply(&scratch.node(), &changes()).unwrap();
     assert_eq!(
         fs::read_to_string(certs.join("a/hosts.toml")).unwrap(),
         "hosts of a"
@@ -84,7 +110,7 @@ fn what_a_file_has_besides_its_bytes_stays() {
     fs::set_permissions(&config, fs::Permissions::from_mode(0o604)).unwrap();
     std::os::unix::fs::chown(&config, Some(1234), Some(4321)).unwrap();
     rustix::fs::setxattr(&config, "user.t", b"kept", rustix::fs::XattrFlags::empty()).unwrap();
-    apply(&scratch.node(), &changes(), &Interrupt::default()).unwrap();
+    apply(&scratch.node(), &changes()).unwrap();
     let metadata = fs::metadata(&config).unwrap();
     assert_eq!(
         (metadata.mode() & 0o7777, metadata.uid(), metadata.gid()),
@@ -100,7 +126,7 @@ fn a_file_that_changed_since_the_plan_stops_everything() {
     let scratch = Scratch::new("changed");
     fs::write(scratch.0.join("etc/containerd/config.toml"), "other").unwrap();
     let before = tree(&scratch.0);
-    let error = apply(&scratch.node(), &changes(), &Interrupt::default()).unwrap_err();
+    let error = apply(&scratch.node(), &changes()).unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert_eq!(
         error.to_string(),
@@ -115,7 +141,7 @@ fn a_link_in_the_place_of_a_planned_file_is_a_change() {
     fs::create_dir_all(scratch.0.join("etc/containerd/certs.d/a")).unwrap();
     let link = scratch.0.join("etc/containerd/certs.d/a/hosts.toml");
     std::os::unix::fs::symlink("/nowhere", &link).unwrap();
-    let error = apply(&scratch.node(), &changes(), &Interrupt::default()).unwrap_err();
+    let error = apply(&scratch.node(), &changes()).unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }
@@ -127,11 +153,298 @@ fn a_failure_undoes_everything() {
     fs::create_dir_all(scratch.0.join("etc/containerd/certs.d")).unwrap();
     fs::write(scratch.0.join("etc/containerd/certs.d/b"), "in the way").unwrap();
     let before = tree(&scratch.0);
-    let error = apply(&scratch.node(), &changes(), &Interrupt::default()).unwrap_err();
+    let error = apply(&scratch.node(), &changes()).unwrap_err();
     assert_eq!(error.exit_code(), 4);
     assert!(
         error.to_string().contains("/etc/containerd/certs.d/b"),
         "{error}"
     );
     assert_eq!(tree(&scratch.0), before);
+}
+
+/// The files of a node, less the state directory: path, bytes, mode.
+fn contents(scratch: &Scratch) -> Vec<(String, Vec<u8>, u32)> {
+    let read = |path: String| {
+        let metadata = fs::metadata(&path).unwrap();
+        let bytes = if metadata.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        (path, bytes, metadata.mode())
+    };
+    tree(&scratch.0).into_iter().map(read).collect()
+}
+
+fn rollback(node: &Node, run: u32, changed: ChangedSinceApply) -> Result<RolledBack, ApplyError> {
+    let interrupt = Interrupt::deaf();
+    let (mut session, _) =
+        Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})?;
+    session.rollback(run, None, &mut |_| {})
+}
+
+#[test]
+fn a_rollback_gives_the_tree_from_before() {
+    let scratch = Scratch::new("rollback");
+    let node = scratch.node();
+    let config = scratch.0.join("etc/containerd/config.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = contents(&scratch);
+    let run = apply(&node, &changes()).unwrap().run;
+    assert_eq!(run, 1);
+    let back = begin(&node).unwrap().0.way_back(run).unwrap();
+    assert_eq!(back.len(), 3);
+    assert_eq!(back[2].now.as_deref(), Some(b"new".as_slice()));
+    assert_eq!(back[2].old.as_deref(), Some(b"old".as_slice()));
+    rollback(&node, run, ChangedSinceApply::Refuse).unwrap();
+    assert_eq!(contents(&scratch), before);
+    let state = fs::metadata(scratch.0.join("var/lib/state")).unwrap();
+    assert_eq!(state.mode() & 0o7777, 0o700);
+    let journal = fs::metadata(scratch.0.join("var/lib/state/0001.journal")).unwrap();
+    assert_eq!(journal.mode() & 0o7777, 0o600);
+    // A second time there is nothing to go back to.
+    let error = rollback(&node, run, ChangedSinceApply::Refuse).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "run 1 cannot be rolled back: it is rolled back"
+    );
+    assert_eq!(apply(&node, &changes()).unwrap().run, 2);
+    let states: Vec<_> = runs(&node, &state_dir())
+        .unwrap()
+        .iter()
+        .map(|run| run.state)
+        .collect();
+    assert_eq!(states, [RunState::RolledBack, RunState::Applied]);
+}
+
+#[test]
+fn a_directory_with_somebody_elses_file_stays() {
+    let scratch = Scratch::new("stays");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let other = scratch.0.join("etc/containerd/certs.d/a/ca.crt");
+    fs::write(&other, "theirs").unwrap();
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    assert!(other.exists());
+    assert!(
+        !scratch
+            .0
+            .join("etc/containerd/certs.d/a/hosts.toml")
+            .exists()
+    );
+    assert!(!scratch.0.join("etc/containerd/certs.d/b").exists());
+}
+
+#[test]
+fn a_file_that_changed_since_the_apply_is_given_up_only_when_asked() {
+    let scratch = Scratch::new("since");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let config = scratch.0.join("etc/containerd/config.toml");
+    fs::write(&config, "edited \u{fffd}").unwrap();
+    let before = contents(&scratch);
+    let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert_eq!(
+        error.to_string(),
+        "changed since run 1: `/etc/containerd/config.toml`"
+    );
+    assert_eq!(contents(&scratch), before);
+    rollback(&node, 1, ChangedSinceApply::Overwrite).unwrap();
+    assert_eq!(fs::read_to_string(&config).unwrap(), "old");
+    let journal = fs::read_to_string(scratch.0.join("var/lib/state/0001.journal")).unwrap();
+    assert!(journal.contains("edited \u{fffd}"), "{journal}");
+}
+
+/// A run that was killed right after its journal was written, and one after its commit point.
+#[test]
+fn a_killed_run_is_undone_or_finished() {
+    let scratch = Scratch::new("killed");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    let after = contents(&scratch);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let (record, _) = text.split_once('\n').unwrap();
+    // Cut off in the middle of the event.
+    fs::write(&journal, format!("{record}\n{{\"event\":\"app")).unwrap();
+    assert_eq!(
+        unfinished(&node, &state_dir())[0].state,
+        RunState::Unfinished
+    );
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Finished);
+    assert_eq!(contents(&scratch), after);
+    assert!(unfinished(&node, &state_dir()).is_empty());
+    assert_eq!(fs::read_to_string(&journal).unwrap(), text);
+    // As if the last rename had not happened, and with a leftover.
+    fs::write(&journal, format!("{record}\n")).unwrap();
+    fs::write(scratch.0.join("etc/containerd/config.toml"), "old").unwrap();
+    fs::write(
+        scratch
+            .0
+            .join("etc/containerd/.containerd-registry-migrate.1.2"),
+        "ne",
+    )
+    .unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Undone);
+    assert_eq!(contents(&scratch), before);
+}
+
+#[test]
+fn what_a_killed_run_left_is_not_touched_if_somebody_edited_it() {
+    let scratch = Scratch::new("edited");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.split_inclusive('\n').next().unwrap()).unwrap();
+    fs::write(scratch.0.join("etc/containerd/config.toml"), "edited").unwrap();
+    let before = contents(&scratch);
+    let error = begin(&node).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert_eq!(contents(&scratch), before);
+}
+
+#[test]
+fn two_sessions_cannot_write_at_once() {
+    let scratch = Scratch::new("lock");
+    let node = scratch.node();
+    let (mut first, _) = begin(&node).unwrap();
+    let (mut second, _) = begin(&node).unwrap();
+    assert!(first.lock().unwrap());
+    let error = second.lock().unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    let pid = format!("pid {}, `test`, since 20", std::process::id());
+    assert!(error.to_string().contains(&pid), "{error}");
+    first
+        .apply(&changes(), "digest", None, &mut |_| {})
+        .unwrap();
+    drop(first);
+    // Another run has changed the node meanwhile.
+    assert!(!second.lock().unwrap());
+}
+
+#[test]
+fn a_journal_of_another_schema_is_left_alone() {
+    let scratch = Scratch::new("schema");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replace("\"schema\":1", "\"schema\":2")).unwrap();
+    let error = begin(&node).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert!(error.to_string().contains("schema 2"), "{error}");
+    assert!(unfinished(&node, &state_dir()).is_empty());
+}
+
+#[test]
+fn a_signal_undoes_what_was_begun() {
+    let scratch = Scratch::new("signal");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    let interrupt = Interrupt::set();
+    let (mut session, _) = Session::begin(
+        &node,
+        &state_dir(),
+        "test",
+        interrupt,
+        ChangedSinceApply::Refuse,
+        &mut |_| {},
+    )
+    .unwrap();
+    let error = session
+        .apply(&changes(), "digest", None, &mut |_| {})
+        .unwrap_err();
+    assert_eq!(error.to_string(), "interrupted; every file is as it was");
+    assert_eq!(contents(&scratch), before);
+}
+
+/// A guard whose restart and health are shell commands on the scratch tree.
+fn guard(restart: &str, health: &str) -> guard::Guard {
+    guard::Guard {
+        restart_command: restart.to_owned(),
+        health: guard::Health::Command(health.to_owned()),
+        timeout: 1,
+    }
+}
+
+#[test]
+fn an_unhealthy_restart_puts_the_old_files_back() {
+    let scratch = Scratch::new("unhealthy");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    let config = scratch.0.join("etc/containerd/config.toml");
+    let running = scratch.0.join("var/running");
+    fs::create_dir_all(scratch.0.join("var")).unwrap();
+    fs::write(&running, "old").unwrap();
+    // What runs is what was there at the restart; only the old one is healthy.
+    let guard = guard(
+        &format!("cp {} {}", config.display(), running.display()),
+        &format!("grep -q old {}", running.display()),
+    );
+    let (mut session, _) = begin(&node).unwrap();
+    let mut seen = Vec::new();
+    let error = session
+        .apply(&changes(), "digest", Some(&guard), &mut |progress| {
+            seen.push(progress)
+        })
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 4, "{error}");
+    assert_eq!(
+        error.to_string(),
+        "CRI does not answer after 1 s; the files from before run 1 are back, and CRI is up again"
+    );
+    assert!(seen.contains(&guard::Progress::PuttingBack));
+    assert_eq!(contents(&scratch), before);
+    assert_eq!(
+        runs(&node, &state_dir()).unwrap()[0].state,
+        RunState::RolledBack
+    );
+}
+
+#[test]
+fn a_guard_that_was_killed_is_taken_up_again() {
+    let scratch = Scratch::new("pending");
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    let guard = guard("true", "true");
+    let run = session
+        .apply(&changes(), "digest", Some(&guard), &mut |_| {})
+        .unwrap()
+        .run;
+    drop(session);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
+    assert!(pending.ends_with("{\"event\":\"restart-pending\"}\n{\"event\":\"restarted\"}\n"));
+    fs::write(&journal, pending).unwrap();
+    assert_eq!(
+        unfinished(&node, &state_dir())[0].state,
+        RunState::RestartPending
+    );
+    let mut seen = Vec::new();
+    let (_, recovered) = Session::begin(
+        &node,
+        &state_dir(),
+        "test",
+        Interrupt::deaf(),
+        ChangedSinceApply::Refuse,
+        &mut |progress| seen.push(progress),
+    )
+    .unwrap();
+    assert_eq!(
+        (recovered[0].run, recovered[0].what),
+        (run, Recovery::Healthy)
+    );
+    // The restart is not repeated.
+    assert!(
+        !seen
+            .iter()
+            .any(|progress| matches!(progress, guard::Progress::Restarting(_)))
+    );
+    assert_eq!(fs::read_to_string(&journal).unwrap(), text);
 }

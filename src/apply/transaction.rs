@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
 
 use rustix::process::Resource;
 
 use super::ApplyError;
 use super::interrupt::Interrupt;
 use super::replace::{self, Metadata, Staged};
-use crate::node::{Node, NodeError, NodePath};
+use crate::node::{Node, NodeError, NodePath, read_all};
 
 /// One file on its way between two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +46,26 @@ pub(crate) enum Found {
 impl Found {
     /// Looks at `path`, which is the path of a real file.
     pub(crate) fn at(node: &Node, path: &NodePath) -> Result<Self, NodeError> {
-        let Some((real, file)) = node.open_existing(path)? else {
-            let is_link = node.real(path)? != *path;
-            return Ok(if is_link { Self::Link } else { Self::Absent });
-        };
+        let (real, file) = node.open_existing(path)?;
         if real != *path {
             return Ok(Self::Link);
         }
+        let Some(file) = file else {
+            return Ok(Self::Absent);
+        };
         let metadata =
             Metadata::of(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
-        let mut bytes = Vec::new();
-        File::from(file)
-            .read_to_end(&mut bytes)
-            .map_err(|error| NodeError::new(path, "read", error))?;
+        let bytes =
+            read_all(File::from(file)).map_err(|error| NodeError::new(path, "read", error))?;
         Ok(Self::File(Image { bytes, metadata }))
+    }
+
+    /// The bytes, if it is a file.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::File(image) => Some(&image.bytes),
+            Self::Absent | Self::Link => None,
+        }
     }
 
     /// Whether it is a file with these bytes, or with `None`, nothing.
@@ -74,7 +79,7 @@ impl Found {
 }
 
 impl FileChange {
-    fn before_bytes(&self) -> Option<&[u8]> {
+    pub(crate) fn before_bytes(&self) -> Option<&[u8]> {
         self.before.as_ref().map(|image| image.bytes.as_slice())
     }
 
@@ -158,20 +163,22 @@ impl Transaction<'_> {
 
     /// Puts everything back, whatever was done of [`Self::forward`].
     pub(crate) fn undo(&self) -> Result<(), NodeError> {
-        let mut back = self.back()?;
+        let mut back = self.back(Others::Leave)?;
         back.configuration()?;
         back.hosts_files()
     }
 
     /// Prepares the way back: what has to be written is on disk under temporary names.
-    pub(crate) fn back(&self) -> Result<Back<'_>, NodeError> {
+    pub(crate) fn back(&self, others: Others) -> Result<Back<'_>, NodeError> {
         self.remove_temporaries()?;
         let mut back = Back {
             transaction: self,
             steps: BTreeMap::new(),
         };
         for (index, file) in self.files.iter().enumerate() {
-            if Found::at(self.node, &file.path)?.is(file.before_bytes()) {
+            let found = Found::at(self.node, &file.path)?;
+            let is_ours = found.is(Some(&file.after)) || others == Others::Overwrite;
+            if found.is(file.before_bytes()) || !is_ours {
                 continue;
             }
             let step = match &file.before {
@@ -194,6 +201,25 @@ impl Transaction<'_> {
         Ok(back)
     }
 
+    /// Whether the file at the commit point is the new one; `None` if it is neither the old nor the new one.
+    pub(crate) fn is_committed(&self) -> Result<Option<bool>, NodeError> {
+        let Some(last) = self.files.last() else {
+            return Ok(Some(true));
+        };
+        let found = Found::at(self.node, &last.path)?;
+        Ok(if found.is(Some(&last.after)) {
+            Some(true)
+        } else {
+            found.is(last.before_bytes()).then_some(false)
+        })
+    }
+
+    /// Waits until the names of all files are on disk.
+    pub(crate) fn sync_names(&self) -> Result<(), NodeError> {
+        let parents = self.files.iter().map(|file| file.path.parent()).collect();
+        sync_those_that_exist(self.node, &parents)
+    }
+
     /// Removes what a killed or failed run has left under temporary names.
     pub(crate) fn remove_temporaries(&self) -> Result<(), NodeError> {
         allow_many_open_files();
@@ -210,6 +236,15 @@ impl Transaction<'_> {
     fn temporary(&self, index: usize) -> String {
         format!(".containerd-registry-migrate.{}.{index}", self.run)
     }
+}
+
+/// What to do with a file that is neither the old nor the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// It is somebody else's.
+    Leave,
+    /// Its bytes are in the journal, and the operator gave them up.
+    Overwrite,
 }
 
 /// The way back to the old files, in two parts because a daemon may be restarted in between.
@@ -232,33 +267,36 @@ impl Back<'_> {
         self.take(|file| !file.is_hosts_file())
     }
 
-    /// Puts back all else, and removes the directories that were made, where they are empty. Goes on after a failure,
-    /// since each file that is back is one less to put right by hand; the first failure is returned.
+    /// Puts back all else, and removes the directories that were made, where they are empty.
     pub(crate) fn hosts_files(mut self) -> Result<(), NodeError> {
         let mut result = self.take(|_| true);
         let node = self.transaction.node;
         let mut parents = BTreeSet::new();
         for directory in self.transaction.directories.iter().rev() {
-            result = result.and(replace::remove_directory(node, directory));
+            let removed = twice(|| replace::remove_directory(node, directory));
+            result = result.and(removed);
             parents.insert(directory.parent());
         }
         result.and(sync_those_that_exist(node, &parents))
     }
 
+    /// Goes on after a failure, since each file that is back is one less to put right by hand; the first failure is
+    /// returned.
     fn take(&mut self, which: impl Fn(&FileChange) -> bool) -> Result<(), NodeError> {
-        let Self { transaction, steps } = self;
-        let Transaction { node, files, .. } = transaction;
+        let Transaction { node, files, .. } = self.transaction;
         let mut result = Ok(());
         let mut parents = BTreeSet::new();
         for (index, file) in files.iter().enumerate().rev() {
             if !which(file) {
                 continue;
             }
-            let done = match steps.remove(&index) {
-                None => continue,
-                Some(Step::Write(staged)) => staged.put_in_place(),
-                Some(Step::Remove) => replace::remove(node, &file.path, file.path.name()),
+            let Some(step) = self.steps.remove(&index) else {
+                continue;
             };
+            let done = twice(|| match &step {
+                Step::Write(staged) => staged.put_in_place(),
+                Step::Remove => replace::remove(node, &file.path, file.path.name()),
+            });
             result = result.and(done);
             parents.insert(file.path.parent());
         }
@@ -266,12 +304,19 @@ impl Back<'_> {
     }
 }
 
+/// There is nothing to go back to from the way back, so a step that fails once is tried once more.
+fn twice(step: impl Fn() -> Result<(), NodeError>) -> Result<(), NodeError> {
+    step().or_else(|_| step())
+}
+
 fn sync_those_that_exist(node: &Node, directories: &BTreeSet<NodePath>) -> Result<(), NodeError> {
     let mut result = Ok(());
     for directory in directories {
-        if node.open_directory(directory)?.is_some() {
-            result = result.and(replace::sync_directory(node, directory));
-        }
+        let synced = twice(|| match node.open_directory(directory)? {
+            Some(_) => replace::sync_directory(node, directory),
+            None => Ok(()),
+        });
+        result = result.and(synced);
     }
     result
 }

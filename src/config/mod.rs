@@ -6,7 +6,7 @@ pub mod syntax;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
-use syntax::{Syntax, Table};
+use syntax::{Syntax, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
 #[derive(Clone, Debug)]
@@ -87,6 +87,15 @@ impl ConfigFile {
         }
     }
 
+    /// The socket that containerd listens at, if the file says so.
+    pub fn grpc_address(&self) -> Option<&str> {
+        let grpc = named(&self.tree, "grpc")?.table()?;
+        match &named(grpc, "address")?.value()?.kind {
+            ValueKind::String(address) => Some(address),
+            _ => None,
+        }
+    }
+
     /// A place in this file.
     pub fn place(&self, range: std::ops::Range<usize>) -> Place {
         Place {
@@ -102,4 +111,10 @@ impl ConfigFile {
             place: self.place(range),
         }
     }
+}
+
+/// The child of this name; go-toml 2 does not look at capitals.
+fn named<'t>(table: &'t Table, name: &str) -> Option<&'t syntax::Node> {
+    let any_case = |node: &&syntax::Node| node.key.name.eq_ignore_ascii_case(name);
+    table.get(name).or_else(|| table.iter().rfind(any_case))
 }

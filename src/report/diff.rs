@@ -24,15 +24,18 @@ pub struct Diff {
 
 /// The diff of all changes, in the order in which they are written.
 pub fn diff<'c>(changes: impl IntoIterator<Item = &'c Change>, shown: &Shown) -> Diff {
+    let sides = |change: &'c Change| (&change.path, change.before.as_deref(), Some(&*change.after));
+    of_files(changes.into_iter().map(sides), shown)
+}
+
+/// The diff of files, each with its bytes before and after; `None` is a file that is not there.
+pub fn of_files<'c>(
+    files: impl IntoIterator<Item = (&'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>)>,
+    shown: &Shown,
+) -> Diff {
     let mut diff = Diff::default();
-    for change in changes {
-        file_diff(
-            &change.path,
-            change.before.as_deref(),
-            Some(&change.after),
-            shown,
-            &mut diff,
-        );
+    for (path, before, after) in files {
+        file_diff(path, before, after, shown, &mut diff);
     }
     let filtered = shown.filtered(&diff.text);
     diff.masked |= filtered != diff.text;

@@ -5,6 +5,7 @@
 pub mod diff;
 pub mod findings;
 pub mod text;
+pub mod transaction;
 
 use crate::inputs::{Inputs, Sources};
 use crate::secret::{Filter, Secrets};

@@ -128,12 +128,18 @@ pub enum Entry {
     Link(PathBuf),
 }
 
-/// The whole tree, by path below its root.
+/// Where the program keeps its journals.
+const STATE_DIR: &str = "var/lib/containerd-registry-migrate";
+
+/// The whole tree, by path below its root; less the state directory, and what was made only to hold it.
 pub fn tree(root: &Path) -> BTreeMap<PathBuf, Entry> {
     fn walk(root: &Path, below: &Path, tree: &mut BTreeMap<PathBuf, Entry>) {
         for entry in fs::read_dir(root.join(below)).unwrap() {
             let entry = entry.unwrap();
             let path = below.join(entry.file_name());
+            if path == Path::new(STATE_DIR) {
+                continue;
+            }
             let metadata = fs::symlink_metadata(entry.path()).unwrap();
             let mode = metadata.permissions().mode() & 0o7777;
             if metadata.is_symlink() {
@@ -154,6 +160,13 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, Entry> {
     }
     let mut found = BTreeMap::new();
     walk(root, Path::new(""), &mut found);
+    if root.join(STATE_DIR).exists() {
+        for parent in Path::new(STATE_DIR).ancestors().skip(1) {
+            if found.keys().filter(|path| path.starts_with(parent)).count() == 1 {
+                found.remove(parent);
+            }
+        }
+    }
     found
 }
 

@@ -1,0 +1,237 @@
+//! Why files are not as they were to be, and what to do then.
+
+use std::fmt;
+
+use super::RunState;
+use super::guard::Unhealthy;
+use crate::node::{NodeError, NodePath};
+
+/// Why an apply or a rollback did not end as it was to.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// These files are not what they were when the plan was made; nothing was written.
+    ChangedSincePlan(Vec<NodePath>),
+    /// Somebody changed these files after the run; nothing was written.
+    ChangedSinceApply {
+        /// The run.
+        run: u32,
+        /// The files.
+        files: Vec<ChangedFile>,
+    },
+    /// There is no such run, or none that can be rolled back.
+    NoSuchRun {
+        /// Its number.
+        run: u32,
+        /// What it is, if there is one.
+        state: Option<RunState>,
+    },
+    /// Another run holds the lock.
+    Locked {
+        /// The lock's path.
+        lock: NodePath,
+        /// What it says about its holder; may be empty.
+        holder: String,
+    },
+    /// A signal came before the commit point; everything is as it was.
+    Interrupted,
+    /// A step failed; everything is as it was.
+    Failed(NodeError),
+    /// There is no way to ask whether CRI is up; nothing was written.
+    NoHealth(std::io::Error),
+    /// CRI was not up after the restart; the old files are back.
+    Unhealthy {
+        /// The run.
+        run: u32,
+        /// What was wrong.
+        verdict: Unhealthy,
+        /// Whether CRI is up again with the old files; `None` if it was down before, too, and nobody asked.
+        is_up_again: Option<bool>,
+        /// What to do if it is not.
+        next: Vec<String>,
+    },
+    /// A step failed, and so did undoing what was done until then.
+    NotUndone {
+        /// Why it was to be undone.
+        cause: Box<ApplyError>,
+        /// What failed then.
+        undo: Box<ApplyError>,
+        /// What each file is now.
+        files: Vec<(NodePath, FileState)>,
+        /// The commands that lead home.
+        next: Vec<String>,
+    },
+    /// A rollback failed halfway.
+    NotRolledBack {
+        /// What failed.
+        cause: NodeError,
+        /// What each file is now.
+        files: Vec<(NodePath, FileState)>,
+        /// The commands that lead home.
+        next: Vec<String>,
+    },
+}
+
+/// A file that is neither the old nor the new one of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// Its path.
+    pub path: NodePath,
+    /// What the run left.
+    pub after: Vec<u8>,
+    /// What it is now; `None` if it is gone (or a link).
+    pub found: Option<Vec<u8>>,
+}
+
+/// Which of its two states a file is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// As before the apply.
+    Old,
+    /// As planned.
+    New,
+    /// Neither, or not readable.
+    Unknown,
+}
+
+impl ApplyError {
+    /// The exit code of design §2.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::ChangedSincePlan(_) | Self::ChangedSinceApply { .. } | Self::NoSuchRun { .. } => {
+                3
+            }
+            Self::Locked { .. } | Self::Interrupted | Self::Failed(_) | Self::NoHealth(_) => 4,
+            Self::Unhealthy {
+                is_up_again: Some(false),
+                ..
+            } => 5,
+            Self::Unhealthy { .. } => 4,
+            Self::NotUndone { .. } | Self::NotRolledBack { .. } => 5,
+        }
+    }
+
+    /// What containerd itself says about a CRI that is not up; may hold secrets.
+    pub fn daemon_lines(&self) -> &[String] {
+        match self {
+            Self::Unhealthy { verdict, .. } => &verdict.lines,
+            Self::NotUndone { cause, .. } => cause.daemon_lines(),
+            _ => &[],
+        }
+    }
+
+    /// What happened, without what became of the files.
+    fn reason(&self) -> String {
+        match self {
+            Self::Failed(error) => error.to_string(),
+            Self::Interrupted => "interrupted".to_owned(),
+            Self::Unhealthy { verdict, .. } => verdict.reason.clone(),
+            error => error.to_string(),
+        }
+    }
+
+    /// The exact commands that come next, where the message alone does not say it.
+    pub fn next(&self) -> &[String] {
+        match self {
+            Self::Unhealthy { next, .. }
+            | Self::NotUndone { next, .. }
+            | Self::NotRolledBack { next, .. } => next,
+            _ => &[],
+        }
+    }
+}
+
+impl From<NodeError> for ApplyError {
+    fn from(error: NodeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChangedSincePlan(paths) => {
+                let paths = paths.iter().map(NodePath::to_string).collect::<Vec<_>>();
+                write!(
+                    formatter,
+                    "changed since the plan was made: {}",
+                    quoted(&paths)
+                )
+            }
+            Self::ChangedSinceApply { run, files } => {
+                let paths = files
+                    .iter()
+                    .map(|file| file.path.to_string())
+                    .collect::<Vec<_>>();
+                write!(formatter, "changed since run {run}: {}", quoted(&paths))
+            }
+            Self::NoSuchRun { run, state: None } => write!(formatter, "there is no run {run}"),
+            Self::NoSuchRun {
+                run,
+                state: Some(state),
+            } => {
+                write!(formatter, "run {run} cannot be rolled back: it is {state}")
+            }
+            Self::Locked { lock, holder } if holder.is_empty() => {
+                write!(formatter, "another run holds the lock `{lock}`")
+            }
+            Self::Locked { lock, holder } => {
+                write!(formatter, "another run holds the lock `{lock}`: {holder}")
+            }
+            Self::Interrupted => write!(formatter, "interrupted; every file is as it was"),
+            Self::Failed(error) => write!(formatter, "{error}; every file is as it was"),
+            Self::NoHealth(error) => write!(
+                formatter,
+                "cannot ask whether CRI is up: {error}; nothing was written (`--health-command` gives another way)"
+            ),
+            Self::Unhealthy {
+                run,
+                verdict,
+                is_up_again,
+                ..
+            } => {
+                let now = match is_up_again {
+                    Some(true) => "and CRI is up again",
+                    Some(false) => "but CRI is not up with them either",
+                    None => "and CRI was not up before, either",
+                };
+                let reason = &verdict.reason;
+                write!(
+                    formatter,
+                    "{reason}; the files from before run {run} are back, {now}"
+                )
+            }
+            Self::NotUndone {
+                cause, undo, files, ..
+            } => {
+                let (cause, undo) = (cause.reason(), undo.reason());
+                write!(formatter, "{cause}; this could not be undone: {undo}")?;
+                write_states(formatter, files)
+            }
+            Self::NotRolledBack { cause, files, .. } => {
+                write!(formatter, "{cause}; the rollback is not complete")?;
+                write_states(formatter, files)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+fn quoted(paths: &[String]) -> String {
+    format!("`{}`", paths.join("`, `"))
+}
+
+fn write_states(
+    formatter: &mut fmt::Formatter<'_>,
+    files: &[(NodePath, FileState)],
+) -> fmt::Result {
+    for (path, state) in files {
+        let state = match state {
+            FileState::Old => "is as before the apply",
+            FileState::New => "is as planned",
+            FileState::Unknown => "is neither the old nor the new file",
+        };
+        write!(formatter, "\n  `{path}` {state}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,546 @@
+//! Whether containerd's CRI plugin is up after a restart, as it was before.
+//!
+//! The rule is measured (semantics §12.3): only the row of the plugin in `ctr plugins ls` tells; systemd calls a
+//! containerd whose CRI is broken started. This module restarts and judges; it does not touch files, and what follows
+//! from its verdict is decided in its parent.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
+
+use super::command;
+
+/// What restarts containerd, if nothing else is said.
+pub const RESTART_COMMAND: &str = "systemctl restart containerd";
+
+/// Where containerd listens, if nothing else is said.
+pub const ADDRESS: &str = "/run/containerd/containerd.sock";
+
+/// How long CRI must stay up: a daemon may say that it is and exit a second later (a busy stream port).
+const HOLD: Duration = Duration::from_secs(5);
+/// How long a restart may take: systemd gives a service 90 seconds to stop.
+const RESTART_LIMIT: Duration = Duration::from_secs(120);
+/// How long one question may take; `ctr` 1.x ignores its own limit when the daemon is frozen.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How to restart containerd and how to ask whether CRI is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    /// The restart command, for `sh -c`.
+    pub restart_command: String,
+    /// How to ask.
+    pub health: Health,
+    /// For how many seconds to wait until CRI is up.
+    pub timeout: u64,
+}
+
+/// How to ask whether CRI is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Health {
+    /// The node's own `ctr` asks the daemon at this socket.
+    Ctr(String),
+    /// This command, for `sh -c`, ends with 0.
+    Command(String),
+}
+
+/// A guard, and how things were before the files were changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restart {
+    pub(crate) guard: Guard,
+    pub(crate) before: Baseline,
+}
+
+/// How things were before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Baseline {
+    pub(crate) cri: Cri,
+    /// Whether `crictl version` answered; only then it is asked afterwards.
+    crictl: bool,
+}
+
+impl Baseline {
+    /// Whether there is something to lose.
+    pub(crate) fn was_up(self) -> bool {
+        matches!(self.cri, Cri::Up | Cri::Disabled)
+    }
+}
+
+/// What is known of the CRI plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cri {
+    /// It is loaded.
+    Up,
+    /// It is there, and failed to load.
+    Failed,
+    /// The daemon runs without it.
+    Disabled,
+    /// No answer.
+    Silent,
+}
+
+impl Cri {
+    /// As part of a sentence that begins with "CRI".
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::Up => "is up",
+            Self::Failed => "failed to load",
+            Self::Disabled => "is not loaded",
+            Self::Silent => "does not answer",
+        }
+    }
+}
+
+/// What the guard is doing, for those who watch it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// How CRI was before anything was changed.
+    Before(Cri),
+    /// The old files are being put back.
+    PuttingBack,
+    /// The restart command is being run.
+    Restarting(String),
+    /// The restart command ended badly; health decides all the same. With its last lines.
+    RestartFailed(Vec<String>),
+    /// CRI is being watched.
+    Waiting {
+        /// How it is now.
+        cri: Cri,
+        /// Seconds since the restart.
+        seconds: u64,
+        /// For how long it may take.
+        timeout: u64,
+    },
+}
+
+/// Shows progress.
+pub type Report<'a> = &'a mut dyn FnMut(Progress);
+
+/// Why a restart is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// What is wrong, as a phrase.
+    pub reason: String,
+    /// What containerd itself says about it; may hold secrets.
+    pub lines: Vec<String>,
+}
+
+impl Guard {
+    /// Asks how CRI is before anything is changed; an error if there is no way to ask.
+    pub(crate) fn baseline(&self, report: Report<'_>) -> std::io::Result<Baseline> {
+        let cri = self.ask()?;
+        report(Progress::Before(cri));
+        Ok(Baseline {
+            cri,
+            crictl: cri == Cri::Up && self.is_serving(),
+        })
+    }
+
+    /// Restarts containerd, calls `restarted`, and watches CRI.
+    pub(crate) fn restart(
+        &self,
+        before: Baseline,
+        restarted: &mut dyn FnMut(),
+        report: Report<'_>,
+    ) -> Result<(), Unhealthy> {
+        let old = self.daemon();
+        self.run_restart(report);
+        restarted();
+        self.watch(before, old, report)
+    }
+
+    /// Runs the restart command. Its exit status proves nothing either way: health decides.
+    pub(crate) fn run_restart(&self, report: Report<'_>) {
+        report(Progress::Restarting(self.restart_command.clone()));
+        let ended = command::run(command::shell(&self.restart_command), RESTART_LIMIT);
+        let lines = match ended {
+            Ok(ended) if ended.is_success() => return,
+            Ok(ended) => last_lines(&ended.output),
+            Err(error) => vec![error.to_string()],
+        };
+        report(Progress::RestartFailed(lines));
+    }
+
+    /// Watches CRI until it is as good as `before`, or cannot be any more. `old` is the daemon that was to go.
+    pub(crate) fn watch(
+        &self,
+        before: Baseline,
+        old: Option<Daemon>,
+        report: Report<'_>,
+    ) -> Result<(), Unhealthy> {
+        let begun = Instant::now();
+        let mut watch = Watch {
+            before,
+            old,
+            timeout: Duration::from_secs(self.timeout),
+            up_since: None,
+        };
+        let mut shown = None;
+        loop {
+            // Asked first: if the daemon goes in between, the answer is the new one's, and counts one round later.
+            let daemon = self.daemon();
+            let cri = self.ask().unwrap_or(Cri::Silent);
+            let at = begun.elapsed();
+            if shown.replace((cri, at.as_secs() / 5)) != Some((cri, at.as_secs() / 5)) {
+                report(Progress::Waiting {
+                    cri,
+                    seconds: at.as_secs(),
+                    timeout: self.timeout,
+                });
+            }
+            let verdict = watch.look(at, cri, daemon, &mut || self.is_serving());
+            if let Some(verdict) = verdict {
+                return verdict.map_err(|reason| Unhealthy {
+                    reason,
+                    lines: self.error_lines(),
+                });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn ask(&self) -> std::io::Result<Cri> {
+        match &self.health {
+            Health::Command(text) => {
+                let limit = PROBE_LIMIT.max(Duration::from_secs(self.timeout));
+                let ended = command::run(command::shell(text), limit)?;
+                Ok(if ended.is_success() {
+                    Cri::Up
+                } else {
+                    Cri::Silent
+                })
+            }
+            Health::Ctr(address) => {
+                let ended = command::run(plugins(address, &[]), PROBE_LIMIT)?;
+                Ok(if ended.status.is_some() {
+                    cri_row(&ended.output)
+                } else {
+                    Cri::Silent
+                })
+            }
+        }
+    }
+
+    /// Whether CRI answers a request: a loaded one may still be busy with its recovery. True where nobody can ask.
+    fn is_serving(&self) -> bool {
+        let Health::Ctr(address) = &self.health else {
+            return true;
+        };
+        let mut crictl = Command::new("crictl");
+        let endpoint = format!("unix://{address}");
+        crictl.args([
+            "--runtime-endpoint",
+            &endpoint,
+            "--timeout",
+            "2s",
+            "version",
+        ]);
+        command::run(crictl, PROBE_LIMIT).is_ok_and(|ended| ended.is_success())
+    }
+
+    /// The process behind the socket.
+    fn daemon(&self) -> Option<Daemon> {
+        let Health::Ctr(address) = &self.health else {
+            return None;
+        };
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            // A frozen daemon's full queue must not stop us.
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )
+        .ok()?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(address.as_str()).ok()?).ok()?;
+        let pid = rustix::net::sockopt::socket_peercred(&socket).ok()?.pid;
+        Some(Daemon(pid.as_raw_pid()))
+    }
+
+    /// What containerd says about a CRI that is not up.
+    fn error_lines(&self) -> Vec<String> {
+        let Health::Ctr(address) = &self.health else {
+            return Vec::new();
+        };
+        let mut lines = Vec::new();
+        if let Ok(ended) = command::run(plugins(address, &["-d"]), PROBE_LIMIT) {
+            lines.extend(messages(&ended.output));
+        }
+        let mut journalctl = Command::new("journalctl");
+        journalctl.args([
+            "--unit=containerd",
+            "--output=cat",
+            "--no-pager",
+            "--lines=200",
+        ]);
+        if let Ok(ended) = command::run(journalctl, PROBE_LIMIT) {
+            let is_error = |line: &&str| {
+                ["level=error", "level=fatal", "containerd: "]
+                    .iter()
+                    .any(|mark| line.contains(mark))
+            };
+            let errors: Vec<&str> = ended.output.lines().filter(is_error).collect();
+            lines.extend(last_lines(&errors.join("\n")));
+        }
+        lines
+    }
+}
+
+/// The process that listens at containerd's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Daemon(i32);
+
+fn plugins(address: &str, options: &[&str]) -> Command {
+    let mut ctr = Command::new("ctr");
+    ctr.args([
+        "--address",
+        address,
+        "--connect-timeout",
+        "1s",
+        "plugins",
+        "ls",
+    ]);
+    ctr.args(options).arg("id==cri");
+    ctr
+}
+
+/// Reads the row of the CRI plugin: `io.containerd.grpc.v1  cri  linux/amd64  ok`.
+fn cri_row(output: &str) -> Cri {
+    let mut answered = false;
+    for line in output.lines() {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        match columns.as_slice() {
+            ["TYPE", "ID", ..] => answered = true,
+            ["io.containerd.grpc.v1", "cri", .., status] => {
+                return if *status == "ok" {
+                    Cri::Up
+                } else {
+                    Cri::Failed
+                };
+            }
+            _ => {}
+        }
+    }
+    if answered { Cri::Disabled } else { Cri::Silent }
+}
+
+/// The messages in what `ctr plugins ls -d` prints.
+fn messages(output: &str) -> Vec<String> {
+    let message = |line: &str| Some(line.trim().strip_prefix("Message:")?.trim().to_owned());
+    output.lines().filter_map(message).collect()
+}
+
+fn last_lines(text: &str) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let skipped = lines.len().saturating_sub(SHOWN);
+    lines.into_iter().skip(skipped).collect()
+}
+
+/// The rule: what was seen so far, and what it means.
+#[derive(Debug)]
+struct Watch {
+    before: Baseline,
+    old: Option<Daemon>,
+    timeout: Duration,
+    /// Since when it is up, and in which daemon.
+    up_since: Option<(Duration, Option<Daemon>)>,
+}
+
+impl Watch {
+    /// Takes one observation; `None` is "look again".
+    fn look(
+        &mut self,
+        at: Duration,
+        cri: Cri,
+        daemon: Option<Daemon>,
+        is_serving: &mut dyn FnMut() -> bool,
+    ) -> Option<Result<(), String>> {
+        let is_old = daemon.is_some() && daemon == self.old;
+        let is_up = match cri {
+            // The restart has not begun yet.
+            _ if is_old => false,
+            Cri::Up => true,
+            Cri::Silent => false,
+            Cri::Disabled if self.before.cri == Cri::Disabled => true,
+            // A status never changes after the first answer.
+            Cri::Failed | Cri::Disabled => return Some(Err(format!("CRI {}", cri.phrase()))),
+        };
+        match self.up_since {
+            _ if !is_up => self.up_since = None,
+            Some((since, same)) if same == daemon => {
+                if at.saturating_sub(since) >= HOLD && (!self.before.crictl || is_serving()) {
+                    return Some(Ok(()));
+                }
+            }
+            _ => self.up_since = Some((at, daemon)),
+        }
+        // Once up, it gets the time to prove that it stays.
+        let limit = match self.up_since {
+            Some((since, _)) => self.timeout.max(since + HOLD + HOLD),
+            None => self.timeout,
+        };
+        if at < limit {
+            return None;
+        }
+        let seconds = self.timeout.as_secs();
+        Some(Err(if is_old {
+            format!("containerd was not restarted within {seconds} s")
+        } else if is_up {
+            format!(
+                "CRI is loaded, but does not answer `crictl version` after {} s",
+                at.as_secs()
+            )
+        } else {
+            format!("CRI {} after {seconds} s", cri.phrase())
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "TYPE                      ID     PLATFORMS      STATUS    \n";
+
+    #[test]
+    fn only_the_row_of_the_plugin_tells() {
+        let row = |row: &str| cri_row(&format!("{HEADER}{row}"));
+        assert_eq!(
+            row("io.containerd.grpc.v1     cri    linux/amd64    ok        \n"),
+            Cri::Up
+        );
+        assert_eq!(
+            row("io.containerd.grpc.v1     cri    -              error     \n"),
+            Cri::Failed
+        );
+        assert_eq!(row(""), Cri::Disabled);
+        assert_eq!(
+            row("io.containerd.cri.v1    images    -    ok\n"),
+            Cri::Disabled
+        );
+        assert_eq!(
+            cri_row("ctr: failed to dial \"/run/c.sock\": context deadline exceeded\n"),
+            Cri::Silent
+        );
+        assert_eq!(cri_row(""), Cri::Silent);
+    }
+
+    #[test]
+    fn the_message_of_a_failed_plugin() {
+        let output = "Type:          io.containerd.grpc.v1\nID:            cri\nError:\n  Code:        Unknown\n  \
+                      Message:     invalid plugin config: `mirrors` cannot be set\n";
+        assert_eq!(
+            messages(output),
+            ["invalid plugin config: `mirrors` cannot be set"]
+        );
+    }
+
+    /// Seconds, what CRI is, which daemon, whether `crictl` is answered.
+    type Seen = (u64, Cri, Option<i32>, bool);
+
+    /// Feeds observations to a watch over daemon 1, with a limit of 60 seconds; the verdict and when it came.
+    fn verdict(before: Cri, crictl: bool, seen: &[Seen]) -> Option<(u64, Result<(), String>)> {
+        let mut watch = Watch {
+            before: Baseline {
+                cri: before,
+                crictl,
+            },
+            old: Some(Daemon(1)),
+            timeout: Duration::from_secs(60),
+            up_since: None,
+        };
+        seen.iter().find_map(|(at, cri, daemon, serving)| {
+            let at_time = Duration::from_secs(*at);
+            let verdict = watch.look(at_time, *cri, daemon.map(Daemon), &mut || *serving)?;
+            Some((*at, verdict))
+        })
+    }
+
+    #[test]
+    fn up_must_hold_in_one_daemon() {
+        let up = |at| (at, Cri::Up, Some(2), true);
+        assert_eq!(verdict(Cri::Up, true, &[up(0), up(4)]), None);
+        assert_eq!(verdict(Cri::Up, true, &[up(0), up(5)]), Some((5, Ok(()))));
+        // It exited, and another one came.
+        let restarted = [
+            up(0),
+            (4, Cri::Up, Some(3), true),
+            (8, Cri::Up, Some(3), true),
+        ];
+        assert_eq!(verdict(Cri::Up, true, &restarted), None);
+        let silent = [up(0), (3, Cri::Silent, None, true), up(4), up(8)];
+        assert_eq!(verdict(Cri::Up, true, &silent), None);
+    }
+
+    #[test]
+    fn the_daemon_that_was_to_go_proves_nothing() {
+        let old = |at| (at, Cri::Up, Some(1), true);
+        let seen = [old(0), old(30), old(60)];
+        let reason = "containerd was not restarted within 60 s".to_owned();
+        assert_eq!(verdict(Cri::Up, true, &seen), Some((60, Err(reason))));
+        let failed = [
+            (0, Cri::Failed, Some(1), true),
+            (1, Cri::Up, Some(2), true),
+            (6, Cri::Up, Some(2), true),
+        ];
+        assert_eq!(verdict(Cri::Failed, false, &failed), Some((6, Ok(()))));
+    }
+
+    #[test]
+    fn a_failed_plugin_is_judged_at_once() {
+        let seen = [
+            (0, Cri::Silent, None, true),
+            (1, Cri::Failed, Some(2), true),
+        ];
+        assert_eq!(
+            verdict(Cri::Up, true, &seen),
+            Some((1, Err("CRI failed to load".to_owned())))
+        );
+        assert_eq!(
+            verdict(Cri::Failed, false, &seen),
+            Some((1, Err("CRI failed to load".to_owned())))
+        );
+    }
+
+    #[test]
+    fn a_disabled_cri_may_stay_so() {
+        let seen = [
+            (1, Cri::Disabled, Some(2), true),
+            (7, Cri::Disabled, Some(2), true),
+        ];
+        assert_eq!(verdict(Cri::Disabled, false, &seen), Some((7, Ok(()))));
+        assert_eq!(
+            verdict(Cri::Up, false, &seen),
+            Some((1, Err("CRI is not loaded".to_owned())))
+        );
+    }
+
+    #[test]
+    fn no_answer_is_a_question_of_time() {
+        let silent = |at| (at, Cri::Silent, None, true);
+        let reason = "CRI does not answer after 60 s".to_owned();
+        assert_eq!(verdict(Cri::Up, true, &[silent(0), silent(59)]), None);
+        assert_eq!(
+            verdict(Cri::Up, true, &[silent(0), silent(60)]),
+            Some((60, Err(reason)))
+        );
+        // Loaded, but busy with its recovery: asked only if it answered before.
+        let busy = |at| (at, Cri::Up, Some(2), false);
+        let reason = "CRI is loaded, but does not answer `crictl version` after 70 s".to_owned();
+        assert_eq!(
+            verdict(Cri::Up, true, &[busy(0), busy(59), busy(70)]),
+            Some((70, Err(reason)))
+        );
+        assert_eq!(
+            verdict(Cri::Up, false, &[busy(0), busy(5)]),
+            Some((5, Ok(())))
+        );
+    }
+}

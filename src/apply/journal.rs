@@ -1,0 +1,488 @@
+//! What a run has to remember, so that a killed one can be finished or undone, and a finished one rolled back.
+//!
+//! The state directory (0700, its files 0600: they hold the old credentials) has a `lock` that is never renamed, and
+//! for each run a file `NNNN.journal` that is never overwritten. A journal is lines of JSON. The first line is a
+//! [`Record`]: it is on disk, whole, before anything is changed. Each later line is an [`Event`], and the last one says
+//! how far the run is. A line without its line feed is one whose writing was cut off, and does not count.
+//!
+//! ```text
+//! {"schema":1,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
+//!  "directories":["/etc/containerd/certs.d"],
+//!  "files":[{"path":"/etc/containerd/config.toml",
+//!            "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"}}],
+//!  "restart":null}
+//! {"event":"applied"}
+//! ```
+//! * `directories`: those that the run makes, parents first.
+//! * `files`: in the order in which they are changed; `before` is `null` for one that did not exist. Bytes that are not
+//!   UTF-8 are `{"hex":"…"}`.
+//! * `restart`: with `--restart`, how to restart containerd and how it was before.
+//!
+//! This module knows the format and the directory; what follows from an event is decided in its parent.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::ApplyError;
+use super::guard::Restart;
+use super::replace::{self, Metadata};
+use super::transaction::{FileChange, Image};
+use crate::node::{Node, NodeError, NodePath, read_all};
+
+/// Raised whenever an older program would misread a journal.
+const SCHEMA: u32 = 1;
+const LOCK: &str = "lock";
+const SUFFIX: &str = ".journal";
+const TEMPORARY: &str = "journal.new";
+
+/// The first line of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    schema: u32,
+    pub(crate) run: u32,
+    /// The version of the program that wrote it.
+    pub(crate) tool: String,
+    /// The digest of the plan.
+    pub(crate) plan: String,
+    /// When it began, in UTC.
+    pub(crate) begun: String,
+    directories: Vec<String>,
+    files: Vec<FileRecord>,
+    /// With `--restart`: what the guard needs to go on after it was killed.
+    pub(crate) restart: Option<Restart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    path: String,
+    before: Option<ImageRecord>,
+    after: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageRecord {
+    bytes: Bytes,
+    /// Octal, as `chmod` takes it.
+    mode: String,
+    uid: u32,
+    gid: u32,
+    xattrs: BTreeMap<String, Bytes>,
+}
+
+/// Bytes, readable where they can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Bytes {
+    Text(String),
+    Hex(String),
+}
+
+/// A later line of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Event {
+    /// All files are new, and nothing is left to do.
+    Applied,
+    /// All files are new; containerd is to be restarted.
+    RestartPending,
+    /// The restart command has ended; whether containerd is healthy is not known yet.
+    Restarted,
+    /// The old files are being put back.
+    GoingBack {
+        /// What stood in place of the files of the journal and was given up by `--allow changed-since-apply`.
+        found: BTreeMap<String, Option<Bytes>>,
+        /// With `--restart`: as in [`Record::restart`].
+        restart: Option<Restart>,
+        /// Whether CRI has to come up with the old files: not if they are put back because it did not come up with the
+        /// new ones, and was not up before.
+        judged: bool,
+    },
+    /// It did not get to its commit point, and all files are old.
+    Undone,
+    /// All files are old again.
+    RolledBack,
+}
+
+impl Bytes {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+
+    pub(crate) fn get(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+            Self::Hex(hex) => hex
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| {
+                    let pair = str::from_utf8(pair).map_err(io::Error::other)?;
+                    u8::from_str_radix(pair, 16).map_err(io::Error::other)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn new(
+        run: u32,
+        plan: &str,
+        directories: &[NodePath],
+        files: &[FileChange],
+        restart: Option<Restart>,
+    ) -> Self {
+        let image = |image: &Image| ImageRecord {
+            bytes: Bytes::new(&image.bytes),
+            mode: format!("{:04o}", image.metadata.mode),
+            uid: image.metadata.uid,
+            gid: image.metadata.gid,
+            xattrs: image
+                .metadata
+                .xattrs
+                .iter()
+                .map(|(name, value)| (name.clone(), Bytes::new(value)))
+                .collect(),
+        };
+        Self {
+            schema: SCHEMA,
+            run,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            plan: plan.to_owned(),
+            begun: utc(SystemTime::now()),
+            directories: directories.iter().map(NodePath::to_string).collect(),
+            files: files
+                .iter()
+                .map(|file| FileRecord {
+                    path: file.path.to_string(),
+                    before: file.before.as_ref().map(image),
+                    after: Bytes::new(&file.after),
+                })
+                .collect(),
+            restart,
+        }
+    }
+
+    fn directories(&self) -> Vec<NodePath> {
+        self.directories
+            .iter()
+            .map(|path| NodePath::new(path))
+            .collect()
+    }
+
+    fn files(&self) -> io::Result<Vec<FileChange>> {
+        let image = |image: &ImageRecord| {
+            let mut xattrs = BTreeMap::new();
+            for (name, value) in &image.xattrs {
+                xattrs.insert(name.clone(), value.get()?);
+            }
+            io::Result::Ok(Image {
+                bytes: image.bytes.get()?,
+                metadata: Metadata {
+                    mode: u32::from_str_radix(&image.mode, 8).map_err(io::Error::other)?,
+                    uid: image.uid,
+                    gid: image.gid,
+                    xattrs,
+                },
+            })
+        };
+        let mut files = Vec::new();
+        for file in &self.files {
+            files.push(FileChange {
+                path: NodePath::new(&file.path),
+                before: file.before.as_ref().map(image).transpose()?,
+                after: file.after.get()?,
+            });
+        }
+        Ok(files)
+    }
+}
+
+/// A run, read from its journal.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    pub(crate) record: Record,
+    pub(crate) directories: Vec<NodePath>,
+    pub(crate) files: Vec<FileChange>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Journal {
+    /// A run that has just begun.
+    pub(crate) fn new(record: Record, files: Vec<FileChange>, directories: Vec<NodePath>) -> Self {
+        Self {
+            record,
+            directories,
+            files,
+            events: Vec::new(),
+        }
+    }
+
+    /// Whether the journal keeps these bytes as what somebody else had made of the file.
+    pub(crate) fn has_found(&self, path: &NodePath, bytes: Option<&[u8]>) -> bool {
+        self.events.iter().any(|event| match event {
+            Event::GoingBack { found, .. } => {
+                found.get(path.as_str()) == Some(&bytes.map(Bytes::new))
+            }
+            _ => false,
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        /// What every schema has.
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        let Schema { schema } = serde_json::from_slice(first)?;
+        if schema != SCHEMA {
+            return Err(io::Error::other(format!(
+                "it has schema {schema}, and this program knows only {SCHEMA}: another version of it wrote this"
+            )));
+        }
+        let record: Record = serde_json::from_slice(first)?;
+        let whole = lines.filter(|line| line.ends_with(b"\n"));
+        let events: Result<Vec<Event>, _> = whole.map(serde_json::from_slice).collect();
+        Ok(Self {
+            directories: record.directories(),
+            files: record.files()?,
+            record,
+            events: events?,
+        })
+    }
+}
+
+/// The state directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Store<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) path: NodePath,
+}
+
+/// The right to change the node: held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    directory: OwnedFd,
+    _file: File,
+}
+
+impl<'a> Store<'a> {
+    pub(crate) fn new(node: &'a Node, path: &NodePath) -> Self {
+        Self {
+            node,
+            path: path.clone(),
+        }
+    }
+
+    /// Every run, oldest first.
+    pub(crate) fn runs(&self) -> Result<Vec<Journal>, NodeError> {
+        let mut numbers = self.numbers()?;
+        numbers.sort_unstable();
+        numbers.into_iter().map(|run| self.read(run)).collect()
+    }
+
+    fn numbers(&self) -> Result<Vec<u32>, NodeError> {
+        let entries = self.node.list(&self.path)?.unwrap_or_default();
+        let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok();
+        Ok(entries
+            .iter()
+            .filter_map(|entry| number(&entry.name))
+            .collect())
+    }
+
+    /// The highest number that a run has, or 0.
+    pub(crate) fn last(&self) -> Result<u32, NodeError> {
+        Ok(self.numbers()?.into_iter().max().unwrap_or(0))
+    }
+
+    pub(crate) fn journal_path(&self, run: u32) -> NodePath {
+        self.path.join(&name(run))
+    }
+
+    fn read(&self, run: u32) -> Result<Journal, NodeError> {
+        let path = self.journal_path(run);
+        let file = self.node.read(&path)?;
+        let file = file.ok_or_else(|| NodeError::new(&path, "read", Errno::NOENT))?;
+        Journal::parse(&file.bytes)
+            .map_err(|error| NodeError::new(&path, "understand the journal", error))
+    }
+
+    /// Makes the directory if it is not there, and takes the lock.
+    pub(crate) fn lock(&self, purpose: &str) -> Result<Lock, ApplyError> {
+        let directory = self.open()?;
+        let path = self.path.join(LOCK);
+        let failed = |error: io::Error| NodeError::new(&path, "lock", error);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, LOCK, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(file);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                // It says who it is right after it took the lock: this may be too early to read it.
+                let holder = read_all(file).unwrap_or_default();
+                return Err(ApplyError::Locked {
+                    lock: path,
+                    holder: String::from_utf8_lossy(&holder).trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        }
+        let holder = format!(
+            "pid {}, `{purpose}`, since {}\n",
+            std::process::id(),
+            utc(SystemTime::now())
+        );
+        file.set_len(0).map_err(failed)?;
+        file.write_all(holder.as_bytes()).map_err(failed)?;
+        Ok(Lock {
+            directory,
+            _file: file,
+        })
+    }
+
+    fn open(&self) -> Result<OwnedFd, NodeError> {
+        let failed = |errno: Errno| NodeError::new(&self.path, "use the state directory", errno);
+        let real = self.node.real(&self.path)?;
+        let mut missing = Vec::new();
+        let mut directory = real.clone();
+        while self.node.open_directory(&directory)?.is_none() {
+            missing.push(directory.clone());
+            directory = directory.parent();
+        }
+        for directory in missing.iter().rev() {
+            replace::make_directory(self.node, directory)?;
+        }
+        let opened = self
+            .node
+            .open_directory(&real)?
+            .ok_or_else(|| failed(Errno::NOENT))?;
+        let stat = rustix::fs::fstat(&opened).map_err(failed)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            // Its owner could make this program write any file.
+            let error = io::Error::other(format!("it belongs to uid {}", stat.st_uid));
+            return Err(NodeError::new(&self.path, "use the state directory", error));
+        }
+        if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
+            rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;
+        }
+        for directory in &missing {
+            replace::sync_directory(self.node, &directory.parent())?;
+        }
+        Ok(opened)
+    }
+
+    /// Writes the journal of a new run; when this returns, it is on disk.
+    pub(crate) fn begin(&self, lock: &Lock, record: &Record) -> Result<(), NodeError> {
+        let path = self.journal_path(record.run);
+        let failed = |step, error: io::Error| NodeError::new(&path, step, error);
+        let mut line = serde_json::to_vec(record).map_err(|error| failed("write", error.into()))?;
+        line.push(b'\n');
+        let result = self.write_new(lock, &path, &line);
+        if result.is_err() {
+            // If that fails too, the next run does it.
+            let _ = remove_temporary(lock);
+        }
+        result
+    }
+
+    fn write_new(&self, lock: &Lock, path: &NodePath, line: &[u8]) -> Result<(), NodeError> {
+        let failed = |step, error: io::Error| NodeError::new(path, step, error);
+        remove_temporary(lock).map_err(|errno| failed("prepare", errno.into()))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&lock.directory, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| failed("create", errno.into()))?;
+        let mut file = File::from(file);
+        file.write_all(line)
+            .map_err(|error| failed("write", error))?;
+        file.sync_all().map_err(|error| failed("fsync", error))?;
+        rustix::fs::renameat(&lock.directory, TEMPORARY, &lock.directory, path.name())
+            .map_err(|errno| failed("rename the new file to", errno.into()))?;
+        // From here on it is there, whether or not this says so: a run that changed nothing yet, and is closed.
+        rustix::fs::fsync(&lock.directory)
+            .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
+    }
+
+    /// Adds an event; when this returns, it is on disk.
+    pub(crate) fn append(&self, lock: &Lock, run: u32, event: &Event) -> Result<(), NodeError> {
+        let path = self.journal_path(run);
+        let append = || -> io::Result<()> {
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = File::from(rustix::fs::openat(
+                &lock.directory,
+                path.name(),
+                flags,
+                Mode::empty(),
+            )?);
+            let bytes = read_all(&file)?;
+            // A line that was cut off by a full disk or a kill.
+            let end = bytes
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
+            let end = u64::try_from(end).map_err(io::Error::other)?;
+            file.set_len(end)?;
+            file.seek(SeekFrom::Start(end))?;
+            let mut line = serde_json::to_vec(event)?;
+            line.push(b'\n');
+            file.write_all(&line)?;
+            file.sync_all()
+        };
+        append().map_err(|error| NodeError::new(&path, "add to the journal", error))
+    }
+}
+
+fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(lock.directory.as_fd(), TEMPORARY, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn name(run: u32) -> String {
+    format!("{run:04}{SUFFIX}")
+}
+
+/// A time as people and programs read it, in whole seconds.
+fn utc(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days are counted from 1 March of the year 0, so that the leap day is the last of a year; Howard Hinnant's
+    // "chrono-compatible low-level date algorithms".
+    let day = days + 719_468;
+    let era = day / 146_097;
+    let day_of_era = day % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = year_of_era + era * 400 + next;
+    format!(
+        "{year:04}-{month:02}-{day_of_month:02}T{:02}:{:02}:{:02}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}

@@ -1,0 +1,476 @@
+//! What a command that changes the node does: recover, lock, apply, roll back.
+//!
+//! Every way through this file ends in one of the states of [`RunState`], and so does every way that is cut off by a
+//! kill: what was written to the journal last decides how the next session goes on.
+
+use std::collections::BTreeMap;
+
+use super::error::{ApplyError, ChangedFile, FileState};
+use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
+use super::interrupt::Interrupt;
+use super::journal::{Bytes, Event, Journal, Lock, Record, Store};
+use super::transaction::{self, FileChange, Found, Others, Transaction};
+use super::{Applied, Recovered, Recovery, RolledBack, RunState, WayBack};
+use crate::node::{Node, NodeError, NodePath};
+use crate::plan::Change;
+
+/// What the operator accepts, for recovery and rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChangedSinceApply {
+    /// A file that somebody changed since the run stops everything.
+    #[default]
+    Refuse,
+    /// It is overwritten; the journal keeps its bytes.
+    Overwrite,
+}
+
+/// A command that changes the node.
+#[derive(Debug)]
+pub struct Session<'a> {
+    store: Store<'a>,
+    /// The command, for those who find the lock held.
+    purpose: &'static str,
+    interrupt: Interrupt,
+    changed: ChangedSinceApply,
+    lock: Option<Lock>,
+    /// The highest run that was there when the session began.
+    seen: u32,
+}
+
+impl<'a> Session<'a> {
+    /// Begins with finishing or undoing what a killed run has left. Takes the lock only for that: a command that in the
+    /// end writes nothing makes no state directory either.
+    pub fn begin(
+        node: &'a Node,
+        state_dir: &NodePath,
+        purpose: &'static str,
+        interrupt: Interrupt,
+        changed: ChangedSinceApply,
+        report: Report<'_>,
+    ) -> Result<(Self, Vec<Recovered>), ApplyError> {
+        let mut session = Self {
+            store: Store::new(node, state_dir),
+            purpose,
+            interrupt,
+            changed,
+            lock: None,
+            seen: 0,
+        };
+        let mut recovered = Vec::new();
+        if session.store.runs()?.iter().any(Journal::is_unfinished) {
+            let _busy = session.interrupt.busy();
+            session.take_lock()?;
+            // Read again: until now somebody else may have been at work.
+            for journal in session
+                .store
+                .runs()?
+                .iter()
+                .filter(|run| run.is_unfinished())
+            {
+                recovered.push(session.recover(journal, report)?);
+            }
+            session.interrupt.check()?;
+        }
+        session.seen = session.store.last()?;
+        Ok((session, recovered))
+    }
+
+    /// Takes the lock, before anybody is asked to confirm a plan. `false` if another run changed the node since this
+    /// session began: begin again.
+    pub fn lock(&mut self) -> Result<bool, ApplyError> {
+        self.take_lock()?;
+        Ok(self.store.last()? == self.seen)
+    }
+
+    fn take_lock(&mut self) -> Result<&Lock, ApplyError> {
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => self.store.lock(self.purpose)?,
+        };
+        Ok(self.lock.insert(lock))
+    }
+
+    /// Writes `changes`, in their order, if every file is still what it was for the plan. The last one is the commit
+    /// point; on an error before it everything is undone. With a guard, containerd is restarted afterwards, and if CRI
+    /// does not come up as it was before, everything is put back.
+    pub fn apply(
+        &mut self,
+        changes: &[Change],
+        digest: &str,
+        guard: Option<&Guard>,
+        report: Report<'_>,
+    ) -> Result<Applied, ApplyError> {
+        let _busy = self.interrupt.busy();
+        let node = self.store.node;
+        let (files, directories) = compare(node, changes)?;
+        let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
+        if !self.lock()? {
+            return Err(ApplyError::ChangedSincePlan(paths));
+        }
+        let restart = match guard {
+            None => None,
+            Some(guard) => Some(Restart {
+                guard: guard.clone(),
+                before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
+            }),
+        };
+        self.interrupt.check()?;
+        let run = self.seen + 1;
+        let record = Record::new(run, digest, &directories, &files, restart.clone());
+        let store = self.store.clone();
+        let lock = self.take_lock()?;
+        if let Err(error) = store.begin(lock, &record) {
+            // If it is there all the same, it is one of a run that changed nothing.
+            let _ = store.append(lock, run, &Event::Undone);
+            return Err(error.into());
+        }
+        let transaction = Transaction {
+            node,
+            run,
+            files: &files,
+            directories: &directories,
+        };
+        if let Err(cause) = transaction.forward(&self.interrupt) {
+            if let Err(undo) = transaction.undo() {
+                return Err(ApplyError::NotUndone {
+                    cause: Box::new(cause),
+                    undo: Box::new(undo.into()),
+                    files: states(node, &files),
+                    next: vec![self.rollback_command(run)],
+                });
+            }
+            self.note(run, &Event::Undone);
+            return Err(cause);
+        }
+        self.seen = run;
+        let Some(restart) = restart else {
+            self.note(run, &Event::Applied);
+            return Ok(Applied { run, files: paths });
+        };
+        self.note(run, &Event::RestartPending);
+        let journal = Journal::new(record, files, directories);
+        self.restart(&journal, &restart, report)?;
+        Ok(Applied { run, files: paths })
+    }
+
+    /// What [`Self::rollback`] of this run would change, in the order of the run; an error if it would refuse.
+    pub fn way_back(&self, run: u32) -> Result<Vec<WayBack>, ApplyError> {
+        let journal = self.applied(run)?;
+        self.changed_files(&journal)?;
+        let mut files = Vec::new();
+        for file in journal.files {
+            let now = Found::at(self.store.node, &file.path)?
+                .bytes()
+                .map(<[u8]>::to_vec);
+            let old = file.before.map(|image| image.bytes);
+            if now != old {
+                let path = file.path;
+                files.push(WayBack { path, now, old });
+            }
+        }
+        Ok(files)
+    }
+
+    /// The run of this number, if it is one to roll back.
+    fn applied(&self, run: u32) -> Result<Journal, ApplyError> {
+        let runs = self.store.runs()?;
+        match runs.into_iter().find(|journal| journal.record.run == run) {
+            Some(journal) if journal.state() == RunState::Applied => Ok(journal),
+            other => Err(ApplyError::NoSuchRun {
+                run,
+                state: other.map(|journal| journal.state()),
+            }),
+        }
+    }
+
+    /// Puts back the files from before `run`. With a guard, containerd is restarted between `config.toml` and the hosts
+    /// files, which the running daemon reads at every pull.
+    pub fn rollback(
+        &mut self,
+        run: u32,
+        guard: Option<&Guard>,
+        report: Report<'_>,
+    ) -> Result<RolledBack, ApplyError> {
+        let _busy = self.interrupt.busy();
+        self.take_lock()?;
+        let journal = self.applied(run)?;
+        let restart = match guard {
+            None => None,
+            Some(guard) => Some(Restart {
+                guard: guard.clone(),
+                before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
+            }),
+        };
+        self.interrupt.check()?;
+        let health = self.go_back(&journal, restart.as_ref(), true, report)?;
+        let files = journal.files.into_iter().map(|file| file.path).collect();
+        match health {
+            Ok(()) => Ok(RolledBack { run, files }),
+            Err(verdict) => Err(ApplyError::Unhealthy {
+                run,
+                verdict,
+                is_up_again: Some(false),
+                next: restart
+                    .map(|restart| restart.guard.restart_command)
+                    .into_iter()
+                    .collect(),
+            }),
+        }
+    }
+
+    /// Goes on where a killed session stopped.
+    fn recover(&self, journal: &Journal, report: Report<'_>) -> Result<Recovered, ApplyError> {
+        let run = journal.record.run;
+        let recovered = |what| Recovered {
+            run,
+            what,
+            files: journal.files.iter().map(|file| file.path.clone()).collect(),
+        };
+        match journal.events.last() {
+            Some(Event::GoingBack {
+                restart, judged, ..
+            }) => match self.go_back(journal, restart.as_ref(), *judged, report)? {
+                Ok(()) => Ok(recovered(Recovery::RolledBack)),
+                Err(verdict) => Err(self.not_up(journal, restart.as_ref(), verdict, Some(false))),
+            },
+            Some(Event::RestartPending | Event::Restarted) => {
+                if let Some(restart) = &journal.record.restart {
+                    self.restart(journal, restart, report)?;
+                }
+                Ok(recovered(Recovery::Healthy))
+            }
+            _ => self.recover_files(journal, report).map(recovered),
+        }
+    }
+
+    /// A run that was killed while it changed files.
+    fn recover_files(&self, journal: &Journal, report: Report<'_>) -> Result<Recovery, ApplyError> {
+        let run = journal.record.run;
+        let transaction = journal.transaction(self.store.node);
+        if transaction.is_committed()? == Some(true) {
+            transaction.remove_temporaries()?;
+            transaction.sync_names()?;
+            let Some(restart) = &journal.record.restart else {
+                self.note(run, &Event::Applied);
+                return Ok(Recovery::Finished);
+            };
+            self.note(run, &Event::RestartPending);
+            self.restart(journal, restart, report)?;
+            return Ok(Recovery::Healthy);
+        }
+        let found = self.changed_files(journal)?;
+        if !found.is_empty() {
+            self.append(run, &going_back(&found, None, false))?;
+        }
+        let mut back = transaction.back(Others::Overwrite)?;
+        let done = back.configuration().and_then(|()| back.hosts_files());
+        done.map_err(|cause| self.not_rolled_back(journal, cause))?;
+        self.note(run, &Event::Undone);
+        Ok(Recovery::Undone)
+    }
+
+    /// Restarts containerd with the new files, unless that was done; puts the old ones back if CRI does not come up.
+    fn restart(
+        &self,
+        journal: &Journal,
+        restart: &Restart,
+        report: Report<'_>,
+    ) -> Result<(), ApplyError> {
+        let run = journal.record.run;
+        let Restart { guard, before } = restart;
+        let verdict = if journal.events.last() == Some(&Event::Restarted) {
+            guard.watch(*before, None, report)
+        } else {
+            guard.restart(*before, &mut || self.note(run, &Event::Restarted), report)
+        };
+        let Err(verdict) = verdict else {
+            self.note(run, &Event::Applied);
+            return Ok(());
+        };
+        report(Progress::PuttingBack);
+        let judged = before.was_up();
+        match self.go_back(journal, Some(restart), judged, report) {
+            Ok(health) => {
+                let is_up_again = judged.then_some(health.is_ok());
+                Err(self.not_up(journal, Some(restart), verdict, is_up_again))
+            }
+            Err(undo) => Err(ApplyError::NotUndone {
+                cause: Box::new(self.not_up(journal, None, verdict, None)),
+                undo: Box::new(undo),
+                files: states(self.store.node, &journal.files),
+                next: vec![self.rollback_command(run), guard.restart_command.clone()],
+            }),
+        }
+    }
+
+    fn not_up(
+        &self,
+        journal: &Journal,
+        restart: Option<&Restart>,
+        verdict: Unhealthy,
+        is_up_again: Option<bool>,
+    ) -> ApplyError {
+        let is_down = is_up_again != Some(true);
+        let command = restart
+            .filter(|_| is_down)
+            .map(|restart| restart.guard.restart_command.clone());
+        ApplyError::Unhealthy {
+            run: journal.record.run,
+            verdict,
+            is_up_again,
+            next: command.into_iter().collect(),
+        }
+    }
+
+    /// Puts the old files back: first what containerd reads when it starts, then, with `restart`, a restart, and then
+    /// what it reads at every pull. What the restart came to is in the inner result; the files are back in any case.
+    fn go_back(
+        &self,
+        journal: &Journal,
+        restart: Option<&Restart>,
+        judged: bool,
+        report: Report<'_>,
+    ) -> Result<Result<(), Unhealthy>, ApplyError> {
+        let run = journal.record.run;
+        let found = self.changed_files(journal)?;
+        let is_new = !matches!(journal.events.last(), Some(Event::GoingBack { .. }));
+        if is_new || !found.is_empty() {
+            self.append(run, &going_back(&found, restart, judged))?;
+        }
+        let transaction = journal.transaction(self.store.node);
+        let mut back = match transaction.back(Others::Overwrite) {
+            Ok(back) => back,
+            Err(error) => {
+                // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
+                // leftovers that only it will find.
+                let is_clean = transaction.remove_temporaries().is_ok();
+                if let (true, true, Some(event)) = (is_clean, is_new, journal.events.last()) {
+                    self.note(run, event);
+                }
+                return Err(error.into());
+            }
+        };
+        let not_rolled_back = |cause| self.not_rolled_back(journal, cause);
+        back.configuration().map_err(not_rolled_back)?;
+        let health = match restart {
+            None => Ok(()),
+            Some(Restart { guard, before }) if judged => guard.restart(*before, &mut || {}, report),
+            Some(Restart { guard, .. }) => {
+                guard.run_restart(report);
+                Ok(())
+            }
+        };
+        back.hosts_files().map_err(not_rolled_back)?;
+        self.note(run, &Event::RolledBack);
+        Ok(health)
+    }
+
+    /// The files that are neither old nor new, nor known to the journal otherwise; an error unless they may be
+    /// overwritten.
+    fn changed_files(&self, journal: &Journal) -> Result<Vec<ChangedFile>, ApplyError> {
+        let mut changed = Vec::new();
+        for file in &journal.files {
+            let found = Found::at(self.store.node, &file.path)?;
+            let known = [file.before_bytes(), Some(file.after.as_slice())];
+            if known.into_iter().any(|bytes| found.is(bytes)) {
+                continue;
+            }
+            let found = found.bytes().map(<[u8]>::to_vec);
+            if journal.has_found(&file.path, found.as_deref()) {
+                continue;
+            }
+            changed.push(ChangedFile {
+                path: file.path.clone(),
+                after: file.after.clone(),
+                found,
+            });
+        }
+        if changed.is_empty() || self.changed == ChangedSinceApply::Overwrite {
+            Ok(changed)
+        } else {
+            Err(ApplyError::ChangedSinceApply {
+                run: journal.record.run,
+                files: changed,
+            })
+        }
+    }
+
+    fn not_rolled_back(&self, journal: &Journal, cause: NodeError) -> ApplyError {
+        ApplyError::NotRolledBack {
+            cause,
+            files: states(self.store.node, &journal.files),
+            next: vec![self.rollback_command(journal.record.run)],
+        }
+    }
+
+    fn append(&self, run: u32, event: &Event) -> Result<(), NodeError> {
+        match &self.lock {
+            Some(lock) => self.store.append(lock, run, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an event whose loss does no harm: the next session looks at the files, comes to the same end and adds it
+    /// then.
+    fn note(&self, run: u32, event: &Event) {
+        let _ = self.append(run, event);
+    }
+
+    /// The command that goes on where this session has to stop.
+    fn rollback_command(&self, run: u32) -> String {
+        super::rollback_command(self.store.node.root(), &self.store.path, run)
+    }
+}
+
+/// Reads every file again, with what it has besides its bytes; and the directories that are to be made.
+fn compare(
+    node: &Node,
+    changes: &[Change],
+) -> Result<(Vec<FileChange>, Vec<NodePath>), ApplyError> {
+    let mut files = Vec::new();
+    let mut changed = Vec::new();
+    for change in changes {
+        let found = Found::at(node, &change.path)?;
+        if !found.is(change.before.as_deref()) {
+            changed.push(change.path.clone());
+        } else if !found.is(Some(&change.after)) {
+            files.push(FileChange {
+                path: change.path.clone(),
+                before: match found {
+                    Found::File(image) => Some(image),
+                    Found::Absent | Found::Link => None,
+                },
+                after: change.after.clone(),
+            });
+        }
+    }
+    if !changed.is_empty() {
+        return Err(ApplyError::ChangedSincePlan(changed));
+    }
+    let directories = transaction::missing_directories(node, files.iter().map(|file| &file.path))?;
+    Ok((files, directories))
+}
+
+fn states(node: &Node, files: &[FileChange]) -> Vec<(NodePath, FileState)> {
+    let state = |file: &FileChange| match Found::at(node, &file.path) {
+        Ok(found) if found.is(file.before_bytes()) => FileState::Old,
+        Ok(found) if found.is(Some(&file.after)) => FileState::New,
+        _ => FileState::Unknown,
+    };
+    files
+        .iter()
+        .map(|file| (file.path.clone(), state(file)))
+        .collect()
+}
+
+fn going_back(changed: &[ChangedFile], restart: Option<&Restart>, judged: bool) -> Event {
+    let found: BTreeMap<String, Option<Bytes>> = changed
+        .iter()
+        .map(|file| (file.path.to_string(), file.found.as_deref().map(Bytes::new)))
+        .collect();
+    Event::GoingBack {
+        found,
+        restart: restart.cloned(),
+        judged,
+    }
+}

@@ -1,0 +1,113 @@
+//! What is said while a node is changed: what a killed run had left, how a restart goes, what failed, which runs there
+//! are. Only text; whatever comes from files or from containerd is masked.
+
+use std::fmt::Write;
+
+use super::Shown;
+use super::diff;
+use crate::apply::guard::Progress;
+use crate::apply::{ApplyError, Recovered, Recovery, Run};
+use crate::finding::CHANGED_SINCE_APPLY;
+use crate::secret::{Masked, Secrets};
+
+/// What was done about a run that had been killed.
+pub fn recovered(recovered: &Recovered) -> String {
+    let run = recovered.run;
+    let text = match recovered.what {
+        Recovery::Finished => format!(
+            "run {run} was killed after it had written its files: they are in place, and count after a restart of \
+             containerd"
+        ),
+        Recovery::Undone => {
+            format!("run {run} was killed while it wrote: every file is as it was before it")
+        }
+        Recovery::RolledBack => format!(
+            "the rollback of run {run} was killed: it is complete now, and counts after a restart of containerd"
+        ),
+        Recovery::Healthy => format!(
+            "run {run} was killed while it waited for containerd: CRI is up, and the new files stay"
+        ),
+    };
+    format!("note: {text}\n")
+}
+
+/// A run that a command which only reads has found.
+pub fn unfinished(run: &Run) -> String {
+    format!(
+        "note: run {} is {}; the next `apply` or `rollback` finishes it or undoes it\n",
+        run.run, run.state
+    )
+}
+
+/// What the guard is doing.
+pub fn progress(progress: &Progress, shown: &Shown) -> String {
+    match progress {
+        Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
+        Progress::PuttingBack => "putting the old files back\n".to_owned(),
+        Progress::Restarting(command) => format!("restarting: {command}\n"),
+        Progress::RestartFailed(lines) => {
+            let mut text = "warning: the restart command failed; health decides\n".to_owned();
+            daemon_lines(lines, shown, &mut text);
+            text
+        }
+        Progress::Waiting {
+            cri,
+            seconds,
+            timeout,
+        } => format!("{seconds} s of {timeout} s: CRI {}\n", cri.phrase()),
+    }
+}
+
+/// Why a command has failed, and what to do.
+pub fn error(error: &ApplyError, shown: &Shown) -> String {
+    let mut text = String::new();
+    if let ApplyError::ChangedSinceApply { files, .. } = error {
+        let name = CHANGED_SINCE_APPLY.name;
+        let _ = writeln!(text, "error[{name}]: {error}; nothing was written");
+        let changes = files.iter().map(|file| {
+            (
+                &file.path,
+                Some(file.after.as_slice()),
+                file.found.as_deref(),
+            )
+        });
+        text.push_str(&diff::of_files(changes, shown).text);
+        let _ = writeln!(
+            text,
+            "help: `--allow {name}` gives these changes up; the journal keeps them"
+        );
+    } else {
+        let _ = writeln!(text, "error: {error}");
+    }
+    daemon_lines(error.daemon_lines(), shown, &mut text);
+    for command in error.next() {
+        let _ = writeln!(text, "next: {command}");
+    }
+    shown.filtered(&text)
+}
+
+fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
+    for line in lines {
+        let line = if shown.secrets {
+            line.clone()
+        } else {
+            Masked::new(line, &Secrets::of_text(line).ranges).text
+        };
+        let _ = writeln!(text, "  | {}", shown.filtered(&line));
+    }
+}
+
+/// The list of runs.
+pub fn runs(runs: &[Run]) -> String {
+    let mut text = String::from(" RUN  BEGUN                 FILES  STATE        PLAN\n");
+    for run in runs {
+        let (number, begun, files) = (run.run, &run.begun, run.files.len());
+        let state = run.state.to_string();
+        let _ = writeln!(
+            text,
+            "{number:>4}  {begun}  {files:>5}  {state:<11}  {}",
+            run.plan
+        );
+    }
+    text
+}

@@ -1,0 +1,392 @@
+//! The crash and fault matrices: every system call of an apply and of a rollback killed, and those that touch the disk
+//! refused, one at a time.
+//!
+//! `strace` injects; the program knows nothing of it. strace counts the calls of each name by themselves, so a plain
+//! run is traced first, and then there is one run for each name and number.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+use crate::disk::{NEW, OLD, Scratch, apply, expect, rollback, state, tree};
+
+type Tree = BTreeMap<String, String>;
+
+/// What is killed or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Apply,
+    Rollback,
+}
+
+/// A node, and the trees that may be found.
+struct Matrix {
+    scratch: Scratch,
+    action: Action,
+    old: Tree,
+    new: Tree,
+}
+
+impl Matrix {
+    fn new(name: &str, action: Action) -> Self {
+        let scratch = Scratch::in_memory(name).with_node();
+        let root = scratch.copy("once");
+        let old = tree(&root);
+        expect(&mut apply(&root, &scratch.at("after")), 0);
+        let new = tree(&root);
+        assert!(
+            !new.contains_key("/etc/containerd/certs.d/quay.io/.containerd-registry-migrate.1.0")
+        );
+        Self {
+            scratch,
+            action,
+            old,
+            new,
+        }
+    }
+
+    /// A node before the action, and the action.
+    fn prepare(&self, name: &str) -> (PathBuf, Command) {
+        let root = self.scratch.copy(name);
+        let command = match self.action {
+            Action::Apply => apply(&root, &self.scratch.at("after")),
+            Action::Rollback => {
+                expect(&mut apply(&root, &self.scratch.at("after")), 0);
+                rollback(&root, 1)
+            }
+        };
+        (root, command)
+    }
+
+    /// How often each system call is made, and how often before the program itself begins.
+    fn calls(&self) -> BTreeMap<String, (usize, usize)> {
+        let (_, command) = self.prepare("traced");
+        let trace = self.scratch.at("trace");
+        expect(&mut strace(&command, &trace, &[]), 0);
+        let mut calls: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        let mut is_loading = true;
+        for line in fs::read_to_string(trace).unwrap().lines() {
+            let Some((name, _)) = line.split_once('(') else {
+                continue;
+            };
+            // The first call of Rust's runtime; what comes before is the dynamic loader.
+            is_loading &= name != "poll";
+            let counts = calls.entry(name.to_owned()).or_default();
+            counts.0 += 1;
+            counts.1 += usize::from(is_loading);
+        }
+        // Making the process itself cannot be injected.
+        calls.remove("execve");
+        calls
+    }
+
+    /// After anything: the next apply completes, and the next rollback gives the old tree, with nothing left over.
+    fn assert_leads_home(&self, root: &Path, context: &str) {
+        let run = |command: &mut Command, what: &str| {
+            let output = command.output().unwrap();
+            assert!(
+                output.status.success(),
+                "{context}, {what}: {}",
+                text(&output.stderr)
+            );
+        };
+        run(
+            &mut apply(root, &self.scratch.at("after")),
+            "the next apply",
+        );
+        assert_eq!(tree(root), self.new, "{context}");
+        let last = state(root)
+            .iter()
+            .filter(|name| name.ends_with(".journal"))
+            .count();
+        run(
+            &mut rollback(root, u32::try_from(last).unwrap()),
+            "the next rollback",
+        );
+        assert_eq!(tree(root), self.old, "{context}");
+        let is_known = |name: &String| name == "lock" || name.ends_with(".journal");
+        assert!(
+            state(root).iter().all(is_known),
+            "{context}: {:?}",
+            state(root)
+        );
+    }
+
+    /// Calls `test` for every injection, on all cores.
+    fn run(&self, injections: &[Injection], test: impl Fn(&Injection, &str) + Sync) {
+        let next = Mutex::new(injections.iter());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let (next, test) = (&next, &test);
+                scope.spawn(move || {
+                    loop {
+                        let Some(injection) = next.lock().unwrap().next() else {
+                            return;
+                        };
+                        test(injection, &format!("copy-{thread}"));
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// One call that is interfered with.
+#[derive(Clone, Debug)]
+struct Injection {
+    call: String,
+    /// The how manyth of its name; with a `+`, and all after it.
+    when: String,
+    what: String,
+}
+
+impl Injection {
+    fn option(&self) -> String {
+        let Self { call, when, what } = self;
+        format!("inject={call}:{what}:when={when}")
+    }
+}
+
+fn strace(command: &Command, trace: &Path, injections: &[&Injection]) -> Command {
+    let mut strace = Command::new("strace");
+    strace.arg("-o").arg(trace);
+    for injection in injections {
+        strace.args(["-e", &injection.option()]);
+    }
+    strace.arg(command.get_program()).args(command.get_args());
+    strace
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn config(root: &Path) -> String {
+    fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap()
+}
+
+fn kill_everywhere(matrix: &Matrix) {
+    let calls = matrix.calls();
+    let total: usize = calls.values().map(|(count, _)| count).sum();
+    let injections: Vec<Injection> = calls
+        .iter()
+        .flat_map(|(call, (count, _))| {
+            (1..=*count).map(|number| Injection {
+                call: call.clone(),
+                when: number.to_string(),
+                what: "signal=KILL".to_owned(),
+            })
+        })
+        .collect();
+    assert_eq!(injections.len(), total);
+    let fired = Mutex::new(0);
+    matrix.run(&injections, |injection, name| {
+        let (root, command) = matrix.prepare(name);
+        let trace = matrix.scratch.at(&format!("{name}.trace"));
+        let output = strace(&command, &trace, &[injection]).output().unwrap();
+        let context = format!("{:?}, {}", matrix.action, injection.option());
+        assert_eq!(
+            output.status.signal(),
+            Some(9),
+            "{context}: {}",
+            text(&output.stderr)
+        );
+        *fired.lock().unwrap() += 1;
+        let config = config(&root);
+        assert!(config == OLD || config == NEW, "{context}: {config}");
+        // Where the new configuration is in effect, so are all its hosts files.
+        if config == NEW {
+            for (path, file) in &matrix.new {
+                assert_eq!(tree(&root).get(path), Some(file), "{context}: {path}");
+            }
+        }
+        matrix.assert_leads_home(&root, &context);
+    });
+    assert_eq!(*fired.lock().unwrap(), total);
+    println!("{:?}: killed at {total} system calls", matrix.action);
+}
+
+#[test]
+fn an_apply_may_be_killed_anywhere() {
+    kill_everywhere(&Matrix::new("kill-apply", Action::Apply));
+}
+
+#[test]
+fn a_rollback_may_be_killed_anywhere() {
+    kill_everywhere(&Matrix::new("kill-rollback", Action::Rollback));
+}
+
+/// Kernels before 5.6 have no `openat2`, and old seccomp profiles forbid it.
+#[test]
+fn an_old_kernel_does_as_well() {
+    for error in ["ENOSYS", "EPERM", "EAGAIN"] {
+        let matrix = Matrix::new("old-kernel", Action::Apply);
+        let (root, command) = matrix.prepare("copy");
+        let always = Injection {
+            call: "openat2".to_owned(),
+            when: "1+".to_owned(),
+            what: format!("error={error}"),
+        };
+        expect(
+            &mut strace(&command, &matrix.scratch.at("trace"), &[&always]),
+            0,
+        );
+        assert_eq!(tree(&root), matrix.new, "{error}");
+        matrix.assert_leads_home(&root, error);
+    }
+}
+
+/// Calls that a disk may refuse, and with what.
+const REFUSED: [&str; 16] = [
+    "write",
+    "fsync",
+    "open",
+    "openat",
+    "openat2",
+    "rename",
+    "renameat",
+    "mkdirat",
+    "fchmod",
+    "fchown",
+    "fsetxattr",
+    "unlinkat",
+    "ftruncate",
+    "flock",
+    "read",
+    "getdents64",
+];
+const ERRORS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EACCES"];
+
+/// Each of [`REFUSED`] in turn, once or from then on.
+fn faults(matrix: &Matrix, stays: bool) -> Vec<Injection> {
+    let mut injections = Vec::new();
+    for (call, (count, loading)) in matrix.calls() {
+        if !REFUSED.contains(&call.as_str()) {
+            continue;
+        }
+        for number in loading + 1..=count {
+            for error in ERRORS {
+                injections.push(Injection {
+                    call: call.clone(),
+                    when: format!("{number}{}", if stays { "+" } else { "" }),
+                    what: format!("error={error}"),
+                });
+            }
+        }
+    }
+    injections
+}
+
+/// The message says what failed: which path, at which step.
+fn assert_message(output: &Output, context: &str) {
+    let stderr = text(&output.stderr);
+    let is_clear = stderr.lines().any(|line| {
+        line.starts_with("error: cannot ") && line.contains('`') && line.contains("(os error")
+    });
+    // Stdout is not a disk, and starting has no path.
+    assert!(
+        is_clear || context.contains("inject=write"),
+        "{context}: {stderr}"
+    );
+}
+
+fn refuse_everywhere(matrix: &Matrix) {
+    let (start, end) = match matrix.action {
+        Action::Apply => (&matrix.old, &matrix.new),
+        Action::Rollback => (&matrix.new, &matrix.old),
+    };
+    let injections = faults(matrix, false);
+    let outcomes = Mutex::new(BTreeMap::<i32, usize>::new());
+    matrix.run(&injections, |injection, name| {
+        let (root, command) = matrix.prepare(name);
+        let trace = matrix.scratch.at(&format!("{name}.trace"));
+        let output = strace(&command, &trace, &[injection]).output().unwrap();
+        let context = format!("{:?}, {}", matrix.action, injection.option());
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("(INJECTED)"), "{context}: not fired");
+        let code = output.status.code().unwrap_or(-1);
+        *outcomes.lock().unwrap().entry(code).or_default() += 1;
+        match code {
+            0 => assert_eq!(&tree(&root), end, "{context}: {}", text(&output.stderr)),
+            4 => {
+                assert_eq!(&tree(&root), start, "{context}: {}", text(&output.stderr));
+                assert_message(&output, &context);
+            }
+            code => panic!("{context}: {code}, {}", text(&output.stderr)),
+        }
+        matrix.assert_leads_home(&root, &context);
+    });
+    println!(
+        "{:?}: {} faults, by exit code {:?}",
+        matrix.action,
+        injections.len(),
+        outcomes.into_inner().unwrap()
+    );
+}
+
+#[test]
+fn an_apply_may_be_refused_anything() {
+    refuse_everywhere(&Matrix::new("fault-apply", Action::Apply));
+}
+
+#[test]
+fn a_rollback_may_be_refused_anything() {
+    refuse_everywhere(&Matrix::new("fault-rollback", Action::Rollback));
+}
+
+/// Where the disk stays broken, the way back may be closed, too: then that is said, the configuration is one that is
+/// whole, and the next run leads home.
+fn refuse_from_then_on(matrix: &Matrix) {
+    let injections = faults(matrix, true);
+    let outcomes = Mutex::new(BTreeMap::<i32, usize>::new());
+    matrix.run(&injections, |injection, name| {
+        let (root, command) = matrix.prepare(name);
+        let trace = matrix.scratch.at(&format!("{name}.trace"));
+        let output = strace(&command, &trace, &[injection]).output().unwrap();
+        let context = format!("{:?}, {}", matrix.action, injection.option());
+        let code = output.status.code().unwrap_or(-1);
+        *outcomes.lock().unwrap().entry(code).or_default() += 1;
+        let config = config(&root);
+        let found = tree(&root);
+        let stderr = text(&output.stderr);
+        if matrix.action == Action::Apply {
+            match code {
+                0 => assert_eq!(found, matrix.new, "{context}: {stderr}"),
+                4 => assert_eq!(found, matrix.old, "{context}: {stderr}"),
+                // Unless nothing can be written to stderr, either.
+                5 => assert!(
+                    stderr.contains("next: ") || context.contains("inject=write"),
+                    "{context}: {stderr}"
+                ),
+                code => panic!("{context}: {code}, {stderr}"),
+            }
+        }
+        assert!(config == OLD || config == NEW, "{context}: {config}");
+        if config == NEW {
+            for (path, file) in &matrix.new {
+                assert_eq!(found.get(path), Some(file), "{context}: {path}");
+            }
+        }
+        matrix.assert_leads_home(&root, &context);
+    });
+    println!(
+        "{:?}: {} lasting faults, by exit code {:?}",
+        matrix.action,
+        injections.len(),
+        outcomes.into_inner().unwrap()
+    );
+}
+
+#[test]
+fn an_apply_on_a_disk_that_breaks() {
+    refuse_from_then_on(&Matrix::new("broken-apply", Action::Apply));
+}
+
+#[test]
+fn a_rollback_on_a_disk_that_breaks() {
+    refuse_from_then_on(&Matrix::new("broken-rollback", Action::Rollback));
+}

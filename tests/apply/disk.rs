@@ -1,0 +1,206 @@
+//! What the disk tests share: nodes to write to, the program that writes, and a comparison of whole trees.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A scratch directory with a node in it, removed at the end.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        Self::in_directory(std::env::temp_dir(), name)
+    }
+
+    /// One in memory, where an fsync costs nothing.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        Self::in_directory(
+            if memory.is_dir() {
+                memory
+            } else {
+                std::env::temp_dir()
+            },
+            name,
+        )
+    }
+
+    fn in_directory(directory: PathBuf, name: &str) -> Self {
+        let path = directory.join(format!("disk-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+
+    /// Writes a file and the directories to it.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap()
+    }
+
+    /// The node that the disk tests change: three hosts files are new, one is replaced, one that is not in the plan
+    /// stays.
+    pub(crate) fn node(name: &str) -> Self {
+        Self::new(name).with_node()
+    }
+
+    pub(crate) fn with_node(self) -> Self {
+        let scratch = self;
+        scratch.write("node/etc/containerd/config.toml", OLD);
+        scratch.write("node/etc/containerd/certs.d/kept/hosts.toml", "kept");
+        scratch.write(
+            "node/etc/containerd/certs.d/replaced/hosts.toml",
+            "replaced, before",
+        );
+        scratch.write("node/etc/containerd/certs.d/replaced/ca.crt", "certificate");
+        // Where a node has it; the program makes only what is below.
+        fs::create_dir_all(scratch.at("node/var/lib")).unwrap();
+        scratch.write("after/etc/containerd/config.toml", NEW);
+        scratch.write(
+            "after/etc/containerd/certs.d/replaced/hosts.toml",
+            "replaced, after",
+        );
+        for name in ["docker.io", "quay.io", "192.168.0.4:5500"] {
+            scratch.write(
+                &format!("after/etc/containerd/certs.d/{name}/hosts.toml"),
+                name,
+            );
+        }
+        scratch
+    }
+
+    /// A copy of its node, with everything that files have.
+    pub(crate) fn copy(&self, name: &str) -> PathBuf {
+        let copy = self.at(name);
+        let _ = fs::remove_dir_all(&copy);
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&self.at("node"), &copy])
+            .status();
+        assert!(copied.unwrap().success());
+        copy
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) const OLD: &str = "version = 2\n# old\n";
+pub(crate) const NEW: &str = "version = 2\n# new\n";
+
+/// The program that writes.
+pub(crate) fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let directory = test.parent().and_then(Path::parent).unwrap();
+    directory.join("examples/apply-files")
+}
+
+pub(crate) fn apply(root: &Path, after: &Path) -> Command {
+    let mut command = Command::new(program());
+    command.arg("apply").args([root, after]);
+    command
+}
+
+pub(crate) fn rollback(root: &Path, run: u32) -> Command {
+    let mut command = Command::new(program());
+    command.arg("rollback").arg(root).arg(run.to_string());
+    command
+}
+
+/// Runs it and expects an exit code.
+#[track_caller]
+pub(crate) fn expect(command: &mut Command, code: i32) -> Output {
+    let output = command.output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Everything in a tree less the state directory: what each path is, with bytes, mode, owner and attributes.
+pub(crate) fn tree(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    walk(root, "", &mut found);
+    found
+}
+
+fn walk(path: &Path, name: &str, found: &mut BTreeMap<String, String>) {
+    if name == "/var/lib/containerd-registry-migrate" {
+        return;
+    }
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let contents = if metadata.is_symlink() {
+        format!("-> {}", fs::read_link(path).unwrap().display())
+    } else if metadata.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!(
+                "{name}/{}",
+                String::from_utf8_lossy(entry.file_name().as_bytes())
+            );
+            walk(&entry.path(), &name, found);
+        }
+        "directory".to_owned()
+    } else {
+        String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+    };
+    let mode = metadata.permissions().mode();
+    let owner = (metadata.uid(), metadata.gid());
+    let line = format!(
+        "{mode:o} {owner:?} {:?} {contents}",
+        attributes(path, &metadata)
+    );
+    found.insert(name.to_owned(), line);
+}
+
+fn attributes(path: &Path, metadata: &fs::Metadata) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    if metadata.is_symlink() {
+        return found;
+    }
+    let mut buffer = vec![0; 65_536];
+    let length = rustix::fs::listxattr(path, buffer.as_mut_slice()).unwrap_or(0);
+    for name in buffer[..length]
+        .to_vec()
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let length = rustix::fs::getxattr(path, name, buffer.as_mut_slice()).unwrap();
+        found.insert(
+            String::from_utf8(name.to_vec()).unwrap(),
+            buffer[..length].to_vec(),
+        );
+    }
+    found
+}
+
+/// The names in the state directory.
+pub(crate) fn state(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join("var/lib/containerd-registry-migrate"));
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
