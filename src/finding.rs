@@ -87,6 +87,8 @@ codes! {
     CHANGED_SINCE_APPLY "changed-since-apply" Error
         Allow("lets rollback and recovery overwrite what somebody changed since the run; the journal keeps it"),
         "a file is neither what a run wrote nor what was there before it";
+    COMMENT_DROPPED "comment-dropped" Note HandEdit,
+        "a comment goes away with an entry that gets no hosts file";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
         "TLS settings under a name that no endpoint has; they have no effect and go";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
@@ -110,6 +112,8 @@ codes! {
         "containerd 1.x cannot read a hosts file with an IPv6 address in a table name";
     KEY_CASE "key-case" Error HandEdit,
         "a key whose capitals make one containerd read it and another not";
+    LINKED_HOSTS_FILE "linked-hosts-file" Error HandEdit,
+        "several registries share one hosts file through a link, but need different ones";
     MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,
         "with mirrors and config_path both set CRI does not load; the mirrors are carried";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
@@ -154,6 +158,8 @@ codes! {
         "an endpoint that containerd cannot parse, so that every pull of this name fails today";
     UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
         "an endpoint without a host, or with a scheme other than http and https, never answers and is left out";
+    UNREADABLE_DIRECTORY "unreadable-directory" Error HandEdit,
+        "containerd cannot read the directory of a registry, so that its pulls would fail";
     UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4";
     VERSION_1 "version-1" Error

@@ -19,7 +19,7 @@ pub struct GoUrl {
     pub path: Vec<u8>,
 }
 
-/// Why Go refuses a URL; the words are Go's.
+/// Why Go refuses a URL, in Go's words but without the part of the input that Go quotes: it may be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GoUrlError {
     /// A byte below 0x20, or DEL.
@@ -29,15 +29,15 @@ pub enum GoUrlError {
     /// `a:b/c` without a scheme.
     ColonInFirstSegment,
     /// Something else than digits behind the host's colon.
-    InvalidPort(String),
+    InvalidPort,
     /// `[` without `]`, or around something that is no IPv6 address.
     InvalidBrackets,
     /// A colon in a host outside brackets; an error from Go 1.26 on.
     AmbiguousColon,
     /// A percent sign that does not begin a valid escape for its place.
-    InvalidEscape(String),
+    InvalidEscape,
     /// A character that no host has.
-    InvalidHostCharacter(String),
+    InvalidHostCharacter,
     /// A character that no user info has.
     InvalidUserInfo,
 }
@@ -50,13 +50,11 @@ impl fmt::Display for GoUrlError {
             Self::ColonInFirstSegment => {
                 formatter.write_str("first path segment in URL cannot contain colon")
             }
-            Self::InvalidPort(port) => write!(formatter, "invalid port {port:?} after host"),
+            Self::InvalidPort => formatter.write_str("invalid port after host"),
             Self::InvalidBrackets => formatter.write_str("invalid IPv6 address in brackets"),
             Self::AmbiguousColon => formatter.write_str("colon in a host without brackets"),
-            Self::InvalidEscape(escape) => write!(formatter, "invalid URL escape {escape:?}"),
-            Self::InvalidHostCharacter(c) => {
-                write!(formatter, "invalid character {c:?} in host name")
-            }
+            Self::InvalidEscape => formatter.write_str("invalid URL escape"),
+            Self::InvalidHostCharacter => formatter.write_str("invalid character in host name"),
             Self::InvalidUserInfo => formatter.write_str("invalid user info"),
         }
     }
@@ -170,7 +168,7 @@ fn parse_host(host: &str, strict_colons: bool) -> Result<String, GoUrlError> {
         }
         unescape(host, Part::Host)?
     };
-    String::from_utf8(bytes).map_err(|_| GoUrlError::InvalidHostCharacter("\u{fffd}".to_owned()))
+    String::from_utf8(bytes).map_err(|_| GoUrlError::InvalidHostCharacter)
 }
 
 fn check_port(port: &str) -> Result<(), GoUrlError> {
@@ -180,7 +178,7 @@ fn check_port(port: &str) -> Result<(), GoUrlError> {
     if valid {
         Ok(())
     } else {
-        Err(GoUrlError::InvalidPort(port.to_owned()))
+        Err(GoUrlError::InvalidPort)
     }
 }
 
@@ -195,23 +193,17 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, GoUrlError> {
     while let Some((&byte, tail)) = rest.split_first() {
         if byte != b'%' {
             if part != Part::Other && byte < 0x80 && !host_character(byte) {
-                return Err(GoUrlError::InvalidHostCharacter(
-                    char::from(byte).to_string(),
-                ));
+                return Err(GoUrlError::InvalidHostCharacter);
             }
             bytes.push(byte);
             rest = tail;
             continue;
         }
-        let invalid = || {
-            let shown: Vec<u8> = rest.iter().take(3).copied().collect();
-            GoUrlError::InvalidEscape(String::from_utf8_lossy(&shown).into_owned())
-        };
         let [high, low, tail @ ..] = tail else {
-            return Err(invalid());
+            return Err(GoUrlError::InvalidEscape);
         };
         let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low)) else {
-            return Err(invalid());
+            return Err(GoUrlError::InvalidEscape);
         };
         let decoded = high << 4 | low;
         let allowed = match part {
@@ -221,7 +213,7 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, GoUrlError> {
             Part::Zone => decoded == b'%' || decoded == b' ' || host_character(decoded),
         };
         if !allowed {
-            return Err(invalid());
+            return Err(GoUrlError::InvalidEscape);
         }
         bytes.push(decoded);
         rest = tail;
@@ -328,8 +320,13 @@ mod tests {
             let ours = parse(&input, false);
             if answer.starts_with("ERR") {
                 let error = ours.expect_err(&input).to_string();
+                // Go quotes the part that is wrong in the midst of the same words.
+                let (first, last) = error
+                    .split_once(" after ")
+                    .or(error.split_once(" in "))
+                    .unwrap_or((&error, ""));
                 assert!(
-                    answer.contains(&error.replace("\\u{7f}", "")),
+                    answer.contains(first) && answer.contains(last),
                     "{input:?}: {error} / {answer}"
                 );
             } else {

@@ -7,7 +7,7 @@ use crate::config::ConfigFile;
 use crate::config::legacy::{self, Registry};
 use crate::config::syntax::ValueKind;
 use crate::finding::{self, FileId, Findings};
-use crate::hosts::directory::{CertsDirectory, HostsFile, RegistryDirectory};
+use crate::hosts::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 use crate::resolve::absolute;
 use crate::version::{Behaviour, TomlReader, Version};
@@ -247,13 +247,14 @@ fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, N
     let mut directories = BTreeMap::new();
     for entry in node.list(&real)?.unwrap_or_default() {
         let directory = match entry.kind {
-            EntryKind::Directory => read_registry_directory(node, &real.join(&entry.name))?,
+            EntryKind::Directory => {
+                let inside = node.real(&real.join(&entry.name))?;
+                read_registry_directory(node, inside)?
+            }
             EntryKind::File => RegistryDirectory {
-                unreadable: Some(format!(
-                    "`{}` is a file, not a directory",
-                    path.join(&entry.name)
-                )),
-                ..RegistryDirectory::default()
+                unreadable: Some(format!("`{}` is a file", path.join(&entry.name))),
+                is_file: true,
+                ..RegistryDirectory::empty(real.join(&entry.name))
             },
             // A link that leads nowhere is no directory to containerd either.
             EntryKind::Other => continue,
@@ -269,11 +270,12 @@ fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, N
     })
 }
 
-fn read_registry_directory(node: &Node, path: &NodePath) -> Result<RegistryDirectory, NodeError> {
-    let mut directory = RegistryDirectory::default();
-    for entry in node.list(path)?.unwrap_or_default() {
-        let file = path.join(&entry.name);
-        if entry.name == "hosts.toml" {
+fn read_registry_directory(node: &Node, real: NodePath) -> Result<RegistryDirectory, NodeError> {
+    let entries = node.list(&real)?.unwrap_or_default();
+    let mut directory = RegistryDirectory::empty(real);
+    for entry in entries {
+        let file = directory.real.join(&entry.name);
+        if entry.name == HOSTS_FILE {
             match entry.kind {
                 EntryKind::File => {
                     directory.hosts_file = node

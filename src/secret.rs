@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-use crate::config::syntax::{Entry, Syntax, Value, ValueKind};
+use crate::config::syntax::{Entry, Key, Syntax, Value, ValueKind};
 
 /// What stands where a secret stood.
 pub const MASK: &str = "********";
@@ -23,35 +23,38 @@ impl fmt::Debug for Secret {
 }
 
 /// Tables all of whose values are secret, wherever they stand.
-const SECRET_TABLES: &[&str] = &["auth", "auths", "header", "headers"];
-/// Keys whose value is secret in any table: credentials that somebody put one level too high.
-const SECRET_KEYS: &[&str] = &[
-    "auth",
-    "identity_token",
-    "identitytoken",
-    "password",
-    "registry_token",
-    "registrytoken",
-    "secret",
-    "token",
-];
-/// The key below a secret table whose value is masked in place but is no secret to look for elsewhere: half of the
-/// world is called admin.
+const CREDENTIAL_TABLES: &[&str] = &["auth", "auths"];
+/// Tables of headers. Their values are masked, but most are no secret to look for elsewhere: `https`, `true`.
+const HEADER_TABLES: &[&str] = &["header", "headers"];
+/// The key below a credential table whose value is masked in place but not hunted for: half of the world is called
+/// admin.
 const USER_NAME: &str = "username";
-/// In comments and in text that is not understood: what follows a word with one of these ends and `=` or `:`.
+/// A string whose key ends like this is secret in any table, and so is what follows such a word and `=` or `:` in a
+/// comment, or in text that is not understood.
 const SECRET_WORDS: &[&str] = &[
     "auth",
     "authorization",
+    "bearer",
+    "cookie",
     "credential",
     "credentials",
     "key",
+    "pass",
+    "passphrase",
     "passwd",
     "password",
+    "pwd",
     "secret",
     "token",
 ];
+/// Keys whose strings are URLs or host names, with or without a scheme.
+const URL_KEYS: &[&str] = &["endpoint", "server"];
+/// Tables whose keys are URLs or host names.
+const URL_TABLES: &[&str] = &["mirrors", "configs", "auths", "host"];
 /// A shorter value is masked where it stands, but not hunted for in other text.
 const SHORTEST_HUNTED: usize = 4;
+/// The same for values of which it is not certain that they are secret.
+const SHORTEST_DOUBTFUL: usize = 8;
 
 /// The secrets of one text.
 #[derive(Clone, Debug, Default)]
@@ -66,29 +69,30 @@ impl Secrets {
     /// Finds the secrets of a TOML text; with `None` for its syntax every line is treated as one that is not
     /// understood.
     pub fn of(text: &str, syntax: Option<&Syntax>) -> Self {
-        let mut secrets = Self::default();
+        let secrets = Self::default();
+        let mut finder = Finder { text, secrets };
         match syntax {
             Some(syntax) => {
                 for section in &syntax.sections {
-                    let keys = section.header.iter().flat_map(|header| &header.keys);
-                    let secret = keys
-                        .into_iter()
-                        .any(|key| is_one_of(&key.name, SECRET_TABLES));
-                    secrets.entries(&section.entries, secret);
+                    let mut place = Place::default();
+                    for key in section.header.iter().flat_map(|header| &header.keys) {
+                        finder.key(key, &mut place);
+                    }
+                    finder.entries(&section.entries, place);
                 }
                 for comment in &syntax.comments {
-                    secrets.words(text, comment.clone());
+                    finder.line(comment.clone());
                 }
             }
             None => {
                 let mut start = 0;
                 for line in text.split_inclusive('\n') {
-                    secrets.words(text, start..start + line.trim_end().len());
+                    finder.line(start..start + line.trim_end().len());
                     start += line.len();
                 }
             }
         }
-        secrets.urls(text);
+        let mut secrets = finder.secrets;
         secrets.merge();
         secrets
     }
@@ -98,43 +102,10 @@ impl Secrets {
         Self::of(text, Syntax::parse(text).ok().as_ref())
     }
 
-    fn entries(&mut self, entries: &[Entry], in_secret_table: bool) {
-        for entry in entries {
-            let Some((last, parents)) = entry.keys.split_last() else {
-                continue;
-            };
-            let is_table = matches!(entry.value.kind, ValueKind::Table(_));
-            let secret = in_secret_table
-                || parents
-                    .iter()
-                    .any(|key| is_one_of(&key.name, SECRET_TABLES))
-                || (is_table && is_one_of(&last.name, SECRET_TABLES))
-                || (!is_table && is_one_of(&last.name, SECRET_KEYS));
-            let hunted = !last.name.eq_ignore_ascii_case(USER_NAME);
-            self.value(&entry.value, secret, hunted);
+    fn hunt(&mut self, text: &str, shortest: usize) {
+        if text.len() < shortest {
+            return;
         }
-    }
-
-    fn value(&mut self, value: &Value, secret: bool, hunted: bool) {
-        match &value.kind {
-            ValueKind::Table(entries) => self.entries(entries, secret),
-            _ if !secret => {}
-            ValueKind::Array(elements) => {
-                for element in elements {
-                    self.value(element, true, hunted);
-                }
-            }
-            ValueKind::String(text) if text.is_empty() => {}
-            kind => {
-                self.ranges.push(value.range.clone());
-                if let (ValueKind::String(text), true) = (kind, hunted) {
-                    self.hunt(text);
-                }
-            }
-        }
-    }
-
-    fn hunt(&mut self, text: &str) {
         self.values.push(Secret(text.to_owned()));
         // `Basic dXNlcjpwdw==` and the like: the last word may be base64 of user and password.
         let last_word = text.rsplit(' ').next().unwrap_or(text);
@@ -146,61 +117,6 @@ impl Secrets {
                 self.values.push(Secret(password.to_owned()));
             }
             self.values.push(Secret(decoded));
-        }
-    }
-
-    /// Masks what follows a secret word and `=` or `:` up to the end of `range`.
-    fn words(&mut self, text: &str, range: Range<usize>) {
-        let Some(line) = text.get(range.clone()) else {
-            return;
-        };
-        for (at, _) in line.match_indices(['=', ':']) {
-            let before = line
-                .get(..at)
-                .unwrap_or_default()
-                .trim_end()
-                .trim_end_matches(['"', '\'']);
-            let word_start = before
-                .rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
-                .map_or(0, |index| index + 1);
-            let word = before
-                .get(word_start..)
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            let value = line.get(at + 1..).unwrap_or_default();
-            let shown = value.trim();
-            // A URL's `://` follows no secret word, and nothing is masked where nothing stands.
-            if SECRET_WORDS.iter().any(|secret| word.ends_with(secret)) && !shown.is_empty() {
-                let start = range.start + at + 1 + (value.len() - value.trim_start().len());
-                // It is not hunted for elsewhere: `# key: /etc/ssl/m.key` must not mask the path of a setting.
-                self.ranges.push(start..start + shown.len());
-                return;
-            }
-        }
-    }
-
-    /// Masks user info and queries of URLs, wherever they stand.
-    fn urls(&mut self, text: &str) {
-        let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'<>`,".contains(c);
-        for (at, separator) in text.match_indices("://") {
-            let start = at + separator.len();
-            let Some(rest) = text.get(start..) else {
-                continue;
-            };
-            let url = rest.split(ends).next().unwrap_or_default();
-            let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
-            if let Some(user_info) = authority.rfind('@').filter(|end| *end > 0) {
-                self.ranges.push(start..start + user_info);
-                if let Some((_, password)) = authority.split_at(user_info).0.split_once(':') {
-                    self.hunt(password);
-                }
-            }
-            if let Some((before, query)) = url.split_once('?')
-                && !query.is_empty()
-            {
-                let start = start + before.len() + 1;
-                self.ranges.push(start..start + query.len());
-            }
         }
     }
 
@@ -225,6 +141,168 @@ impl Secrets {
             .get(at)
             .is_some_and(|secret| secret.start < range.end)
     }
+}
+
+/// What is known of a value from the tables that it is in.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    credentials: bool,
+    headers: bool,
+    /// Whether the next key is a URL or a host name.
+    urls: bool,
+}
+
+struct Finder<'t> {
+    text: &'t str,
+    secrets: Secrets,
+}
+
+impl Finder<'_> {
+    /// Looks at one part of a key, and says what that means for what is below it.
+    fn key(&mut self, key: &Key, place: &mut Place) {
+        if place.urls || self.raw(&key.range).contains("://") {
+            self.url(key.range.clone());
+        }
+        place.credentials |= is_one_of(&key.name, CREDENTIAL_TABLES);
+        place.headers |= is_one_of(&key.name, HEADER_TABLES);
+        place.urls = is_one_of(&key.name, URL_TABLES);
+    }
+
+    fn raw(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+
+    fn entries(&mut self, entries: &[Entry], place: Place) {
+        for entry in entries {
+            let Some(last) = entry.keys.last() else {
+                continue;
+            };
+            let mut below = place;
+            for key in &entry.keys {
+                self.key(key, &mut below);
+            }
+            if let ValueKind::Table(inner) = &entry.value.kind {
+                self.entries(inner, below);
+                continue;
+            }
+            // `auth = "…"` is a value, not a table of them; that it is one is known by its name below.
+            below.credentials = place.credentials
+                || entry
+                    .keys
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .any(|key| is_one_of(&key.name, CREDENTIAL_TABLES));
+            let named = ends_like_secret(&last.name);
+            let hunted = match (below.credentials, named) {
+                (true, _) if last.name.eq_ignore_ascii_case(USER_NAME) => usize::MAX,
+                (true, _) => SHORTEST_HUNTED,
+                (false, true) => SHORTEST_DOUBTFUL,
+                (false, false) => usize::MAX,
+            };
+            let secret = below.credentials || below.headers;
+            self.value(
+                &entry.value,
+                secret,
+                named,
+                hunted,
+                is_one_of(&last.name, URL_KEYS),
+            );
+        }
+    }
+
+    fn value(&mut self, value: &Value, secret: bool, named: bool, hunted: usize, is_url: bool) {
+        match &value.kind {
+            ValueKind::Table(entries) => self.entries(entries, Place::default()),
+            ValueKind::Array(elements) => {
+                for element in elements {
+                    self.value(element, secret, named, hunted, is_url);
+                }
+            }
+            ValueKind::String(text) if text.is_empty() => {}
+            ValueKind::String(text) if secret || named => {
+                self.secrets.ranges.push(value.range.clone());
+                self.secrets.hunt(text, hunted);
+            }
+            ValueKind::String(text) => {
+                if is_url || text.contains("://") {
+                    self.url(value.range.clone());
+                }
+            }
+            _ if secret => self.secrets.ranges.push(value.range.clone()),
+            _ => {}
+        }
+    }
+
+    /// A comment, or a line that is not understood: what follows a secret word and `=` or `:`, and URLs.
+    fn line(&mut self, range: Range<usize>) {
+        let text = self.text;
+        let line = text.get(range.clone()).unwrap_or_default();
+        for (at, _) in line.match_indices(['=', ':']) {
+            let before = line
+                .get(..at)
+                .unwrap_or_default()
+                .trim_end()
+                .trim_end_matches(['"', '\'']);
+            let word = before
+                .rsplit(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
+                .next();
+            let value = line.get(at + 1..).unwrap_or_default();
+            let shown = value.trim();
+            if ends_like_secret(word.unwrap_or_default()) && !shown.is_empty() {
+                // It is not hunted for elsewhere: `# key: /etc/ssl/m.key` must not mask the path of a setting.
+                let start = range.start + at + 1 + (value.len() - value.trim_start().len());
+                self.secrets.ranges.push(start..start + shown.len());
+                break;
+            }
+        }
+        let ends = |c: char| c.is_whitespace() || "\"`<>".contains(c);
+        let mut start = range.start;
+        for word in line.split_inclusive(ends) {
+            let bare = word.trim_end_matches(ends);
+            let with_password = bare
+                .split_once('@')
+                .is_some_and(|(before, _)| before.contains(':'));
+            if bare.contains("://") || with_password {
+                self.url(start..start + bare.len());
+            }
+            start += word.len();
+        }
+    }
+
+    /// Masks user info and query of a URL, or of a host name with user info. An unescaped slash or at sign in a
+    /// password makes it something else to Go, but not less of a password: all up to the last at sign goes.
+    fn url(&mut self, range: Range<usize>) {
+        let text = self.text;
+        let raw = text.get(range.clone()).unwrap_or_default();
+        let trimmed = raw.trim_start_matches(['"', '\'', '#']);
+        let start = match raw.find("://") {
+            Some(at) => at + "://".len(),
+            None => raw.len() - trimmed.len(),
+        };
+        let end = raw.trim_end_matches(['"', '\'']).len();
+        if let Some(at) = raw.rfind('@').filter(|at| *at > start) {
+            self.secrets
+                .ranges
+                .push(range.start + start..range.start + at);
+            let user_info = raw.get(start..at).unwrap_or_default();
+            self.secrets.hunt(user_info, SHORTEST_HUNTED);
+            // The part before the first colon is a user's name, unless it is all there is.
+            for part in user_info.split([':', '@', '/']).skip(1) {
+                self.secrets.hunt(part, SHORTEST_HUNTED);
+            }
+        }
+        if let Some(at) = raw.find('?').filter(|at| at + 1 < end) {
+            self.secrets
+                .ranges
+                .push(range.start + at + 1..range.start + end);
+        }
+    }
+}
+
+fn ends_like_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.ends_with(word))
 }
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {
@@ -312,7 +390,7 @@ impl Filter {
         }
         for values in filter.by_start.values_mut() {
             // The longest first: a secret may begin with another one.
-            values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+            values.sort_by(|a, b| (b.len(), b).cmp(&(a.len(), a)));
             values.dedup();
         }
         filter
@@ -424,7 +502,8 @@ hunter2
         );
         assert_eq!(
             filter.apply("login user:hunter3 failed for a1b2c3"),
-            "login ******** failed for ********"
+            "login ******** failed for a1b2c3",
+            "what a header holds is masked where it stands, but is seldom a secret elsewhere"
         );
     }
 
@@ -436,6 +515,53 @@ hunter2
         assert_eq!(
             shown,
             "# password: ********\n# my_token = ********\n# see https://********@h/x?******** and http://h/y\ne = [\"https://********@m/v2?********\", 'https://h']\n# key\n# Author: me\n"
+        );
+    }
+
+    #[test]
+    fn user_info_is_masked_however_it_is_written() {
+        let (shown, filter) = masked(
+            "\
+[mirrors.\"https://ghp_tokenF@quay.io\"]
+endpoint = [\"user:sup3rsecretB@m2:5000\", \"https://u:pa,ss'wordA@m1\", 'https://user:s3cretE/x@m4', \"m5\"]
+[host.\"https://u:p@ssD/wordD@m4.example\"]
+[\"configs\".'https://tokenG@h'.tls]
+image = \"registry.k8s.io/pause@sha256:abc\"
+api_key = \"k3yk3yk3y\"
+passwd = \"x\"
+key_file = \"/etc/key.pem\"
+x_key = true
+",
+        );
+        assert_eq!(
+            shown,
+            "\
+[mirrors.\"https://********@quay.io\"]
+endpoint = [\"********@m2:5000\", \"https://********@m1\", 'https://********@m4', \"m5\"]
+[host.\"https://********@m4.example\"]
+[\"configs\".'https://********@h'.tls]
+image = \"registry.k8s.io/pause@sha256:abc\"
+api_key = ********
+passwd = ********
+key_file = \"/etc/key.pem\"
+x_key = true
+"
+        );
+        let said = filter.apply("ghp_tokenF, sup3rsecretB, s3cretE, wordD, k3yk3yk3y, user");
+        assert_eq!(
+            said,
+            "********, ********, ********, ********, ********, user"
+        );
+    }
+
+    #[test]
+    fn header_values_do_not_blot_out_the_rest() {
+        let (_, filter) = masked(
+            "[headers]\nX-Forwarded-Proto = [\"https\"]\nX-Cache = [\"true\"]\nAuthorization = [\"Bearer abcdefgh\"]\n",
+        );
+        assert_eq!(
+            filter.apply("https://m true abcdefgh"),
+            "https://m true ********"
         );
     }
 

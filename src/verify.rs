@@ -10,6 +10,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use crate::config::ConfigFile;
 use crate::config::legacy;
 use crate::finding::{self, Code, Decision, Findings};
+use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{Decider, Plan, Wanted};
@@ -35,15 +36,13 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     }
     let legacy = Legacy::new(Some(registry));
     let generations = generations(inputs.from, inputs.options.to);
-    let Plan {
-        namespaces,
-        certs: Some(certs),
-        ..
-    } = plan
-    else {
-        return;
-    };
-    for wanted in namespaces {
+    // The tree is made of what is there and of the bytes to write at their real paths, links and all.
+    let mut certs = inputs.certs.clone();
+    for change in &plan.changes {
+        certs.write(&change.path, &change.after);
+    }
+    let certs = &certs;
+    for wanted in &mut plan.namespaces {
         let from_settings = from_settings(inputs, &legacy, wanted);
         let mut differences: Vec<Difference> = Vec::new();
         for generation in &generations {
@@ -67,7 +66,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
             let cause = if lost {
                 Some(&finding::VERSION_1)
             } else {
-                cause(generation, &expected, certs.own(&wanted.name).is_some())
+                cause(generation, &expected, certs, &wanted.name)
             };
             let code = judge(inputs, wanted, generation, cause, findings);
             let planned = planned.to_string();
@@ -112,6 +111,9 @@ impl Difference {
         let help = match self.code.decision {
             Decision::Allow(effect) => format!("--allow {} {effect}", self.code.name),
             Decision::Option(help) => help.to_owned(),
+            Decision::HandEdit if self.code == &finding::LINKED_HOSTS_FILE => {
+                "make files of their own of the links in the certs directory".to_owned()
+            }
             Decision::HandEdit => "report this as a bug, with the file".to_owned(),
         };
         let mut message = format!(
@@ -140,8 +142,17 @@ fn from_settings(inputs: &Inputs, legacy: &Legacy<'_>, wanted: &Wanted) -> Pulls
     resolved.usable()
 }
 
-/// What a version lacks that makes the difference.
-fn cause(generation: &Generation, expected: &Pulls, own_directory: bool) -> Option<&'static Code> {
+/// What makes the difference, if it is something that is known to.
+fn cause(
+    generation: &Generation,
+    expected: &Pulls,
+    certs: &CertsDirectory,
+    namespace: &str,
+) -> Option<&'static Code> {
+    let directory = certs.lookup(namespace, &generation.behaviour);
+    if directory.is_some_and(|name| certs.is_shared(&name)) {
+        return Some(&finding::LINKED_HOSTS_FILE);
+    }
     let Pulls::Hosts(hosts) = expected else {
         return None;
     };
@@ -149,7 +160,7 @@ fn cause(generation: &Generation, expected: &Pulls, own_directory: bool) -> Opti
     let tables = hosts
         .split_last()
         .map_or(&[] as &[Host], |(_, tables)| tables);
-    if !behaviour.default_directory && !own_directory {
+    if !behaviour.default_directory && certs.own(namespace).is_none() {
         Some(&finding::WILDCARD_UNSUPPORTED)
     } else if !behaviour.override_path && hosts.iter().any(|host| !host.path.ends_with("/v2")) {
         Some(&finding::OVERRIDE_PATH_UNSUPPORTED)

@@ -231,6 +231,13 @@ struct Cuts {
     comments: Vec<MovedComment>,
 }
 
+impl Cuts {
+    fn covers(&self, at: usize) -> bool {
+        let before = self.edits.range(..=at).next_back();
+        before.is_some_and(|(_, (end, _))| at < *end)
+    }
+}
+
 /// A file's lines and comments.
 struct Layout<'s> {
     text: &'s str,
@@ -287,11 +294,20 @@ impl<'s> Layout<'s> {
                 .is_empty()
     }
 
+    /// Whether there is nothing but a comment on a line. A line that begins with `#` may also be the end of a
+    /// multi-line string.
     fn is_comment(&self, line: usize) -> bool {
-        self.line(line)
-            .trim_start_matches('\u{feff}')
-            .trim_start()
-            .starts_with('#')
+        let start = self.line_start(line);
+        let first = self
+            .syntax
+            .comments
+            .partition_point(|comment| comment.start < start);
+        let Some(comment) = self.syntax.comments.get(first) else {
+            return false;
+        };
+        let before = self.text.get(start..comment.start).unwrap_or_default();
+        comment.start < self.line_start(line + 1)
+            && before.trim_start_matches('\u{feff}').trim().is_empty()
     }
 
     fn indentation(&self, at: usize) -> &'s str {
@@ -487,57 +503,72 @@ impl<'s> Layout<'s> {
         })
     }
 
+    /// Cuts entries out of an inline table, each with the comma behind it; where the last ones go, the comma before
+    /// them goes too, since go-toml 1 takes none at the end.
     fn cut_inline(&self, entries: &[Entry], path: &[&str], removed: &PathSet, cuts: &mut Cuts) {
-        let paths: Vec<Vec<&str>> = entries
-            .iter()
-            .map(|entry| {
-                path.iter()
-                    .copied()
-                    .chain(entry.keys.iter().map(|key| key.name.as_str()))
-                    .collect()
-            })
-            .collect();
-        let gone: Vec<bool> = paths
-            .iter()
-            .map(|path| removed.covers(path.iter().copied()))
-            .collect();
-        let mut kept_before = None;
-        let mut run: Option<usize> = None;
+        let mut last_kept: Option<&Entry> = None;
+        let mut gone_after = None;
         for (index, entry) in entries.iter().enumerate() {
-            let gone_here = gone.get(index).copied().unwrap_or_default();
-            if gone_here {
-                run.get_or_insert(entry.range().start);
-                let path = paths.get(index).map(Vec::as_slice).unwrap_or_default();
-                self.take_comments(
-                    &entry.range(),
-                    std::slice::from_ref(entry),
-                    path,
-                    None,
-                    cuts,
-                );
+            let mut path = path.to_vec();
+            path.extend(names(&entry.keys));
+            if !removed.covers(path.iter().copied()) {
+                last_kept = Some(entry);
+                gone_after = None;
+                if let ValueKind::Table(inner) = &entry.value.kind {
+                    self.cut_inline(inner, &path, removed, cuts);
+                }
                 continue;
             }
-            if let Some(start) = run.take() {
-                cuts.edits
-                    .insert(start, (entry.range().start, String::new()));
-            }
-            kept_before = Some(entry.range().end);
-            if let (ValueKind::Table(inner), Some(path)) = (&entry.value.kind, paths.get(index)) {
-                self.cut_inline(inner, path, removed, cuts);
+            gone_after.get_or_insert(entry.range().start);
+            let next = entries.get(index + 1).map(|next| next.range().start);
+            let range = self.inline_range(entry, next);
+            self.take_comments(&range, std::slice::from_ref(entry), &path, None, cuts);
+            cuts.edits.insert(range.start, (range.end, String::new()));
+        }
+        if let (Some(kept), Some(gone)) = (last_kept, gone_after) {
+            let end = kept.range().end;
+            let between = self.text.get(end..gone).unwrap_or_default();
+            if let Some(comma) = between.find(',') {
+                // Up to the entry on the same line, else the comma alone: a comment may stand beside it.
+                let from = if between.contains('\n') {
+                    end + comma
+                } else {
+                    end
+                };
+                let to = if between.contains('\n') {
+                    from + 1
+                } else {
+                    gone
+                };
+                cuts.edits.insert(from, (to, String::new()));
             }
         }
-        if let (Some(start), Some(last)) = (run, entries.last()) {
-            let mut end = last.range().end;
-            if kept_before.is_none()
-                && let Some(after) = self.text.get(end..)
-                && after.trim_start().starts_with(',')
-            {
-                // A comma behind the last entry (TOML 1.1) cannot stay alone.
-                end += after.len() - after.trim_start().len() + 1;
-            }
-            cuts.edits
-                .insert(kept_before.unwrap_or(start), (end, String::new()));
+    }
+
+    /// What goes with an entry of an inline table: the comma and the spaces behind it, and whole lines with the
+    /// comments above and beside where it has lines of its own (TOML 1.1).
+    fn inline_range(&self, entry: &Entry, next: Option<usize>) -> Range<usize> {
+        let mut range = entry.range();
+        let rest = self.text.get(range.end..).unwrap_or_default();
+        if let Some(after) = rest.trim_start().strip_prefix(',') {
+            range.end = self.text.len() - after.len();
         }
+        let rest = self.text.get(range.end..).unwrap_or_default();
+        let spaces = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let line = self.line_of(range.start);
+        let before = self
+            .text
+            .get(self.line_start(line)..range.start)
+            .unwrap_or_default();
+        let behind = rest.get(spaces..).unwrap_or_default();
+        if before.trim().is_empty() && behind.starts_with(['#', '\n', '\r']) {
+            let first = self.first_line_with_comments(range.start);
+            return self.line_start(first)..self.line_start(self.line_of(range.end) + 1);
+        }
+        if next.is_some_and(|next| next >= range.end) {
+            range.end += spaces;
+        }
+        range
     }
 
     /// When the end of the file goes, the blank lines before it go too.
@@ -562,7 +593,9 @@ impl<'s> Layout<'s> {
         }
         let start = self.line_start(line);
         if start < from {
-            cuts.edits.insert(start, (from, String::new()));
+            // A setting may have been put at just this place; it stays.
+            let edit = cuts.edits.entry(start).or_default();
+            edit.0 = from;
         }
     }
 
@@ -635,22 +668,18 @@ impl<'s> Layout<'s> {
         let ValueKind::Table(entries) = &table.kind else {
             return None;
         };
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        let Some(first) = entries.first() else {
             return Some((table.range.start + 1, format!(" {entry} ")));
         };
+        let is_kept = |entry: &Entry| !cuts.covers(entry.range().start);
+        let comma = if entries.iter().any(is_kept) { "," } else { "" };
         let start = first.range().start;
-        let all_gone = cuts
-            .edits
-            .get(&start)
-            .is_some_and(|(end, _)| *end >= last.range().end);
-        Some((
-            start,
-            if all_gone {
-                entry
-            } else {
-                format!("{entry}, ")
-            },
-        ))
+        if self.line_of(table.range.start) < self.line_of(start) {
+            // Entries with lines of their own: behind the brace no comment is in the way.
+            return Some((table.range.start + 1, format!(" {entry}{comma}")));
+        }
+        let space = if comma.is_empty() { "" } else { " " };
+        Some((start, format!("{entry}{comma}{space}")))
     }
 
     fn dotted_prefix(&self, dotted: Dotted<'_>) -> String {
@@ -770,6 +799,44 @@ mod tests {
             (
                 "p = { z = 1, r.mirrors.x.e = 1 }",
                 "p = { r.config_path = \"/certs.d\", z = 1 }",
+            ),
+            (
+                "p = { r = {\n  # m\n  mirrors = {}, # b\n  # about a\n  a = 1, # a\n} }",
+                "p = { r = { config_path = \"/certs.d\",\n  # about a\n  a = 1, # a\n} }",
+            ),
+            (
+                "p = { r = {\n  a = 1, # a\n  mirrors = {} # b\n} }",
+                "p = { r = { config_path = \"/certs.d\",\n  a = 1 # a\n} }",
+            ),
+            (
+                "p = { r = {\n  mirrors = {} # b\n} }",
+                "p = { r = { config_path = \"/certs.d\"\n} }",
+            ),
+            (
+                "[p]\nr = { mirrors = {}, configs.h = {}, a = 1 }\n",
+                "[p]\nr = { config_path = \"/certs.d\", a = 1 }\n",
+            ),
+            (
+                "[p]\nr = { mirrors = {}, configs.h = {} }\n",
+                "[p]\nr = { config_path = \"/certs.d\" }\n",
+            ),
+            (
+                "[p]\nr = { a = 1, mirrors = {}, configs.h = {} }\n",
+                "[p]\nr = { config_path = \"/certs.d\", a = 1 }\n",
+            ),
+            // The setting stands where the blank lines at the end are trimmed.
+            (
+                "[p.r]\n\n[p.r.mirrors.x]\ne = 1\n",
+                "[p.r]\n  config_path = \"/certs.d\"\n",
+            ),
+            (
+                "[p.r]\n\n[p.r.mirrors]\n\n[p.r.mirrors.x]\n\n",
+                "[p.r]\n  config_path = \"/certs.d\"\n",
+            ),
+            // A string that ends in a line with a number sign is no comment.
+            (
+                "[p.r]\nk = \"\"\"\n# x\"\"\"\n[p.r.mirrors.x]\n",
+                "[p.r]\nconfig_path = \"/certs.d\"\nk = \"\"\"\n# x\"\"\"\n",
             ),
             (
                 "p = { r.mirrors.x.e = 1 }",

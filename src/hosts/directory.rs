@@ -12,15 +12,43 @@ use crate::version::Behaviour;
 /// The name of the directory for everything that has none of its own.
 pub const DEFAULT: &str = "_default";
 
+/// The name of the file in each directory.
+pub const HOSTS_FILE: &str = "hosts.toml";
+
 /// One directory of the certs directory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RegistryDirectory {
+    /// Where it really is: several names may lead to one directory.
+    pub real: NodePath,
     /// `hosts.toml`, if it is there.
     pub hosts_file: Option<HostsFile>,
     /// The names of the files beside it that end in `.crt`, `.cert` or `.key`, sorted.
     pub certificates: Vec<String>,
     /// Why containerd cannot read the directory or its hosts.toml, so that every pull fails.
     pub unreadable: Option<String>,
+    /// Whether it is no directory at all, but a file that somebody left there.
+    pub is_file: bool,
+}
+
+impl RegistryDirectory {
+    /// A directory with nothing in it.
+    pub fn empty(real: NodePath) -> Self {
+        Self {
+            real,
+            hosts_file: None,
+            certificates: Vec::new(),
+            unreadable: None,
+            is_file: false,
+        }
+    }
+
+    /// Where its hosts.toml really is, or would be.
+    pub fn hosts_path(&self) -> NodePath {
+        match &self.hosts_file {
+            Some(file) => file.real.clone(),
+            None => self.real.join(HOSTS_FILE),
+        }
+    }
 }
 
 /// A hosts.toml.
@@ -104,12 +132,52 @@ impl CertsDirectory {
         self.own(namespace).unwrap_or_else(|| namespace.to_owned())
     }
 
+    /// The directory with `bytes` written to the hosts file `path`, under whatever names that file is reached.
+    pub fn write(&mut self, path: &NodePath, bytes: &[u8]) {
+        let file = || HostsFile::new(path.clone(), bytes.to_vec());
+        let mut reached = false;
+        for directory in self.directories.values_mut() {
+            if directory.hosts_path() == *path {
+                directory.hosts_file = Some(file());
+                reached = true;
+            }
+        }
+        let parent = path.parent();
+        if !reached && path.name() == HOSTS_FILE && parent.parent() == self.real {
+            let mut directory = RegistryDirectory::empty(parent.clone());
+            directory.hosts_file = Some(file());
+            self.directories.insert(parent.name().to_owned(), directory);
+        }
+    }
+
+    /// Where the hosts file in the directory `name` really is, or would be.
+    pub fn hosts_path(&self, name: &str) -> NodePath {
+        match self.directories.get(name) {
+            Some(directory) => directory.hosts_path(),
+            None => self.real.join(name).join(HOSTS_FILE),
+        }
+    }
+
+    /// Whether the hosts file of this directory is reached under another name, too.
+    pub fn is_shared(&self, name: &str) -> bool {
+        let Some(path) = self
+            .directories
+            .get(name)
+            .map(RegistryDirectory::hosts_path)
+        else {
+            return false;
+        };
+        self.directories
+            .iter()
+            .any(|(other, directory)| other != name && directory.hosts_path() == path)
+    }
+
     /// The namespaces that the directories are for.
     pub fn namespaces(&self) -> impl Iterator<Item = String> {
         self.directories
-            .keys()
-            .filter(|name| *name != DEFAULT)
-            .map(|name| {
+            .iter()
+            .filter(|(name, directory)| *name != DEFAULT && !directory.is_file)
+            .map(|(name, _)| {
                 let spelled = name
                     .strip_suffix('_')
                     .and_then(|rest| rest.rsplit_once('_'));

@@ -24,7 +24,10 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
                 .get(&name)
                 .map(|directory| load(directory, &path, behaviour));
             match loaded {
-                Some(Ok(hosts)) => hosts,
+                Some(Ok(hosts)) => match hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
+                    Some(reason) => return Pulls::Fail(reason),
+                    None => hosts,
+                },
                 Some(Err(reason)) => return Pulls::Fail(reason),
                 None => vec![HostEntry::default()],
             }
@@ -81,6 +84,17 @@ impl HostEntry {
         }
         self.path = b"/v2".to_vec();
         self.capabilities = None;
+    }
+
+    /// Why its CA cannot be read: an empty name is the directory itself.
+    fn unreadable_ca(&self, directory: &NodePath) -> Option<String> {
+        let directory = directory.as_str();
+        let names_directory = |file: &String| file == directory;
+        self.ca
+            .iter()
+            .flatten()
+            .any(names_directory)
+            .then(|| format!("the CA is the directory {directory}"))
     }
 
     /// The host as pulls use it; `None` if no request can reach it (a scheme that is not HTTP's, or no host).

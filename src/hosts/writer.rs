@@ -1,6 +1,6 @@
 //! Writes a hosts.toml in the subset of TOML that every containerd reads alike.
 //!
-//! LF, ASCII, root keys first, then one `[host."URL"]` header for each host with its keys below: containerd 2.x finds
+//! LF, nothing but ASCII in keys and hosts, root keys first, then one `[host."URL"]` header for each host with its keys below: containerd 2.x finds
 //! hosts by their headers alone, and 1.x discards a file without a `host` table. Which hosts there are, and in which
 //! order, is `plan`'s business.
 
@@ -185,10 +185,8 @@ mod tests {
             "{text}"
         );
         let path = NodePath::new("/etc/containerd/certs.d");
-        let directory = RegistryDirectory {
-            hosts_file: Some(HostsFile::new(path.clone(), text.clone().into_bytes())),
-            ..RegistryDirectory::default()
-        };
+        let mut directory = RegistryDirectory::empty(path.clone());
+        directory.hosts_file = Some(HostsFile::new(path.clone(), text.clone().into_bytes()));
         let certs = CertsDirectory {
             real: path.clone(),
             path,

@@ -11,7 +11,7 @@ use crate::config::ConfigFile;
 use crate::config::edit::{self, Edited, PathSet, Setting};
 use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Findings, Place};
-use crate::hosts::directory::{CertsDirectory, DEFAULT, HostsFile};
+use crate::hosts::directory::DEFAULT;
 use crate::hosts::reader;
 use crate::inputs::Inputs;
 use crate::node::NodePath;
@@ -48,8 +48,6 @@ pub struct Plan {
     pub outcomes: Vec<Outcome>,
     /// The hosts of every interesting namespace, before and after.
     pub namespaces: Vec<Wanted>,
-    /// The certs directory as it will be.
-    pub certs: Option<CertsDirectory>,
     /// The text of config.toml as it will be.
     pub config: Option<String>,
     /// The key paths that config.toml loses.
@@ -143,18 +141,20 @@ impl Planner<'_> {
         let mut changes = Vec::new();
         for (name, draft) in self.drafts(wanted, &edited, findings) {
             let bytes = draft.file.render().into_bytes();
-            let directory = certs.directories.entry(name.clone()).or_default();
-            let path = match &directory.hosts_file {
-                Some(file) => file.real.clone(),
-                None => certs.real.join(&name).join("hosts.toml"),
-            };
-            let before = directory.hosts_file.take().map(|file| file.bytes);
-            directory.hosts_file = Some(HostsFile::new(path.clone(), bytes.clone()));
+            let path = certs.hosts_path(&name);
+            let directory = certs.directories.get(&name);
+            let file = directory.and_then(|directory| directory.hosts_file.as_ref());
+            let before = file.map(|file| file.bytes.clone());
+            // Two names may lead to one file. It is written once; `verify` says whether it serves both.
+            changes.retain(|change: &Change| change.path != path);
             changes.push(Change {
                 path,
                 before,
                 after: bytes,
             });
+        }
+        for change in &changes {
+            certs.write(&change.path, &change.after);
         }
         let outcomes = self.outcomes(wanted, &certs);
         if edited.text != *text {
@@ -168,7 +168,6 @@ impl Planner<'_> {
             changes,
             outcomes,
             namespaces: Vec::new(),
-            certs: Some(certs),
             config: Some(edited.text),
             removed,
             live: is_set,
@@ -312,14 +311,7 @@ impl Planner<'_> {
         let mut certs = self.inputs.certs.clone();
         let mut drafts = BTreeMap::new();
         if let Some(default) = wanted.default_file.take() {
-            certs
-                .directories
-                .entry(DEFAULT.to_owned())
-                .or_default()
-                .hosts_file = Some(HostsFile::new(
-                certs.real.clone(),
-                default.file.render().into_bytes(),
-            ));
+            certs.write(&certs.hosts_path(DEFAULT), default.file.render().as_bytes());
             drafts.insert(DEFAULT.to_owned(), default);
         }
         for namespace in &mut wanted.namespaces {

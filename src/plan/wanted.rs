@@ -316,6 +316,17 @@ impl Planner<'_> {
         findings: &mut Findings,
     ) -> bool {
         let path = self.inputs.certs.path.join(name);
+        if let Some(reason) = &directory.unreadable {
+            findings.add(
+                &finding::UNREADABLE_DIRECTORY,
+                None,
+                format!(
+                    "{reason}, so that containerd would find no hosts file and fail every pull"
+                ),
+                format!("move `{path}` out of the certs directory"),
+            );
+            return false;
+        }
         if directory
             .hosts_file
             .as_ref()
