@@ -2,6 +2,7 @@
 //! anything printed, and only here does an error become an exit code.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -349,7 +350,12 @@ impl Run {
         let report = &mut |progress| self.print_progress(&progress, shown);
         match session.apply(changes, &planned.digest, guard.as_ref(), report) {
             Ok(applied) => {
-                print(&self.applied(&planned, &applied, &apply.changing));
+                let text = self.applied(&planned, &applied, &apply.changing);
+                match self.common.format {
+                    Format::Text => print(&text),
+                    // stdout is a diff and nothing else.
+                    Format::Diff => print_error(&text),
+                }
                 Ok(exit::DONE)
             }
             Err(error) => Err(self.failed(&error, shown)),
@@ -620,7 +626,11 @@ impl Run {
             self.print_findings(&findings, &sources, None);
             return Err(refused(&findings));
         };
-        if inputs.from > inputs.options.to {
+        if inputs
+            .options
+            .from
+            .is_some_and(|from| from > inputs.options.to)
+        {
             print_error(&format!(
                 "error: --from {} is newer than --to {}; name the containerd that comes with --to\n",
                 inputs.from, inputs.options.to
@@ -861,11 +871,11 @@ fn refused(findings: &Findings) -> u8 {
 
 /// The version of the containerd that is installed on this machine, if it says.
 fn installed_version() -> Option<Version> {
-    let output = std::process::Command::new("containerd")
-        .arg("--version")
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut command = std::process::Command::new("containerd");
+    command.arg("--version");
+    let text = apply::command::run(command, Duration::from_secs(10))
+        .ok()?
+        .output;
     // `containerd github.com/containerd/containerd v1.7.24 <revision>`
     text.split_whitespace().skip(2).find_map(Version::parse)
 }

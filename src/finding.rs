@@ -80,7 +80,7 @@ codes! {
         "a certificate or key file is not there or cannot be read; the setting is carried as written";
     CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
         Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
-        "a client certificate without its key, or a key alone, fails every pull through this host today";
+        "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x";
     CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
         Choose("leave --certs-dir out, or name the directory that config_path names"),
         "--certs-dir names another directory than config_path";
@@ -263,9 +263,9 @@ impl Findings {
             } else {
                 code.severity
             },
-            message: message.into(),
+            message: without_control_characters(&message.into()),
             place: place.into(),
-            help: help.into(),
+            help: without_control_characters(&help.into()),
         };
         let place = finding
             .place
@@ -312,6 +312,19 @@ impl Findings {
         });
         findings
     }
+}
+
+/// Text from a file may hold anything; on a terminal or in a ticket a line is a line.
+pub fn without_control_characters(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

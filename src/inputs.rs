@@ -7,6 +7,7 @@ use crate::config::ConfigFile;
 use crate::config::legacy::{self, Registry};
 use crate::config::syntax::ValueKind;
 use crate::finding::{self, FileId, Findings};
+use crate::glob;
 use crate::hosts::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 use crate::resolve::absolute;
@@ -14,6 +15,9 @@ use crate::version::{Behaviour, TomlReader, Version};
 
 /// Where containerd looks when nobody says otherwise.
 pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
+
+/// The second directory of the built-in `config_path` of containerd 2.2 and later.
+pub const DOCKER_CERTS_DIRECTORY: &str = "/etc/docker/certs.d";
 
 /// What an operator has settled before anything is read.
 #[derive(Clone, Debug)]
@@ -79,6 +83,8 @@ pub struct Inputs {
     pub registry: Option<Registry>,
     /// The directory that `config_path` names afterwards.
     pub certs: CertsDirectory,
+    /// Whether there is a `/etc/docker/certs.d`, which the built-in `config_path` of 2.2 and later names, too.
+    pub has_docker_directory: bool,
     /// What is known of each certificate file that a setting names.
     pub certificates: BTreeMap<String, CertificateFile>,
 }
@@ -102,7 +108,9 @@ pub fn read(
     else {
         return Ok(None);
     };
-    let from = options.from.unwrap_or_else(|| default_from(&config));
+    let from = options
+        .from
+        .unwrap_or_else(|| default_from(&config).min(options.to));
     let readers: Vec<TomlReader> = crate::version::generations(from, options.to.max(from))
         .iter()
         .map(|generation| generation.behaviour.toml)
@@ -113,6 +121,7 @@ pub fn read(
     read_imports(node, &config, findings, sources)?;
     let certs_path = certs_path(&options, registry.as_ref(), findings);
     let certs = read_certs_directory(node, certs_path)?;
+    let docker = node.list(&NodePath::new(DOCKER_CERTS_DIRECTORY))?;
     let certificates = read_certificates(node, registry.as_ref());
     Ok(Some(Inputs {
         options,
@@ -120,6 +129,7 @@ pub fn read(
         files: vec![config],
         registry,
         certs,
+        has_docker_directory: docker.is_some_and(|entries| !entries.is_empty()),
         certificates,
     }))
 }
@@ -433,7 +443,7 @@ fn resolve_import(
             let entries = node.list(&path).ok().flatten().unwrap_or_default();
             let names = entries
                 .iter()
-                .filter(|entry| entry.is_utf8 && matches_glob(part, &entry.name));
+                .filter(|entry| entry.is_utf8 && glob::matches(part, &entry.name));
             matched.extend(names.map(|entry| path.join(&entry.name)));
         }
         paths = matched;
@@ -445,82 +455,9 @@ fn resolve_import(
         .collect())
 }
 
-/// Go's `path/filepath.Match` for one name: `*`, `?`, `[a-z]`, `[^a]` and `\`.
-fn matches_glob(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    matches_characters(&pattern, &name)
-}
-
-fn matches_characters(pattern: &[char], name: &[char]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        ['*', rest @ ..] => (0..=name.len()).any(|skip| {
-            name.get(skip..)
-                .is_some_and(|n| matches_characters(rest, n))
-        }),
-        ['?', rest @ ..] => name
-            .split_first()
-            .is_some_and(|(_, name)| matches_characters(rest, name)),
-        ['\\', literal, rest @ ..] | [literal, rest @ ..] if *literal != '[' => name
-            .split_first()
-            .is_some_and(|(c, name)| c == literal && matches_characters(rest, name)),
-        ['[', rest @ ..] => {
-            let Some(end) = rest
-                .iter()
-                .skip(1)
-                .position(|c| *c == ']')
-                .map(|end| end + 1)
-            else {
-                return false;
-            };
-            let (Some(class), Some(after), Some((c, name))) =
-                (rest.get(..end), rest.get(end + 1..), name.split_first())
-            else {
-                return false;
-            };
-            let (negated, class) = match class {
-                ['^', class @ ..] => (true, class),
-                class => (false, class),
-            };
-            in_class(class, *c) != negated && matches_characters(after, name)
-        }
-        _ => false,
-    }
-}
-
-fn in_class(class: &[char], c: char) -> bool {
-    match class {
-        [low, '-', high, rest @ ..] => (*low..=*high).contains(&c) || in_class(rest, c),
-        [one, rest @ ..] => *one == c || in_class(rest, c),
-        [] => false,
-    }
-}
-
-/// The behaviour of the containerd that is kept.
 impl Inputs {
-    /// What `--from` does.
+    /// What the containerd does whose behaviour is kept.
     pub fn behaviour(&self) -> Behaviour {
         Behaviour::of(self.from)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs_match_as_in_go() {
-        for (pattern, name, matches) in [
-            ("*.toml", "a.toml", true),
-            ("*.toml", ".toml", true),
-            ("*.toml", "a.toml.bak", false),
-            ("[0-9]?-*", "10-x", true),
-            ("[^0-9]*", "1x", false),
-            ("a\\*b", "a*b", true),
-            ("a\\*b", "axb", false),
-        ] {
-            assert_eq!(matches_glob(pattern, name), matches, "{pattern} {name}");
-        }
     }
 }

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod finding;
+pub mod glob;
 pub mod go_url;
 pub mod hosts;
 pub mod inputs;

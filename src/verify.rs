@@ -187,7 +187,9 @@ fn judge(
             || cause == &finding::VERSION_1 && inputs.options.version_1 == Version1::Keep
     });
     let code = match cause {
-        Some(cause) if accepted || !strictly_between => cause,
+        Some(cause) if accepted || !strictly_between || cause == &finding::LINKED_HOSTS_FILE => {
+            cause
+        }
         _ if strictly_between => &finding::INTERMEDIATE_VERSION,
         _ => &finding::PROOF_FAILED,
     };
@@ -244,8 +246,8 @@ fn config_is_right(inputs: &Inputs, config: &ConfigFile, plan: &Plan) -> Result<
         let path: Vec<String> = registry
             .table
             .iter()
-            .chain(&["config_path"])
-            .map(|&name| name.to_owned())
+            .chain([&registry.config_path_key])
+            .cloned()
             .collect();
         wanted.set(&path, format!("string {set}"));
     }

@@ -194,9 +194,6 @@ pub enum DefaultConfigPath {
     WithoutMirrors,
 }
 
-/// The directories of the built-in `config_path` of 2.2 and later.
-pub const DEFAULT_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
-
 impl Behaviour {
     /// The table of what changed when: each row names the first releases that have a change.
     pub fn of(at: Version) -> Self {

@@ -13,7 +13,7 @@ use std::fmt;
 use crate::node::{Node, NodePath};
 use crate::shell;
 
-mod command;
+pub(crate) mod command;
 mod error;
 pub mod guard;
 mod interrupt;

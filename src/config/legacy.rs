@@ -22,8 +22,10 @@ const PLUGIN_IDS: [(&str, &[i64]); 3] = [
 pub struct Registry {
     /// The file's version, 1 to 4.
     pub version: i64,
-    /// Where the settings are: `plugins`, the plugin's name, `registry`.
-    pub table: [&'static str; 3],
+    /// Where the settings are: `plugins`, the plugin's name, `registry`, as they are spelled.
+    pub table: [String; 3],
+    /// How `config_path` is spelled, or would be.
+    pub config_path_key: String,
     /// `config_path`, if it is set to something.
     pub config_path: Option<Placed<String>>,
     /// The entries of `mirrors`, in file order.
@@ -147,7 +149,7 @@ pub fn read(
         wrong_case: HashSet::new(),
     };
     let version = reader.version()?;
-    let plugins = reader.child_table(&file.tree, "plugins")?;
+    let (plugins_key, plugins) = reader.child_table(&file.tree, "plugins")?;
     let (id, _) = PLUGIN_IDS
         .iter()
         .find(|(_, versions)| versions.contains(&version.max(1)))?;
@@ -159,7 +161,10 @@ pub fn read(
         .get(id)
         .and_then(Node::table)
         .and_then(|plugin| reader.child_table(plugin, "registry"))
-        .map(|table| reader.registry(table, ["plugins", id, "registry"], version.max(1)));
+        .map(|(key, table)| {
+            let path = [plugins_key, id, key].map(str::to_owned);
+            reader.registry(table, path, version.max(1))
+        });
     let pending = own.as_ref().is_some_and(Registry::pending);
 
     if version == 0 {
@@ -283,12 +288,13 @@ impl<'a> Reader<'a> {
         );
     }
 
-    fn child_table(&mut self, table: &'a Table, name: &str) -> Option<&'a Table> {
+    /// The table that Go finds for the struct key `name`, and how it is spelled.
+    fn child_table(&mut self, table: &'a Table, name: &str) -> Option<(&'a str, &'a Table)> {
         let node = self.find(table, name)?;
         if node.table().is_none() {
             self.wrong_type(node, "a table");
         }
-        node.table()
+        Some((&node.key.name, node.table()?))
     }
 
     /// The first legacy setting (or, with `any`, the first setting at all) in the registry table of a plugin.
@@ -310,14 +316,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn registry(&mut self, table: &'a Table, path: [&'static str; 3], version: i64) -> Registry {
-        let config_path = self.find(table, "config_path");
-        let config_path = config_path.and_then(|node| self.string(node));
+    fn registry(&mut self, table: &'a Table, path: [String; 3], version: i64) -> Registry {
+        let config_path_node = self.find(table, "config_path");
+        let config_path = config_path_node.and_then(|node| self.string(node));
+        if let (Some(node), Some(path)) = (config_path_node, &config_path)
+            && path.value.contains(char::is_control)
+        {
+            self.wrong_type(node, "a path without control characters");
+        }
         let mirrors_node = self.find(table, "mirrors");
         let configs_node = self.find(table, "configs");
         let mut registry = Registry {
             version,
             table: path,
+            config_path_key: config_path_node
+                .map_or("config_path", |node| node.key.name.as_str())
+                .to_owned(),
             config_path,
             mirrors: Vec::new(),
             configs: Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::finding::without_control_characters;
 use crate::go_url;
 
 pub mod directory;
@@ -97,7 +98,6 @@ impl Host {
 impl fmt::Display for Host {
     /// As in the pull table: the URL of requests, and in parentheses what is special about it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.url())?;
         let mut special = Vec::new();
         if self.scheme != Scheme::Http {
             special.extend(self.tls.ca.iter().map(|file| format!("CA {file}")));
@@ -122,10 +122,11 @@ impl fmt::Display for Host {
             (false, true) => special.push("for tags only".to_owned()),
             (false, false) => special.push("not for pulls".to_owned()),
         }
-        if special.is_empty() {
-            return Ok(());
+        let mut text = self.url();
+        if !special.is_empty() {
+            text.push_str(&format!(" ({})", special.join(", ")));
         }
-        write!(formatter, " ({})", special.join(", "))
+        formatter.write_str(&without_control_characters(&text))
     }
 }
 

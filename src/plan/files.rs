@@ -1,6 +1,6 @@
 //! The hosts files that say what the legacy settings said, with the comments that stood with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use super::wanted::Wanted;
@@ -10,7 +10,7 @@ use crate::hosts::directory::DEFAULT;
 use crate::hosts::writer::{NewHost, NewHostsFile};
 use crate::hosts::{Host, Scheme, default_host, fold};
 use crate::resolve::{LegacyHost, Origin, WILDCARD};
-use crate::secret::Secrets;
+use crate::secret::{Filter, Secrets};
 
 /// What a mirror is used for: nerdctl, BuildKit and `ctr --hosts-dir` read the same files, and push.
 const MIRROR: &[&str] = &["pull", "resolve"];
@@ -170,12 +170,25 @@ impl Planner<'_> {
             .map(|(host, name)| (host.to_owned(), name.to_owned()))
             .collect();
         let secrets = Secrets::of(&self.config.text, Some(&self.config.syntax));
+        let filter = Filter::new([&secrets]);
+        let mut said: BTreeSet<&[String]> = BTreeSet::new();
         for comment in comments {
             let Some((name, element)) = self.destination(comment, &by_namespace, &by_tls_host)
             else {
+                // Once for each entry, however many lines it has.
+                if said.insert(&comment.path) {
+                    findings.add(
+                        &finding::COMMENT_DROPPED,
+                        self.config.place(comment.range.clone()),
+                        "this comment goes away with its entry, for which no hosts file is written",
+                        "write it down elsewhere if it is needed",
+                    );
+                }
                 continue;
             };
-            if secrets.touches(&comment.range) {
+            // A comment may also repeat a password that stands elsewhere in the file.
+            let tells = filter.apply(&comment.text) != comment.text;
+            if tells || secrets.touches(&comment.range) {
                 findings.add(
                     &finding::SECRET_COMMENT,
                     self.config.place(comment.range.clone()),

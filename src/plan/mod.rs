@@ -121,9 +121,10 @@ impl Planner<'_> {
             .config_path
             .as_ref()
             .is_some_and(|path| path.value.starts_with('/'));
+        let table = self.registry.table.each_ref().map(String::as_str);
         let setting = Setting {
-            table: &self.registry.table,
-            key: "config_path",
+            table: &table,
+            key: &self.registry.config_path_key,
             value: certs_path,
         };
         let setting = (!is_set).then_some(setting);
@@ -180,8 +181,9 @@ impl Planner<'_> {
             self.registry
                 .table
                 .iter()
-                .chain(names)
-                .map(|&name| name.to_owned())
+                .map(String::as_str)
+                .chain(names.iter().copied())
+                .map(str::to_owned)
                 .collect()
         };
         let mut removed = Vec::new();

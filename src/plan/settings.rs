@@ -86,7 +86,11 @@ impl Planner<'_> {
                 Trouble::LonePair { place, host } => findings.add(
                     &finding::CERTIFICATE_WITHOUT_KEY,
                     place.clone(),
-                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails"),
+                    if self.inputs.behaviour().legacy_tls {
+                        format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails")
+                    } else {
+                        format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: it cannot be carried")
+                    },
                     "add the other one, or leave this one out with --allow certificate-without-key",
                 ),
                 Trouble::Unreachable { place } => findings.add(
@@ -406,18 +410,7 @@ impl Planner<'_> {
                 true if overruled.contains(name) => Fate::Overruled(&finding::EXISTING_HOSTS_FILE),
                 true => carried(files_of_mirror.get(name)),
             };
-            outcomes.push(match &mirror.endpoint_key {
-                Some(place) => Outcome {
-                    setting: format!("{setting}.endpoint"),
-                    place: place.clone(),
-                    fate,
-                },
-                None => Outcome {
-                    setting: setting.clone(),
-                    place: mirror.name.place.clone(),
-                    fate,
-                },
-            });
+            outcomes.extend(self.endpoint_outcomes(mirror, &setting, fate));
             let fate = match live {
                 true => Fate::LeftOut(&finding::UNKNOWN_KEY),
                 false => Fate::WithoutEffect(&finding::DEAD_MIRROR_KEY),
@@ -470,6 +463,61 @@ impl Planner<'_> {
         });
         outcomes.extend(kept);
         outcomes
+    }
+
+    /// One outcome for the whole list, or one for each endpoint where some are left out.
+    fn endpoint_outcomes(&self, mirror: &Mirror, setting: &str, fate: Fate) -> Vec<Outcome> {
+        let Some(place) = &mirror.endpoint_key else {
+            let place = mirror.name.place.clone();
+            return vec![Outcome {
+                setting: setting.to_owned(),
+                place,
+                fate,
+            }];
+        };
+        let behaviour = self.inputs.behaviour();
+        let trouble = match fate {
+            Fate::WithoutEffect(code) if code == &finding::DEAD_MIRROR_KEY => Vec::new(),
+            _ => {
+                self.legacy
+                    .resolve(&mirror.name.value, &behaviour, true)
+                    .trouble
+            }
+        };
+        let left_out = |endpoint: &Placed<String>| {
+            trouble.iter().find_map(|trouble| match trouble {
+                Trouble::Unparsable { place, .. } if *place == endpoint.place => {
+                    Some(&finding::UNPARSABLE_ENDPOINT)
+                }
+                Trouble::Unreachable { place } if *place == endpoint.place => {
+                    Some(&finding::UNREACHABLE_ENDPOINT)
+                }
+                _ => None,
+            })
+        };
+        if !mirror
+            .endpoints
+            .iter()
+            .any(|endpoint| left_out(endpoint).is_some())
+        {
+            let setting = format!("{setting}.endpoint");
+            return vec![Outcome {
+                setting,
+                place: place.clone(),
+                fate,
+            }];
+        }
+        let of_endpoint = |(index, endpoint): (usize, &Placed<String>)| Outcome {
+            setting: format!("{setting}.endpoint[{index}]"),
+            place: endpoint.place.clone(),
+            fate: left_out(endpoint).map_or_else(|| fate.clone(), Fate::LeftOut),
+        };
+        mirror
+            .endpoints
+            .iter()
+            .enumerate()
+            .map(of_endpoint)
+            .collect()
     }
 
     fn tls_key_fate(&self, tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fate {

@@ -7,7 +7,7 @@ use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Findings};
 use crate::hosts::directory::{DEFAULT, RegistryDirectory};
 use crate::hosts::{Pulls, default_host, reader};
-use crate::inputs::{Existing, Inputs};
+use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
 use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
 use crate::version::{Behaviour, DefaultConfigPath, TomlReader};
 
@@ -189,6 +189,20 @@ impl Planner<'_> {
                     "CRI does not load today: containerd 2.2.0 and 2.2.1 have a `config_path` built in"
                 },
                 carried,
+            );
+        }
+        if self.today != Today::Legacy
+            && self.registry.config_path.is_none()
+            && self.inputs.has_docker_directory
+        {
+            findings.add(
+                &finding::SEVERAL_CONFIG_PATHS,
+                tls.clone(),
+                format!(
+                    "containerd {} reads {DOCKER_CERTS_DIRECTORY} today, besides {DEFAULT_CERTS_DIRECTORY}",
+                    self.inputs.from
+                ),
+                "with a `config_path` of one directory the other is not read any more: move what is needed first",
             );
         }
         let reads_tls = self.inputs.behaviour().legacy_tls;

@@ -113,11 +113,16 @@ fn file_diff(
         .newline_terminated(true)
         .diff_slices(&old_lines, &new_lines);
     let name = |side: &str, there: bool| {
-        if there {
-            format!("{side}{path}")
-        } else {
-            "/dev/null".to_owned()
+        if !there {
+            return "/dev/null".to_owned();
         }
+        // As GNU diff does, so that `patch` does not take a space for the end of the name.
+        let end = if path.as_str().contains(' ') {
+            "\t"
+        } else {
+            ""
+        };
+        format!("{side}{path}{end}")
     };
     let groups = text_diff.grouped_ops(CONTEXT);
     if groups.is_empty() {
@@ -216,10 +221,7 @@ mod tests {
             "{}",
             diff.text
         );
-        let far = format!(
-            "[auth]\npassword = \"hunter2\"\n[t]\n{}",
-            "k = 1\n".replace('k', "l").repeat(0)
-        );
+        let far = "[auth]\npassword = \"hunter2\"\n[t]\n";
         let lines: String = (0..20).map(|n| format!("k{n} = 1\n")).collect();
         let diff = of(
             Some(&format!("{far}{lines}x = 1\n")),
