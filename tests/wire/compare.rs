@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::proxy::TOKEN_PATH;
+
 /// One thing that a daemon tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -64,14 +66,20 @@ impl fmt::Display for Event {
 }
 
 /// The sequence with what was tried before folded away: retries, HEAD and then GET, and a host that
-/// is named twice. When a host is asked again under another path, whether it says 401 once more before
-/// it gets the credentials is folded away, too: with a `config_path` the hosts of a namespace share
-/// what they know of credentials, with legacy settings they do not.
+/// is named twice. When a host is asked again, under another path or scheme, whether it says 401 once
+/// more and a token is fetched once more before it gets the credentials is folded away, too: with a
+/// `config_path` the hosts of a namespace share what they know of credentials, with legacy settings
+/// they do not.
 pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
     let mut kept: Vec<Event> = Vec::new();
     for event in events {
-        let is_known = kept.iter().any(|earlier| earlier.challenges_like(event))
-            && events.iter().any(|later| later.answers(event));
+        let mut same_host = kept.iter().filter(|other| other.host == event.host);
+        let is_known = if event.is_challenge() {
+            same_host.any(Event::is_challenge) && events.iter().any(|later| later.answers(event))
+        } else {
+            event.token_request().is_some()
+                && same_host.any(|other| other.token_request() == event.token_request())
+        };
         if !is_known && !kept.contains(event) {
             kept.push(event.clone());
         }
@@ -80,21 +88,29 @@ pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
 }
 
 impl Event {
-    /// Whether the same host asks for credentials in both.
-    fn challenges_like(&self, other: &Event) -> bool {
-        let is_challenge = |event: &Event| {
-            matches!(
-                &event.what,
-                What::Request {
-                    status: 401,
-                    credentials: None,
-                    ..
-                }
-            )
-        };
-        is_challenge(self)
-            && is_challenge(other)
-            && (self.scheme, &self.host) == (other.scheme, &other.host)
+    /// Whether a host asks for credentials.
+    fn is_challenge(&self) -> bool {
+        matches!(
+            &self.what,
+            What::Request {
+                status: 401,
+                credentials: None,
+                ..
+            }
+        )
+    }
+
+    /// The query and the credentials of a request to a token server.
+    fn token_request(&self) -> Option<(&str, Option<&str>)> {
+        match &self.what {
+            What::Request {
+                path,
+                query,
+                credentials,
+                ..
+            } if path == TOKEN_PATH => Some((query, credentials.as_deref())),
+            _ => None,
+        }
     }
 
     /// Whether this is the other's request with credentials.

@@ -281,7 +281,7 @@ impl Process {
                 }
                 for image in images {
                     let answer = self.pull(image).await;
-                    let events = folded(&recorder.take());
+                    let events = folded(&recorder.take().await);
                     pulls.push(Pull {
                         image: image.clone(),
                         events,

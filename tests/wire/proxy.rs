@@ -2,12 +2,13 @@
 //! listens on loopback itself, because Go never asks a proxy for that. It answers for every
 //! host in the world and writes down what arrives.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,6 +28,8 @@ pub(crate) struct Recorder {
     world: Arc<World>,
     events: RefCell<Vec<Event>>,
     acceptors: RefCell<HashMap<String, TlsAcceptor>>,
+    /// TLS handshakes that are under way.
+    handshakes: Cell<usize>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -57,8 +60,11 @@ impl Request {
     }
 }
 
+/// So many milliseconds are waited for a handshake.
+const PATIENCE: usize = 10_000;
+
 /// Where hosts with a token server have it. Headers are not recorded there: see `expected`.
-const TOKEN_PATH: &str = "/token";
+pub(crate) const TOKEN_PATH: &str = "/token";
 
 /// What a response says: status, extra headers, body.
 type Response = (u16, Vec<(String, String)>, Vec<u8>);
@@ -69,12 +75,20 @@ impl Recorder {
             world,
             events: RefCell::default(),
             acceptors: RefCell::default(),
+            handshakes: Cell::new(0),
             provider: Arc::new(rustls::crypto::ring::default_provider()),
         })
     }
 
-    /// What arrived since the last call.
-    pub(crate) fn take(&self) -> Vec<Event> {
+    /// What arrived since the last call. A daemon that refuses a certificate goes on before this end
+    /// has heard of it, so handshakes under way are waited for.
+    pub(crate) async fn take(&self) -> Vec<Event> {
+        for _ in 0..PATIENCE {
+            if self.handshakes.get() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.events.take()
     }
 
@@ -165,10 +179,13 @@ impl Recorder {
             return Ok(());
         }
         let acceptor = self.acceptor(name, port);
-        let Ok(mut stream) = acceptor.accept(stream).await else {
+        self.handshakes.update(|count| count + 1);
+        let accepted = acceptor.accept(stream).await;
+        if accepted.is_err() {
             self.record("https", &host, What::TlsRefused);
-            return Ok(());
-        };
+        }
+        self.handshakes.update(|count| count - 1);
+        let mut stream = accepted?;
         let client = stream
             .get_ref()
             .1
