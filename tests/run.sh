@@ -12,6 +12,11 @@ need() { # need COMMAND PACKAGE
 need git git
 need sha256sum coreutils
 need script bsdutils
+need unshare util-linux
+need strace strace
+need setfattr attr
+need setfacl acl
+# The daemons of the wire tests: unpacked under target/, kept between runs, nothing installed.
+tests/containerd.sh
 
-# The binary that an operator runs is the release build, and the tests run the same code.
 cargo test --locked
