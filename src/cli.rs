@@ -364,7 +364,7 @@ impl Run {
             runs.map_err(|error| self.failed(&error, &Shown::default()))
         };
         if rollback.list {
-            print(&report::transaction::runs(&runs()?));
+            print(&report::transaction::runs(&runs()?, &changing.state_dir));
             return Ok(exit::DONE);
         }
         let (mut session, recovered) = self.begin(&node, "rollback", changing)?;

@@ -12,6 +12,9 @@ need() { # need COMMAND PACKAGE
 need git git
 need sha256sum coreutils
 need script bsdutils
+need strace strace
+need setfacl acl
+need unshare util-linux
 
 # The binary that an operator runs is the release build, and the tests run the same code.
 cargo test --locked
