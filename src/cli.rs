@@ -330,17 +330,17 @@ impl Run {
         let node = self.node()?;
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
-        let (mut session, planned) = loop {
+        let (mut session, planned, guard) = loop {
             let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
+            let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
             if asks || self.lock(&mut session, &planned.shown)? {
-                break (session, planned);
+                break (session, planned, guard);
             }
         };
-        let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
         self.print_plan(&planned);
         if asks && !self.ask("Write these changes?")? {
             return Ok(exit::PENDING);

@@ -285,7 +285,7 @@ impl<'a> Session<'a> {
         let run = journal.record.run;
         let Restart { guard, before } = restart;
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
-            guard.watch(*before, None, report)
+            guard.watch(*before, None, true, report)
         } else {
             guard.restart(*before, &mut || self.note(run, &Event::Restarted), report)
         };
@@ -295,7 +295,9 @@ impl<'a> Session<'a> {
         };
         report(Progress::PuttingBack);
         let judged = before.was_up();
-        match self.go_back(journal, Some(restart), judged, report) {
+        // A daemon that never saw the new files need not be made to see the old ones.
+        let again = Some(restart).filter(|_| verdict.is_restarted);
+        match self.go_back(journal, again, judged, report) {
             Ok(health) => {
                 let is_up_again = judged.then_some(health.is_ok());
                 Err(self.not_up(journal, Some(restart), verdict, is_up_again))
@@ -362,7 +364,8 @@ impl<'a> Session<'a> {
             None => Ok(()),
             Some(Restart { guard, before }) if judged => guard.restart(*before, &mut || {}, report),
             Some(Restart { guard, .. }) => {
-                guard.run_restart(report);
+                // How it ended has been shown.
+                let _ = guard.run_restart(report);
                 Ok(())
             }
         };

@@ -166,6 +166,33 @@ fn a_config_that_is_edited_under_the_guard_is_put_back_too() {
     }
 }
 
+/// Nothing was restarted, so nothing has to be restarted again, and nothing is broken.
+#[test]
+fn a_restart_command_that_does_nothing() {
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri; {} wc -l </run/started",
+            APPLY.replace(
+                "--restart-command restart-containerd",
+                "--restart-command 'echo no such unit; false'"
+            )
+        );
+        let output = on_node(&daemon, "nothing", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "warning: the restart command failed",
+                "| no such unit",
+                "containerd was not restarted within 5 s; the files from before run 1 are back, and CRI is up again",
+                "exit 4",
+                "cri: ok",
+                "0",
+                "1",
+            ],
+        );
+    }
+}
+
 /// `config_path` beside `mirrors`: CRI is down, and the migration is what brings it up.
 #[test]
 fn a_rescue() {
