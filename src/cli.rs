@@ -40,7 +40,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 nothing to do, or applied; 1 changes are pending, or answered no; 2 usage error;
+Exit codes: 0 nothing to do, or done; 1 changes are pending, or answered no; 2 usage error;
 3 refused, something needs a decision; 4 failed, the node is as it was; 5 failed, and it is not";
 
 #[derive(Debug, Subcommand)]
@@ -431,10 +431,8 @@ impl Run {
         match session.rollback(run, guard.as_ref(), report) {
             Ok(done) => {
                 if is_text {
-                    print(&format!(
-                        "\nRolled back run {run}: {} files\n",
-                        done.files.len()
-                    ));
+                    let files = count_files(done.files.len());
+                    print(&format!("\nRolled back run {run}: {files}\n"));
                     if guard.is_none() {
                         print(&format!("Next: {restart}"));
                     }
@@ -779,12 +777,8 @@ impl Run {
     }
 
     fn applied(&self, planned: &Planned, applied: &Applied, changing: &Changing) -> String {
-        let files = applied.files.len();
-        let mut text = format!(
-            "Written: {files} {} (run {})\n",
-            if files == 1 { "file" } else { "files" },
-            applied.run
-        );
+        let files = count_files(applied.files.len());
+        let mut text = format!("Written: {files} (run {})\n", applied.run);
         let image = planned
             .plan
             .namespaces
@@ -819,6 +813,10 @@ impl Run {
         ));
         text
     }
+}
+
+fn count_files(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
 }
 
 /// A version newer than the table knows is taken as the newest that it knows.
