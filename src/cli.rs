@@ -81,11 +81,12 @@ struct Rollback {
 
 /// What the commands that change the node share.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Changing the node")]
 struct Changing {
     /// Where the journals of all runs are, as the node sees it
     #[arg(long, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
     state_dir: NodePath,
-    /// Restart containerd, and put the old files back if CRI does not come up
+    /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
     #[arg(long)]
     restart: bool,
     /// How to restart it, for `sh -c`
