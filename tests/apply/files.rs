@@ -224,6 +224,36 @@ fn a_full_disk_is_a_failure_without_a_trace() {
     assert_message(&output.stderr, &["No space left"]);
 }
 
+/// Each file is open until it has its name, and the usual limit is low.
+#[test]
+fn more_files_than_may_be_open() {
+    let scratch = Scratch::node("many");
+    let root = scratch.at("node");
+    let mut config = OLD.to_owned();
+    for number in 0..200 {
+        config.push_str(&format!(
+            "[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"r{number}.example\"]\n  \
+             endpoint = [\"https://mirror.example/{number}\"]\n"
+        ));
+    }
+    fs::write(scratch.at(CONFIG), config).unwrap();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -n 100; exec \"$0\" apply --yes --existing replace --root \"$1\"",
+            PROGRAM,
+        ])
+        .arg(&root)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_message(&output.stdout, &["Written: 205 files"]);
+}
+
 #[test]
 fn two_runs_at_once() {
     let scratch = Scratch::node("twice");
