@@ -41,7 +41,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 nothing to do, or applied; 1 changes are pending, or answered no; 2 usage error;
+Exit codes: 0 nothing to do, or done; 1 changes are pending, or answered no; 2 usage error;
 3 refused, something needs a decision; 4 failed, the node is as it was; 5 failed, and it is not";
 
 #[derive(Debug, Subcommand)]
@@ -82,11 +82,12 @@ struct Rollback {
 
 /// What the commands that change the node share.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Changing the node")]
 struct Changing {
     /// Where the journals of all runs are, as the node sees it
     #[arg(long, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
     state_dir: NodePath,
-    /// Restart containerd, and put the old files back if CRI does not come up
+    /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
     #[arg(long)]
     restart: bool,
     /// How to restart it, for `sh -c`
@@ -331,17 +332,17 @@ impl Run {
         let node = self.node()?;
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
-        let (mut session, planned) = loop {
+        let (mut session, planned, guard) = loop {
             let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
+            let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
             if asks || self.lock(&mut session, &planned.shown)? {
-                break (session, planned);
+                break (session, planned, guard);
             }
         };
-        let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
         self.print_plan(&planned);
         if asks && !self.ask("Write these changes?")? {
             return Ok(exit::PENDING);
@@ -370,7 +371,7 @@ impl Run {
             runs.map_err(|error| self.failed(&error, &Shown::default()))
         };
         if rollback.list {
-            print(&report::transaction::runs(&runs()?));
+            print(&report::transaction::runs(&runs()?, &changing.state_dir));
             return Ok(exit::DONE);
         }
         let (mut session, recovered) = self.begin(&node, "rollback", changing)?;
@@ -437,10 +438,8 @@ impl Run {
         match session.rollback(run, guard.as_ref(), report) {
             Ok(done) => {
                 if is_text {
-                    print(&format!(
-                        "\nRolled back run {run}: {} files\n",
-                        done.files.len()
-                    ));
+                    let files = count_files(done.files.len());
+                    print(&format!("\nRolled back run {run}: {files}\n"));
                     if guard.is_none() {
                         print(&format!("Next: {restart}"));
                     }
@@ -789,12 +788,8 @@ impl Run {
     }
 
     fn applied(&self, planned: &Planned, applied: &Applied, changing: &Changing) -> String {
-        let files = applied.files.len();
-        let mut text = format!(
-            "Written: {files} {} (run {})\n",
-            if files == 1 { "file" } else { "files" },
-            applied.run
-        );
+        let files = count_files(applied.files.len());
+        let mut text = format!("Written: {files} (run {})\n", applied.run);
         let image = planned
             .plan
             .namespaces
@@ -829,6 +824,10 @@ impl Run {
         ));
         text
     }
+}
+
+fn count_files(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
 }
 
 /// A version newer than the table knows is taken as the newest that it knows.

@@ -127,7 +127,7 @@ pub struct DirectoryEntry {
 /// The node's file tree: everything below `--root`.
 ///
 /// With a root other than `/` no path and no link leads out of it: the kernel resolves (`openat2`), or where it
-/// cannot, [`Node::walk`] does.
+/// cannot, a walk name by name does.
 #[derive(Debug)]
 pub struct Node {
     root: OwnedFd,

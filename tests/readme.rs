@@ -116,7 +116,9 @@ fn every_finding_has_its_row() {
 
 #[test]
 fn every_option_of_the_readme_is_in_the_help() {
-    let help = support::run(["apply", "--help"]).stdout;
+    let help = ["apply", "rollback"]
+        .map(|command| support::run([command, "--help"]).stdout)
+        .concat();
     let words = README.split(|c: char| c.is_whitespace() || "`(),.;:|".contains(c));
     for option in words.filter(|word| {
         word.strip_prefix("--")

@@ -12,11 +12,12 @@ need() { # need COMMAND PACKAGE
 need git git
 need sha256sum coreutils
 need script bsdutils
-need unshare util-linux
 need strace strace
-need setfattr attr
 need setfacl acl
-# The daemons of the wire tests: unpacked under target/, kept between runs, nothing installed.
+need unshare util-linux
+
+# The daemons that the wire tests and the guarded restart run; without network those tests skip themselves.
 tests/containerd.sh
+
 
 cargo test --locked

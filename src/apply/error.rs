@@ -151,10 +151,10 @@ impl fmt::Display for ApplyError {
         match self {
             Self::ChangedSincePlan(paths) => {
                 let paths = paths.iter().map(NodePath::to_string).collect::<Vec<_>>();
+                let paths = quoted(&paths);
                 write!(
                     formatter,
-                    "changed since the plan was made: {}",
-                    quoted(&paths)
+                    "changed since the plan was made: {paths}; nothing was written"
                 )
             }
             Self::ChangedSinceApply { run, files } => {
@@ -191,7 +191,7 @@ impl fmt::Display for ApplyError {
             } => {
                 let now = match is_up_again {
                     Some(true) => "and CRI is up again",
-                    Some(false) => "but CRI is not up with them either",
+                    Some(false) => "but a restart with them has failed, too",
                     None => "and CRI was not up before, either",
                 };
                 let reason = &verdict.reason;

@@ -130,6 +130,8 @@ pub struct Unhealthy {
     pub reason: String,
     /// What containerd itself says about it; may hold secrets.
     pub lines: Vec<String>,
+    /// Whether the daemon from before is gone. If not, it never saw the new files, and CRI is as it was.
+    pub is_restarted: bool,
 }
 
 impl Guard {
@@ -151,34 +153,46 @@ impl Guard {
         report: Report<'_>,
     ) -> Result<(), Unhealthy> {
         let old = self.daemon();
-        self.run_restart(report);
+        let is_run = self.run_restart(report);
         restarted();
-        self.watch(before, old, report)
+        match (&self.health, is_run) {
+            // Nobody can tell whether the daemon is another one, so a restart that says that it failed has failed.
+            (Health::Command(_), Err(lines)) => Err(Unhealthy {
+                reason: "the restart command failed".to_owned(),
+                lines,
+                is_restarted: true,
+            }),
+            (_, ran) => self.watch(before, old, ran.is_ok(), report),
+        }
     }
 
-    /// Runs the restart command. Its exit status proves nothing either way: health decides.
-    pub(crate) fn run_restart(&self, report: Report<'_>) {
+    /// Runs the restart command; an error are the last lines of what it printed.
+    pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), Vec<String>> {
         report(Progress::Restarting(self.restart_command.clone()));
         let ended = command::run(command::shell(&self.restart_command), RESTART_LIMIT);
         let lines = match ended {
-            Ok(ended) if ended.is_success() => return,
+            Ok(ended) if ended.is_success() => return Ok(()),
             Ok(ended) => last_lines(&ended.output),
             Err(error) => vec![error.to_string()],
         };
-        report(Progress::RestartFailed(lines));
+        report(Progress::RestartFailed(lines.clone()));
+        Err(lines)
     }
 
-    /// Watches CRI until it is as good as `before`, or cannot be any more. `old` is the daemon that was to go.
+    /// Watches CRI until it is as good as `before`, or cannot be any more. `old` is the daemon that was to go; if
+    /// nothing says that it was restarted, it gets little time for that.
     pub(crate) fn watch(
         &self,
         before: Baseline,
         old: Option<Daemon>,
+        is_run: bool,
         report: Report<'_>,
     ) -> Result<(), Unhealthy> {
         let begun = Instant::now();
         let mut watch = Watch {
             before,
             old,
+            is_run,
             timeout: Duration::from_secs(self.timeout),
             up_since: None,
         };
@@ -197,9 +211,15 @@ impl Guard {
             }
             let verdict = watch.look(at, cri, daemon, &mut || self.is_serving());
             if let Some(verdict) = verdict {
+                let is_same = daemon.is_some() && daemon == old && cri == before.cri;
                 return verdict.map_err(|reason| Unhealthy {
                     reason,
-                    lines: self.error_lines(),
+                    lines: if is_same {
+                        Vec::new()
+                    } else {
+                        self.error_lines()
+                    },
+                    is_restarted: !is_same,
                 });
             }
             std::thread::sleep(PAUSE);
@@ -348,6 +368,8 @@ fn last_lines(text: &str) -> Vec<String> {
 struct Watch {
     before: Baseline,
     old: Option<Daemon>,
+    /// Whether the restart command ended well.
+    is_run: bool,
     timeout: Duration,
     /// Since when it is up, and in which daemon.
     up_since: Option<(Duration, Option<Daemon>)>,
@@ -384,12 +406,13 @@ impl Watch {
         // Once up, it gets the time to prove that it stays.
         let limit = match self.up_since {
             Some((since, _)) => self.timeout.max(since + HOLD + HOLD),
+            None if is_old && !self.is_run => HOLD,
             None => self.timeout,
         };
         if at < limit {
             return None;
         }
-        let seconds = self.timeout.as_secs();
+        let seconds = limit.as_secs();
         Some(Err(if is_old {
             format!("containerd was not restarted within {seconds} s")
         } else if is_up {
@@ -453,6 +476,7 @@ mod tests {
                 crictl,
             },
             old: Some(Daemon(1)),
+            is_run: true,
             timeout: Duration::from_secs(60),
             up_since: None,
         };
@@ -491,6 +515,34 @@ mod tests {
             (6, Cri::Up, Some(2), true),
         ];
         assert_eq!(verdict(Cri::Failed, false, &failed), Some((6, Ok(()))));
+    }
+
+    #[test]
+    fn a_restart_that_failed_gets_little_time() {
+        let mut watch = Watch {
+            before: Baseline {
+                cri: Cri::Up,
+                crictl: false,
+            },
+            old: Some(Daemon(1)),
+            is_run: false,
+            timeout: Duration::from_secs(60),
+            up_since: None,
+        };
+        let mut look = |at, daemon| {
+            watch.look(
+                Duration::from_secs(at),
+                Cri::Up,
+                Some(Daemon(daemon)),
+                &mut || true,
+            )
+        };
+        assert_eq!(look(0, 1), None);
+        let reason = "containerd was not restarted within 5 s".to_owned();
+        assert_eq!(look(5, 1), Some(Err(reason)));
+        // Unless there is another daemon all the same.
+        assert_eq!(look(6, 2), None);
+        assert_eq!(look(11, 2), Some(Ok(())));
     }
 
     #[test]

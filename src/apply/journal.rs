@@ -411,7 +411,7 @@ impl<'a> Store<'a> {
             .map_err(|error| failed("write", error))?;
         file.sync_all().map_err(|error| failed("fsync", error))?;
         rustix::fs::renameat(&lock.directory, TEMPORARY, &lock.directory, path.name())
-            .map_err(|errno| failed("rename the new file to", errno.into()))?;
+            .map_err(|errno| failed("rename what was written to", errno.into()))?;
         // From here on it is there, whether or not this says so: a run that changed nothing yet, and is closed.
         rustix::fs::fsync(&lock.directory)
             .map_err(|errno| NodeError::new(&self.path, "fsync", errno))

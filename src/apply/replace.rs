@@ -148,14 +148,14 @@ impl Staged {
     pub(crate) fn sync(&self) -> Result<(), NodeError> {
         self.file
             .sync_all()
-            .map_err(|error| NodeError::new(&self.path, "fsync the new", error))
+            .map_err(|error| NodeError::new(&self.path, "fsync what was written for", error))
     }
 
     /// Gives the file its name, replacing what has it.
     pub(crate) fn put_in_place(&self) -> Result<(), NodeError> {
         let (directory, name) = (&self.directory, self.path.name());
         rustix::fs::renameat(directory, &self.temporary, directory, name)
-            .map_err(|errno| NodeError::new(&self.path, "rename the new file to", errno))
+            .map_err(|errno| NodeError::new(&self.path, "rename what was written to", errno))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ApplyError, ChangedFile, FileState};
 use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
-use super::interrupt::Interrupt;
+use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Event, Journal, Lock, Record, Store};
 use super::transaction::{self, FileChange, Found, Others, Transaction};
 use super::{Applied, Recovered, Recovery, RolledBack, RunState, WayBack};
@@ -31,6 +31,8 @@ pub struct Session<'a> {
     /// The command, for those who find the lock held.
     purpose: &'static str,
     interrupt: Interrupt,
+    /// Once something was changed, until the session ends: what was done is to be said, too.
+    busy: Option<Busy>,
     changed: ChangedSinceApply,
     lock: Option<Lock>,
     /// The highest run that was there when the session began.
@@ -52,6 +54,7 @@ impl<'a> Session<'a> {
             store: Store::new(node, state_dir),
             purpose,
             interrupt,
+            busy: None,
             changed,
             lock: None,
             seen: 0,
@@ -100,7 +103,7 @@ impl<'a> Session<'a> {
         guard: Option<&Guard>,
         report: Report<'_>,
     ) -> Result<Applied, ApplyError> {
-        let _busy = self.interrupt.busy();
+        self.busy = Some(self.interrupt.busy());
         let node = self.store.node;
         let (files, directories) = compare(node, changes)?;
         let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
@@ -149,6 +152,9 @@ impl<'a> Session<'a> {
         };
         self.note(run, &Event::RestartPending);
         let journal = Journal::new(record, files, directories);
+        // Until it is judged, nobody else has a say in these files: a node that is up again is worth more than an edit,
+        // which the journal keeps.
+        self.changed = ChangedSinceApply::Overwrite;
         self.restart(&journal, &restart, report)?;
         Ok(Applied { run, files: paths })
     }
@@ -191,7 +197,7 @@ impl<'a> Session<'a> {
         guard: Option<&Guard>,
         report: Report<'_>,
     ) -> Result<RolledBack, ApplyError> {
-        let _busy = self.interrupt.busy();
+        self.busy = Some(self.interrupt.busy());
         self.take_lock()?;
         let journal = self.applied(run)?;
         let restart = match guard {
@@ -279,7 +285,7 @@ impl<'a> Session<'a> {
         let run = journal.record.run;
         let Restart { guard, before } = restart;
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
-            guard.watch(*before, None, report)
+            guard.watch(*before, None, true, report)
         } else {
             guard.restart(*before, &mut || self.note(run, &Event::Restarted), report)
         };
@@ -289,7 +295,9 @@ impl<'a> Session<'a> {
         };
         report(Progress::PuttingBack);
         let judged = before.was_up();
-        match self.go_back(journal, Some(restart), judged, report) {
+        // A daemon that never saw the new files need not be made to see the old ones.
+        let again = Some(restart).filter(|_| verdict.is_restarted);
+        match self.go_back(journal, again, judged, report) {
             Ok(health) => {
                 let is_up_again = judged.then_some(health.is_ok());
                 Err(self.not_up(journal, Some(restart), verdict, is_up_again))
@@ -356,7 +364,8 @@ impl<'a> Session<'a> {
             None => Ok(()),
             Some(Restart { guard, before }) if judged => guard.restart(*before, &mut || {}, report),
             Some(Restart { guard, .. }) => {
-                guard.run_restart(report);
+                // How it ended has been shown.
+                let _ = guard.run_restart(report);
                 Ok(())
             }
         };

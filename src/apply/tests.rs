@@ -130,7 +130,7 @@ fn a_file_that_changed_since_the_plan_stops_everything() {
     assert_eq!(error.exit_code(), 3);
     assert_eq!(
         error.to_string(),
-        "changed since the plan was made: `/etc/containerd/config.toml`"
+        "changed since the plan was made: `/etc/containerd/config.toml`; nothing was written"
     );
     assert_eq!(tree(&scratch.0), before);
 }

@@ -104,6 +104,7 @@ pub(crate) struct Transaction<'a> {
 impl Transaction<'_> {
     /// Changes every file, or stops at the first failure with whatever was done until then: [`Self::undo`] is next.
     pub(crate) fn forward(&self, interrupt: &Interrupt) -> Result<(), ApplyError> {
+        allow_many_open_files();
         for directory in self.directories {
             interrupt.check()?;
             replace::make_directory(self.node, directory)?;
@@ -170,6 +171,7 @@ impl Transaction<'_> {
 
     /// Prepares the way back: what has to be written is on disk under temporary names.
     pub(crate) fn back(&self, others: Others) -> Result<Back<'_>, NodeError> {
+        allow_many_open_files();
         self.remove_temporaries()?;
         let mut back = Back {
             transaction: self,
@@ -222,7 +224,6 @@ impl Transaction<'_> {
 
     /// Removes what a killed or failed run has left under temporary names.
     pub(crate) fn remove_temporaries(&self) -> Result<(), NodeError> {
-        allow_many_open_files();
         let mut result = Ok(());
         for (index, file) in self.files.iter().enumerate() {
             let removed = replace::remove(self.node, &file.path, &self.temporary(index));

@@ -8,6 +8,7 @@ use super::diff;
 use crate::apply::guard::Progress;
 use crate::apply::{ApplyError, Recovered, Recovery, Run};
 use crate::finding::CHANGED_SINCE_APPLY;
+use crate::node::NodePath;
 use crate::secret::{Masked, Secrets};
 
 /// What was done about a run that had been killed.
@@ -98,7 +99,10 @@ fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
 }
 
 /// The list of runs.
-pub fn runs(runs: &[Run]) -> String {
+pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
+    if runs.is_empty() {
+        return format!("No runs in {state_dir}\n");
+    }
     let mut text = String::from(" RUN  BEGUN                 FILES  STATE        PLAN\n");
     for run in runs {
         let (number, begun, files) = (run.run, &run.begun, run.files.len());

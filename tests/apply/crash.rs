@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 
-use crate::disk::{NEW, OLD, Scratch, apply, expect, rollback, state, tree};
-
-type Tree = BTreeMap<String, String>;
+use crate::disk::{OLD, Scratch, Tree, apply, expect, is_new, rollback, state, tree};
 
 /// What is killed or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +33,12 @@ impl Matrix {
         let scratch = Scratch::in_memory(name).with_node();
         let root = scratch.copy("once");
         let old = tree(&root);
-        expect(&mut apply(&root, &scratch.at("after")), 0);
+        expect(&mut apply(&root), 0);
         let new = tree(&root);
-        assert!(
-            !new.contains_key("/etc/containerd/certs.d/quay.io/.containerd-registry-migrate.1.0")
+        assert_eq!(
+            new.len(),
+            old.len() + 6,
+            "three hosts files in three directories"
         );
         Self {
             scratch,
@@ -52,10 +52,10 @@ impl Matrix {
     fn prepare(&self, name: &str) -> (PathBuf, Command) {
         let root = self.scratch.copy(name);
         let command = match self.action {
-            Action::Apply => apply(&root, &self.scratch.at("after")),
+            Action::Apply => apply(&root),
             Action::Rollback => {
-                expect(&mut apply(&root, &self.scratch.at("after")), 0);
-                rollback(&root, 1)
+                expect(&mut apply(&root), 0);
+                rollback(&root)
             }
         };
         (root, command)
@@ -93,19 +93,9 @@ impl Matrix {
                 text(&output.stderr)
             );
         };
-        run(
-            &mut apply(root, &self.scratch.at("after")),
-            "the next apply",
-        );
+        run(&mut apply(root), "the next apply");
         assert_eq!(tree(root), self.new, "{context}");
-        let last = state(root)
-            .iter()
-            .filter(|name| name.ends_with(".journal"))
-            .count();
-        run(
-            &mut rollback(root, u32::try_from(last).unwrap()),
-            "the next rollback",
-        );
+        run(&mut rollback(root), "the next rollback");
         assert_eq!(tree(root), self.old, "{context}");
         let is_known = |name: &String| name == "lock" || name.ends_with(".journal");
         assert!(
@@ -197,9 +187,9 @@ fn kill_everywhere(matrix: &Matrix) {
         );
         *fired.lock().unwrap() += 1;
         let config = config(&root);
-        assert!(config == OLD || config == NEW, "{context}: {config}");
+        assert!(config == OLD || is_new(&config), "{context}: {config}");
         // Where the new configuration is in effect, so are all its hosts files.
-        if config == NEW {
+        if is_new(&config) {
             for (path, file) in &matrix.new {
                 assert_eq!(tree(&root).get(path), Some(file), "{context}: {path}");
             }
@@ -218,6 +208,62 @@ fn an_apply_may_be_killed_anywhere() {
 #[test]
 fn a_rollback_may_be_killed_anywhere() {
     kill_everywhere(&Matrix::new("kill-rollback", Action::Rollback));
+}
+
+/// A signal at any time: the program ends at once while it changes nothing, else it undoes or completes what it does.
+#[test]
+fn an_apply_may_be_interrupted_anywhere() {
+    let matrix = Matrix::new("interrupt", Action::Apply);
+    let injections: Vec<Injection> = matrix
+        .calls()
+        .iter()
+        .flat_map(|(call, (count, _))| {
+            (1..=*count).map(|number| Injection {
+                call: call.clone(),
+                when: number.to_string(),
+                // Each of them somewhere; they are handled alike.
+                what: format!("signal={}", ["INT", "TERM", "HUP"][number % 3]),
+            })
+        })
+        .collect();
+    let outcomes = Mutex::new(BTreeMap::<String, usize>::new());
+    matrix.run(&injections, |injection, name| {
+        let (root, command) = matrix.prepare(name);
+        let trace = matrix.scratch.at(&format!("{name}.trace"));
+        let output = strace(&command, &trace, &[injection]).output().unwrap();
+        let context = injection.option();
+        let ended = match (output.status.code(), output.status.signal()) {
+            (Some(0), _) => {
+                assert_eq!(tree(&root), matrix.new, "{context}");
+                "completed"
+            }
+            (Some(4), _) => {
+                assert!(text(&output.stderr).contains("interrupted"), "{context}");
+                assert_eq!(tree(&root), matrix.old, "{context}");
+                "undone"
+            }
+            (None, Some(_)) if text(&output.stdout).contains("Written:") => {
+                assert_eq!(tree(&root), matrix.new, "{context}");
+                "ended when all was done and said"
+            }
+            (None, Some(_)) => {
+                assert_eq!(tree(&root), matrix.old, "{context}");
+                "ended before it changed anything"
+            }
+            ended => panic!("{context}: {ended:?}, {}", text(&output.stderr)),
+        };
+        *outcomes
+            .lock()
+            .unwrap()
+            .entry(ended.to_owned())
+            .or_default() += 1;
+        matrix.assert_leads_home(&root, &context);
+    });
+    println!(
+        "{} signals: {:?}",
+        injections.len(),
+        outcomes.into_inner().unwrap()
+    );
 }
 
 /// Kernels before 5.6 have no `openat2`, and old seccomp profiles forbid it.
@@ -269,12 +315,16 @@ fn faults(matrix: &Matrix, stays: bool) -> Vec<Injection> {
             continue;
         }
         for number in loading + 1..=count {
-            for error in ERRORS {
-                injections.push(Injection {
-                    call: call.clone(),
-                    when: format!("{number}{}", if stays { "+" } else { "" }),
-                    what: format!("error={error}"),
-                });
+            let injection = |error: &str| Injection {
+                call: call.clone(),
+                when: format!("{number}{}", if stays { "+" } else { "" }),
+                what: format!("error={error}"),
+            };
+            if stays {
+                // One of them will do here: all of them are tried above.
+                injections.push(injection(ERRORS[number % ERRORS.len()]));
+            } else {
+                injections.extend(ERRORS.map(injection));
             }
         }
     }
@@ -365,8 +415,8 @@ fn refuse_from_then_on(matrix: &Matrix) {
                 code => panic!("{context}: {code}, {stderr}"),
             }
         }
-        assert!(config == OLD || config == NEW, "{context}: {config}");
-        if config == NEW {
+        assert!(config == OLD || is_new(&config), "{context}: {config}");
+        if is_new(&config) {
             for (path, file) in &matrix.new {
                 assert_eq!(found.get(path), Some(file), "{context}: {path}");
             }

@@ -58,28 +58,15 @@ impl Scratch {
     }
 
     pub(crate) fn with_node(self) -> Self {
-        let scratch = self;
-        scratch.write("node/etc/containerd/config.toml", OLD);
-        scratch.write("node/etc/containerd/certs.d/kept/hosts.toml", "kept");
-        scratch.write(
-            "node/etc/containerd/certs.d/replaced/hosts.toml",
-            "replaced, before",
+        self.write(CONFIG, OLD);
+        self.write(REPLACED, "server = \"https://other.example\"\n[host]\n");
+        self.write(
+            "node/etc/containerd/certs.d/kept.example/hosts.toml",
+            "server = \"https://kept.example\"\n[host]\n",
         );
-        scratch.write("node/etc/containerd/certs.d/replaced/ca.crt", "certificate");
         // Where a node has it; the program makes only what is below.
-        fs::create_dir_all(scratch.at("node/var/lib")).unwrap();
-        scratch.write("after/etc/containerd/config.toml", NEW);
-        scratch.write(
-            "after/etc/containerd/certs.d/replaced/hosts.toml",
-            "replaced, after",
-        );
-        for name in ["docker.io", "quay.io", "192.168.0.4:5500"] {
-            scratch.write(
-                &format!("after/etc/containerd/certs.d/{name}/hosts.toml"),
-                name,
-            );
-        }
-        scratch
+        fs::create_dir_all(self.at("node/var/lib")).unwrap();
+        self
     }
 
     /// A copy of its node, with everything that files have.
@@ -101,25 +88,42 @@ impl Drop for Scratch {
     }
 }
 
-pub(crate) const OLD: &str = "version = 2\n# old\n";
-pub(crate) const NEW: &str = "version = 2\n# new\n";
+/// Its config.toml and the hosts file that is replaced, in the scratch directory.
+pub(crate) const CONFIG: &str = "node/etc/containerd/config.toml";
+pub(crate) const REPLACED: &str = "node/etc/containerd/certs.d/replaced.example/hosts.toml";
 
-/// The program that writes.
-pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let directory = test.parent().and_then(Path::parent).unwrap();
-    directory.join("examples/apply-files")
+/// Its config.toml.
+pub(crate) const OLD: &str = r#"version = 2
+
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+  endpoint = ["https://mirror.example"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."quay.io"]
+  endpoint = ["https://mirror.example/quay"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."192.168.0.4:5500"]
+  endpoint = ["http://192.168.0.4:5500"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."replaced.example"]
+  endpoint = ["https://mirror.example"]
+"#;
+
+/// A config.toml that was migrated.
+pub(crate) fn is_new(config: &str) -> bool {
+    config.contains("config_path = \"/etc/containerd/certs.d\"") && !config.contains("mirrors")
 }
 
-pub(crate) fn apply(root: &Path, after: &Path) -> Command {
-    let mut command = Command::new(program());
-    command.arg("apply").args([root, after]);
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
+
+pub(crate) fn apply(root: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(root);
     command
 }
 
-pub(crate) fn rollback(root: &Path, run: u32) -> Command {
-    let mut command = Command::new(program());
-    command.arg("rollback").arg(root).arg(run.to_string());
+pub(crate) fn rollback(root: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["rollback", "--yes", "--root"]).arg(root);
     command
 }
 
@@ -136,14 +140,25 @@ pub(crate) fn expect(command: &mut Command, code: i32) -> Output {
     output
 }
 
-/// Everything in a tree less the state directory: what each path is, with bytes, mode, owner and attributes.
-pub(crate) fn tree(root: &Path) -> BTreeMap<String, String> {
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Mode, owner, attributes.
+    pub(crate) metadata: String,
+    /// Bytes, or where a link leads.
+    pub(crate) contents: String,
+}
+
+pub(crate) type Tree = BTreeMap<String, Entry>;
+
+/// Everything in a tree less the state directory.
+pub(crate) fn tree(root: &Path) -> Tree {
     let mut found = BTreeMap::new();
     walk(root, "", &mut found);
     found
 }
 
-fn walk(path: &Path, name: &str, found: &mut BTreeMap<String, String>) {
+fn walk(path: &Path, name: &str, found: &mut Tree) {
     if name == "/var/lib/containerd-registry-migrate" {
         return;
     }
@@ -165,11 +180,8 @@ fn walk(path: &Path, name: &str, found: &mut BTreeMap<String, String>) {
     };
     let mode = metadata.permissions().mode();
     let owner = (metadata.uid(), metadata.gid());
-    let line = format!(
-        "{mode:o} {owner:?} {:?} {contents}",
-        attributes(path, &metadata)
-    );
-    found.insert(name.to_owned(), line);
+    let metadata = format!("{mode:o} {owner:?} {:?}", attributes(path, &metadata));
+    found.insert(name.to_owned(), Entry { metadata, contents });
 }
 
 fn attributes(path: &Path, metadata: &fs::Metadata) -> BTreeMap<String, Vec<u8>> {
@@ -177,18 +189,13 @@ fn attributes(path: &Path, metadata: &fs::Metadata) -> BTreeMap<String, Vec<u8>>
     if metadata.is_symlink() {
         return found;
     }
-    let mut buffer = vec![0; 65_536];
-    let length = rustix::fs::listxattr(path, buffer.as_mut_slice()).unwrap_or(0);
-    for name in buffer[..length]
-        .to_vec()
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let length = rustix::fs::getxattr(path, name, buffer.as_mut_slice()).unwrap();
-        found.insert(
-            String::from_utf8(name.to_vec()).unwrap(),
-            buffer[..length].to_vec(),
-        );
+    let (mut names, mut value) = (vec![0; 65_536], vec![0; 65_536]);
+    let length = rustix::fs::listxattr(path, names.as_mut_slice()).unwrap_or(0);
+    let names = names[..length].split(|byte| *byte == 0);
+    for name in names.filter(|name| !name.is_empty()) {
+        let length = rustix::fs::getxattr(path, name, value.as_mut_slice()).unwrap();
+        let name = String::from_utf8(name.to_vec()).unwrap();
+        found.insert(name, value[..length].to_vec());
     }
     found
 }

@@ -3,26 +3,35 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::disk::{self, NEW, OLD, Scratch, apply, expect, rollback, state, tree};
+use crate::disk::{
+    CONFIG, OLD, PROGRAM, REPLACED, Scratch, apply, expect, is_new, rollback, state, tree,
+};
 
 /// Runs `script` in a mount namespace of its own, so that no mount outlives it; `$1` is the program, `$2` the scratch
 /// directory.
-fn with_mounts(scratch: &Scratch, script: &str) -> std::process::Output {
+fn with_mounts(scratch: &Scratch, script: &str) -> Output {
     Command::new("unshare")
-        .args(["--mount", "sh", "-c", &format!("set -e; {script}"), "sh"])
-        .args([&disk::program(), &scratch.0])
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            &format!("set -e; {script}"),
+            "sh",
+            PROGRAM,
+        ])
+        .arg(&scratch.0)
         .output()
         .unwrap()
 }
 
 #[track_caller]
-fn assert_message(stderr: &[u8], words: &[&str]) {
-    let stderr = String::from_utf8_lossy(stderr);
+fn assert_message(output: &[u8], words: &[&str]) {
+    let output = String::from_utf8_lossy(output);
     for word in words {
-        assert!(stderr.contains(word), "no `{word}` in: {stderr}");
+        assert!(output.contains(word), "no `{word}` in: {output}");
     }
 }
 
@@ -30,38 +39,30 @@ fn assert_message(stderr: &[u8], words: &[&str]) {
 fn mode_owner_attributes_and_acl_survive_apply_and_rollback() {
     let scratch = Scratch::node("metadata");
     let root = scratch.at("node");
-    let config = root.join("etc/containerd/config.toml");
+    let config = scratch.at(CONFIG);
     fs::set_permissions(&config, fs::Permissions::from_mode(0o604)).unwrap();
     std::os::unix::fs::chown(&config, Some(1234), Some(1235)).unwrap();
-    rustix::fs::setxattr(
-        &config,
-        "user.note",
-        b"\xff\x00",
-        rustix::fs::XattrFlags::empty(),
-    )
-    .unwrap();
-    let acl = Command::new("setfacl")
-        .args(["-m", "u:1300:r", "-m", "g:1301:rw"])
-        .arg(&config)
-        .status();
-    assert!(acl.unwrap().success());
-    // New files in this directory would get an ACL that the old ones do not have.
-    let directory = root.join("etc/containerd/certs.d/replaced");
-    let acl = Command::new("setfacl")
-        .args(["-d", "-m", "u:1302:rwx"])
-        .arg(&directory)
-        .status();
-    assert!(acl.unwrap().success());
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&config, "user.note", b"\xff\x00", flags).unwrap();
+    let set_acl = |arguments: &[&str], path: &Path| {
+        let set = Command::new("setfacl").args(arguments).arg(path).status();
+        assert!(set.unwrap().success());
+    };
+    set_acl(&["-m", "u:1300:r", "-m", "g:1301:rw"], &config);
+    // New files in this directory would get an ACL that the old one does not have.
+    set_acl(
+        &["-d", "-m", "u:1302:rwx"],
+        scratch.at(REPLACED).parent().unwrap(),
+    );
     let before = tree(&root);
-    expect(&mut apply(&root, &scratch.at("after")), 0);
+    expect(&mut apply(&root), 0);
     let after = tree(&root);
-    // The same but for the bytes.
-    let file = "/etc/containerd/config.toml";
-    assert_eq!(after[file], before[file].replace(OLD, NEW));
-    assert_ne!(after[file], before[file]);
-    let file = "/etc/containerd/certs.d/replaced/hosts.toml";
-    assert_eq!(after[file], before[file].replace("before", "after"));
-    expect(&mut rollback(&root, 1), 0);
+    for file in [CONFIG, REPLACED] {
+        let file = file.strip_prefix("node").unwrap();
+        assert_eq!(after[file].metadata, before[file].metadata);
+        assert_ne!(after[file].contents, before[file].contents);
+    }
+    expect(&mut rollback(&root), 0);
     assert_eq!(tree(&root), before);
 }
 
@@ -70,8 +71,12 @@ fn new_files_do_not_depend_on_the_umask() {
     let scratch = Scratch::node("umask");
     let root = scratch.at("node");
     let output = Command::new("sh")
-        .args(["-c", "umask 077; exec \"$0\" apply \"$1\" \"$2\""])
-        .args([&disk::program(), &root, &scratch.at("after")])
+        .args([
+            "-c",
+            "umask 077; exec \"$0\" apply --yes --existing replace --root \"$1\"",
+            PROGRAM,
+        ])
+        .arg(&root)
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -79,6 +84,7 @@ fn new_files_do_not_depend_on_the_umask() {
     assert_eq!(mode("etc/containerd/certs.d/quay.io"), 0o755);
     assert_eq!(mode("etc/containerd/certs.d/quay.io/hosts.toml"), 0o644);
     assert_eq!(mode("var/lib/containerd-registry-migrate"), 0o700);
+    assert_eq!(state(&root), ["0001.journal", "lock"]);
     for name in state(&root) {
         let path = format!("var/lib/containerd-registry-migrate/{name}");
         assert_eq!(mode(&path), 0o600, "{name}");
@@ -89,16 +95,16 @@ fn new_files_do_not_depend_on_the_umask() {
 fn a_linked_config_stays_a_link() {
     let scratch = Scratch::node("link");
     let root = scratch.at("node");
-    let link = root.join("etc/containerd/config.toml");
+    let link = scratch.at(CONFIG);
     fs::create_dir_all(root.join("opt")).unwrap();
     fs::rename(&link, root.join("opt/config.toml")).unwrap();
     // Absolute, as the node sees it: outside of the root there is no such file.
     symlink("/opt/config.toml", &link).unwrap();
     let before = tree(&root);
-    expect(&mut apply(&root, &scratch.at("after")), 0);
+    expect(&mut apply(&root), 0);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(scratch.read("node/opt/config.toml"), NEW);
-    expect(&mut rollback(&root, 1), 0);
+    assert!(is_new(&scratch.read("node/opt/config.toml")));
+    expect(&mut rollback(&root), 0);
     assert_eq!(tree(&root), before);
 }
 
@@ -109,33 +115,44 @@ fn a_link_out_of_the_root_leads_nowhere() {
     let root = scratch.at("node");
     fs::remove_dir_all(root.join("etc/containerd/certs.d")).unwrap();
     symlink("../../../outside", root.join("etc/containerd/certs.d")).unwrap();
-    expect(&mut apply(&root, &scratch.at("after")), 0);
+    expect(&mut apply(&root), 0);
     assert_eq!(scratch.read("outside/quay.io/hosts.toml"), "not ours");
-    assert_eq!(scratch.read("node/outside/quay.io/hosts.toml"), "quay.io");
+    assert!(
+        scratch
+            .read("node/outside/quay.io/hosts.toml")
+            .contains("quay.io")
+    );
 }
 
 #[test]
 fn a_mounted_certs_directory() {
     let scratch = Scratch::node("mounted");
-    fs::create_dir_all(scratch.at("elsewhere/replaced")).unwrap();
-    scratch.write("elsewhere/replaced/hosts.toml", "replaced, before");
+    scratch.write(
+        "elsewhere/replaced.example/hosts.toml",
+        "server = \"https://other.example\"\n",
+    );
     let before = tree(&scratch.at("elsewhere"));
     let output = with_mounts(
         &scratch,
         r#"mount --bind "$2/elsewhere" "$2/node/etc/containerd/certs.d"
-        "$1" apply "$2/node" "$2/after"
+        "$1" apply --yes --existing replace --root "$2/node"
         cp -r "$2/elsewhere" "$2/during"
-        "$1" rollback "$2/node" 1"#,
+        "$1" rollback --yes --root "$2/node""#,
     );
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert_eq!(scratch.read("during/quay.io/hosts.toml"), "quay.io");
-    assert_eq!(
-        scratch.read("during/replaced/hosts.toml"),
-        "replaced, after"
+    assert!(
+        scratch
+            .read("during/quay.io/hosts.toml")
+            .contains("https://mirror.example/quay")
+    );
+    assert!(
+        scratch
+            .read("during/replaced.example/hosts.toml")
+            .contains("https://mirror.example")
     );
     assert_eq!(tree(&scratch.at("elsewhere")), before);
 }
@@ -148,13 +165,10 @@ fn a_read_only_mount_is_a_failure_without_a_trace() {
         &scratch,
         r#"mount --bind "$2/node/etc/containerd/certs.d" "$2/node/etc/containerd/certs.d"
         mount -o remount,ro,bind "$2/node/etc/containerd/certs.d"
-        exec "$1" apply "$2/node" "$2/after""#,
+        exec "$1" apply --yes --existing replace --root "$2/node""#,
     );
     assert_eq!(output.status.code(), Some(4));
-    assert_message(
-        &output.stderr,
-        &["/etc/containerd/certs.d/192.168.0.4:5500", "Read-only"],
-    );
+    assert_message(&output.stderr, &["/etc/containerd/certs.d/", "Read-only"]);
     assert_eq!(tree(&scratch.at("node")), before);
 }
 
@@ -162,29 +176,28 @@ fn a_read_only_mount_is_a_failure_without_a_trace() {
 fn a_full_disk_is_a_failure_without_a_trace() {
     let scratch = Scratch::node("full");
     fs::create_dir_all(scratch.at("small")).unwrap();
-    // With fewer and fewer pages left, every step is the one that finds no room. The state directory is elsewhere for
-    // the second half.
+    // With more and more pages left, every step is once the one that finds no room. The state directory is elsewhere
+    // for the second half.
     let output = with_mounts(
         &scratch,
-        r#"mount -t tmpfs -o size=96k tmpfs "$2/small"
+        r#"mount -t tmpfs -o size=128k tmpfs "$2/small"
         cp -a "$2/node/." "$2/small"
         for where in same other; do
           if [ $where = other ]; then
             mkdir -p "$2/state" "$2/small/var/lib/containerd-registry-migrate"
             mount --bind "$2/state" "$2/small/var/lib/containerd-registry-migrate"
           fi
-          for left in 0 4 8 12 16 20 24 28 32; do
+          for left in 0 4 8 12 16 20 24 28 32 36; do
             dd if=/dev/zero of="$2/small/filler" bs=1024 2>/dev/null || true
             size=$(stat -c %s "$2/small/filler")
             truncate -s $((size - left * 1024)) "$2/small/filler"
             cp -a "$2/small/etc" "$2/expected"
             code=0
-            "$1" apply "$2/small" "$2/after" || code=$?
+            "$1" apply --yes --existing replace --root "$2/small" >"$2/out" || code=$?
             echo $where $left $code
             if [ $code = 0 ]; then
               rm "$2/small/filler"
-              runs=$(ls "$2/small/var/lib/containerd-registry-migrate" | grep -c journal)
-              "$1" rollback "$2/small" $runs
+              "$1" rollback --yes --root "$2/small" >"$2/out"
             else
               test $code = 4
             fi
@@ -199,21 +212,56 @@ fn a_full_disk_is_a_failure_without_a_trace() {
         "{stdout}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    for needed in ["same 0 4", "other 0 4", "other 4 4", "other 32 0"] {
+    for needed in [
+        "same 0 4",
+        "same 36 0",
+        "other 0 4",
+        "other 4 4",
+        "other 36 0",
+    ] {
         assert!(stdout.contains(needed), "no `{needed}` in: {stdout}");
     }
     assert_message(&output.stderr, &["No space left"]);
 }
 
+/// Each file is open until it has its name, and the usual limit is low.
+#[test]
+fn more_files_than_may_be_open() {
+    let scratch = Scratch::node("many");
+    let root = scratch.at("node");
+    let mut config = OLD.to_owned();
+    for number in 0..200 {
+        config.push_str(&format!(
+            "[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"r{number}.example\"]\n  \
+             endpoint = [\"https://mirror.example/{number}\"]\n"
+        ));
+    }
+    fs::write(scratch.at(CONFIG), config).unwrap();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -n 100; exec \"$0\" apply --yes --existing replace --root \"$1\"",
+            PROGRAM,
+        ])
+        .arg(&root)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_message(&output.stdout, &["Written: 205 files"]);
+}
+
 #[test]
 fn two_runs_at_once() {
     let scratch = Scratch::node("twice");
-    let (root, after) = (scratch.at("node"), scratch.at("after"));
-    // Many at once, a few times: one writes, and each other one is refused or comes too late.
-    let mut applied = 0;
+    let root = scratch.at("node");
+    // Many at once, a few times: one writes, and each other one is refused or has nothing to do.
     for _ in 0..5 {
         let spawn = || {
-            apply(&root, &after)
+            apply(&root)
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -222,90 +270,164 @@ fn two_runs_at_once() {
         let mut written = 0;
         for child in children {
             let output = child.wait_with_output().unwrap();
+            let stdout = String::from_utf8_lossy(&output.stdout);
             let stderr = String::from_utf8_lossy(&output.stderr);
             match output.status.code() {
-                Some(0) => written += usize::from(!output.stdout.is_empty()),
+                Some(0) if stdout.contains("Written:") => written += 1,
+                Some(0) => assert!(stdout.contains("Nothing to migrate"), "{stdout}"),
                 Some(4) => assert!(stderr.contains("another run holds the lock"), "{stderr}"),
-                Some(3) => assert!(stderr.contains("changed since the plan"), "{stderr}"),
                 code => panic!("{code:?}: {stderr}"),
             }
         }
         assert_eq!(written, 1);
-        applied += 1;
-        assert_eq!(
-            fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap(),
-            NEW
-        );
-        expect(&mut rollback(&root, applied), 0);
+        assert!(is_new(&scratch.read(CONFIG)));
+        expect(&mut rollback(&root), 0);
     }
+}
+
+#[test]
+fn a_run_that_waits_keeps_others_out() {
+    let scratch = Scratch::node("holder");
+    let root = scratch.at("node");
+    let begun = scratch.at("begun");
+    let mut first = apply(&root);
+    restarting(&mut first, &format!("touch {}; sleep 2", begun.display()));
+    let first = first
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(&begun);
+    let output = expect(&mut rollback(&root), 4);
+    let holder = format!("pid {}, `apply`, since 2", first.id());
+    assert_message(&output.stderr, &["another run holds the lock", &holder]);
+    assert!(first.wait_with_output().unwrap().status.success());
 }
 
 #[test]
 fn a_file_edited_between_plan_and_write() {
     let scratch = Scratch::node("edited");
     let root = scratch.at("node");
-    let config = root.join("etc/containerd/config.toml");
-    let mut command = apply(&root, &scratch.at("after"));
-    command.env("PAUSE", format!("echo edited > {}", config.display()));
-    let output = expect(&mut command, 3);
-    assert_message(&output.stderr, &["/etc/containerd/config.toml"]);
-    assert_eq!(fs::read_to_string(&config).unwrap(), "edited\n");
-    assert!(!root.join("etc/containerd/certs.d/quay.io").exists());
-}
-
-/// Sends `signal` when `begun` is there, and returns how the program ended.
-fn interrupted(command: &mut Command, begun: &Path, signal: &str) -> std::process::Output {
+    // It waits a second for its lock; by then it has its plan.
+    let traced = apply(&root);
+    let mut command = Command::new("strace");
+    command.args(["-o", "/dev/null", "-e", "inject=flock:delay_enter=1000000"]);
+    command.arg(traced.get_program()).args(traced.get_args());
     let child = command
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    while !begun.exists() && start.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let kill = Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    child.wait_with_output().unwrap()
+    wait_for(&root.join("var/lib/containerd-registry-migrate/lock"));
+    let edited = format!("{OLD}# edited\n");
+    fs::write(scratch.at(CONFIG), &edited).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_message(
+        &output.stderr,
+        &[
+            "changed since the plan was made",
+            "/etc/containerd/config.toml",
+        ],
+    );
+    assert_eq!(scratch.read(CONFIG), edited);
+    assert!(!root.join("etc/containerd/certs.d/quay.io").exists());
 }
 
 #[test]
-fn a_signal_at_the_prompt_ends_the_program() {
-    let scratch = Scratch::node("prompt");
+fn what_changed_since_is_shown_and_given_up_only_when_asked() {
+    let scratch = Scratch::node("since");
     let root = scratch.at("node");
     let before = tree(&root);
-    let begun = scratch.at("begun");
-    let mut command = apply(&root, &scratch.at("after"));
-    // The sleep must not hold the pipes when the program is gone.
-    let pause = format!("touch {}; exec sleep 2 >/dev/null 2>&1", begun.display());
-    let output = interrupted(command.env("PAUSE", pause), &begun, "INT");
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&output.status),
-        Some(2)
+    expect(&mut apply(&root), 0);
+    let edited = scratch.read(CONFIG) + "# mine\n";
+    fs::write(scratch.at(CONFIG), &edited).unwrap();
+    let output = expect(&mut rollback(&root), 3);
+    assert_message(
+        &output.stderr,
+        &[
+            "error[changed-since-apply]",
+            "+# mine",
+            "--allow changed-since-apply",
+        ],
     );
+    assert_eq!(scratch.read(CONFIG), edited);
+    expect(rollback(&root).args(["--allow", "changed-since-apply"]), 0);
     assert_eq!(tree(&root), before);
 }
 
 #[test]
-fn a_signal_while_the_restart_is_judged_changes_nothing() {
-    let scratch = Scratch::node("hangup");
+fn the_list_of_runs_and_what_is_not_there() {
+    let scratch = Scratch::node("list");
     let root = scratch.at("node");
-    let begun = scratch.at("begun");
-    let mut command = apply(&root, &scratch.at("after"));
-    command
-        .arg(format!("touch {}; sleep 1", begun.display()))
-        .arg("true");
-    let output = interrupted(&mut command, &begun, "HUP");
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let output = expect(&mut rollback(&root), 0);
+    assert_message(&output.stderr, &["nothing to roll back"]);
+    let output = expect(rollback(&root).arg("--list"), 0);
+    assert_message(
+        &output.stdout,
+        &["No runs in /var/lib/containerd-registry-migrate"],
     );
-    assert_eq!(
-        fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap(),
-        NEW
+    assert!(state(&root).is_empty());
+    expect(&mut apply(&root), 0);
+    let output = expect(rollback(&root).arg("2"), 3);
+    assert_message(&output.stderr, &["there is no run 2"]);
+    expect(rollback(&root).arg("1"), 0);
+    let output = expect(rollback(&root).arg("1"), 0);
+    assert_message(&output.stderr, &["run 1 is not in effect"]);
+    expect(&mut apply(&root), 0);
+    let output = expect(rollback(&root).arg("--list"), 0);
+    let list = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(
+        lines[1].contains("  rolled back  ") && lines[2].contains("  applied  "),
+        "{list}"
     );
+}
+
+/// Adds a restart that is always accepted.
+fn restarting(command: &mut Command, restart: &str) {
+    command.args([
+        "--restart",
+        "--restart-command",
+        restart,
+        "--health-command",
+        "true",
+    ]);
+}
+
+fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{} does not come",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_while_the_restart_is_judged_changes_nothing() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let scratch = Scratch::node(&format!("signal-{signal}"));
+        let root = scratch.at("node");
+        let begun = scratch.at("begun");
+        let mut command = apply(&root);
+        restarting(&mut command, &format!("touch {}; sleep 1", begun.display()));
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for(&begun);
+        let kill = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{signal}: {stderr}");
+        assert!(is_new(&scratch.read(CONFIG)));
+    }
 }

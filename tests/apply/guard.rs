@@ -1,0 +1,283 @@
+//! The guarded restart against real daemons, under a supervisor of ten lines.
+//!
+//! `tests/containerd.sh` unpacks them under `target/containerd`; without any the tests say so and pass.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::disk::{PROGRAM, Scratch};
+
+/// The directories with a daemon that starts here.
+fn daemons() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/containerd");
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path().join("usr/bin"))
+        .filter(|path| {
+            let version = Command::new(path.join("containerd"))
+                .arg("--version")
+                .output();
+            version.is_ok_and(|output| output.status.success())
+        })
+        .collect();
+    found.sort();
+    if found.is_empty() {
+        println!("no containerd under target/containerd: not tested against real daemons");
+    }
+    found
+}
+
+/// A config.toml with a mirror, and a place for what breaks it later. The socket is not where the program would guess.
+const CONFIG: &str = r#"version = 2
+imports = ["/etc/containerd/conf.d/*.toml"]
+[grpc]
+  address = "/run/own/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri".registry]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+  endpoint = ["http://127.0.0.1:5000"]
+[plugins."io.containerd.grpc.v1.cri".registry.configs."127.0.0.1:5000".auth]
+  password = "hunter2hunter2"
+"#;
+
+/// What spoils a migrated configuration, as a template that renders `mirrors` again does; the old one bears it.
+const SPOIL: &str = r#"mkdir -p /etc/containerd/conf.d
+if grep -q config_path /etc/containerd/config.toml; then
+  cat >/etc/containerd/conf.d/rendered.toml <<'END'
+version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+  endpoint = ["https://m.example/?password=hunter3hunter3"]
+END
+else
+  rm -f /etc/containerd/conf.d/rendered.toml
+fi
+"#;
+
+/// Runs `script` on a node of its own, and returns what it prints.
+fn on_node(daemon: &Path, name: &str, config: &str, script: &str) -> String {
+    let suite = daemon.iter().rev().nth(2).unwrap().to_str().unwrap();
+    let scratch = Scratch::new(&format!("guard-{name}-{suite}"));
+    scratch.write("node/etc/containerd/config.toml", config);
+    scratch.write("node/opt/not-yet", SPOIL);
+    std::fs::create_dir_all(scratch.at("root")).unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "--net", "--pid", "--fork", "--kill-child"])
+        .args(["sh", "-c", include_str!("guard.sh"), "sh"])
+        .args([
+            &scratch.at("root"),
+            &scratch.at("node"),
+            daemon,
+            Path::new(PROGRAM),
+        ])
+        .arg(format!("exec 2>&1; {script}"))
+        .output()
+        .unwrap();
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let output = String::from_utf8(output.stdout).unwrap();
+    println!("=== {suite}, {name}\n{output}");
+    assert!(!output.contains("hunter"), "a secret: {output}");
+    output
+}
+
+const APPLY: &str = "containerd-registry-migrate apply --yes --restart --restart-command restart-containerd \
+                     --health-timeout 20; echo exit $?; cri; grep -c config_path /etc/containerd/config.toml; ";
+const ROLLBACK: &str = "containerd-registry-migrate rollback --yes --restart --restart-command restart-containerd \
+                        --health-timeout 20; echo exit $?; cri; grep -c config_path /etc/containerd/config.toml; ";
+
+#[track_caller]
+fn assert_lines(output: &str, lines: &[&str]) {
+    let mut rest = output.lines();
+    for line in lines {
+        let found = rest.any(|other| other.contains(line));
+        assert!(found, "no `{line}` (in this order) in:\n{output}");
+    }
+}
+
+#[test]
+fn a_healthy_migration_stays_and_can_be_rolled_back() {
+    for daemon in daemons() {
+        let script = format!("restart-containerd; cri; {APPLY} {ROLLBACK} wc -l </run/started");
+        let output = on_node(&daemon, "healthy", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: ok",
+                "before the restart: CRI is up",
+                "restarting: restart-containerd",
+                "Restarted: CRI is up",
+                "exit 0",
+                "cri: ok",
+                "1",
+                "Rolled back run 1",
+                "exit 0",
+                "cri: ok",
+                "0",
+                "3",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_spoiled_migration_is_put_back_by_itself() {
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri; mv /opt/not-yet /opt/spoil; {APPLY}
+            ls /etc/containerd/certs.d; containerd-registry-migrate rollback --list"
+        );
+        let output = on_node(&daemon, "spoiled", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: ok",
+                "putting the old files back",
+                "CRI failed to load; the files from before run 1 are back, and CRI is up again",
+                "config_path",
+                "exit 4",
+                "cri: ok",
+                "0",
+                "rolled back",
+            ],
+        );
+        assert!(
+            output.contains("'/etc/containerd/certs.d'"),
+            "removed: {output}"
+        );
+    }
+}
+
+/// The new config.toml itself is spoiled, by somebody else's hand in the very moment of the restart.
+#[test]
+fn a_config_that_is_edited_under_the_guard_is_put_back_too() {
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri
+            echo 'if grep -q config_path /etc/containerd/config.toml; then sed -i 1s/2/x/ /etc/containerd/config.toml; fi' \
+              >/opt/spoil
+            {APPLY} grep -c 'version = x' /var/lib/containerd-registry-migrate/0001.journal"
+        );
+        let output = on_node(&daemon, "edited", CONFIG, &script);
+        assert_lines(&output, &["CRI is up again", "exit 4", "cri: ok", "0", "1"]);
+    }
+}
+
+/// Nothing was restarted, so nothing has to be restarted again, and nothing is broken.
+#[test]
+fn a_restart_command_that_does_nothing() {
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri; {} wc -l </run/started",
+            APPLY.replace(
+                "--restart-command restart-containerd",
+                "--restart-command 'echo no such unit; false'"
+            )
+        );
+        let output = on_node(&daemon, "nothing", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "warning: the restart command failed",
+                "| no such unit",
+                "containerd was not restarted within 5 s; the files from before run 1 are back, and CRI is up again",
+                "exit 4",
+                "cri: ok",
+                "0",
+                "1",
+            ],
+        );
+    }
+}
+
+/// `config_path` beside `mirrors`: CRI is down, and the migration is what brings it up.
+#[test]
+fn a_rescue() {
+    let config = CONFIG.replace(
+        "cri\".registry]\n",
+        "cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n",
+    );
+    for daemon in daemons() {
+        let script = format!("restart-containerd; cri; {APPLY}");
+        let output = on_node(&daemon, "rescue", &config, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: error",
+                "before the restart: CRI failed to load",
+                "exit 0",
+                "cri: ok",
+                "1",
+            ],
+        );
+        // One that does not help: the old files come back without a second verdict.
+        let script = format!("restart-containerd; cri; mv /opt/not-yet /opt/spoil; {APPLY}");
+        let output = on_node(&daemon, "no-rescue", &config, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: error",
+                "and CRI was not up before, either",
+                "exit 4",
+                "cri: error",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_guard_that_is_killed_is_taken_up_by_the_next_command() {
+    for daemon in daemons() {
+        // Killed after the restart, while it watches a CRI that is down.
+        let script = format!(
+            "restart-containerd; cri; mv /opt/not-yet /opt/spoil; echo 'sleep 2' >>/opt/spoil
+            (containerd-registry-migrate apply --yes --restart --restart-command restart-containerd) &
+            while [ $(wc -l </run/started) = 1 ]; do sleep 0.1; done; sleep 0.5
+            kill -KILL $(pidof containerd-registry-migrate); sleep 3; cri
+            containerd-registry-migrate plan
+            {APPLY}"
+        );
+        let output = on_node(&daemon, "killed", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: ok",
+                "cri: error",
+                "note: run 1 is waiting for its restart",
+                "the files from before run 1 are back, and CRI is up again",
+                "exit 4",
+                "cri: ok",
+                "0",
+            ],
+        );
+    }
+}
+
+/// Killed at each step that changes what a daemon would read: whatever is left, it starts with CRI.
+#[test]
+fn every_half_of_an_apply_is_one_that_containerd_starts_with() {
+    for daemon in daemons() {
+        let script = "cp -a /etc/containerd /saved
+            for call in mkdirat:2 mkdirat:3 renameat:2 renameat:3 renameat:4; do
+              rm -rf /etc/containerd /var/lib/containerd-registry-migrate
+              cp -a /saved /etc/containerd
+              strace -qq -o /dev/null -e inject=${call%:*}:signal=KILL:when=${call#*:} \
+                containerd-registry-migrate apply --yes >/dev/null || echo killed
+              restart-containerd; cri
+            done
+            containerd-registry-migrate apply --yes >/dev/null; restart-containerd; cri
+            for call in renameat:1 unlinkat:4 unlinkat:5; do
+              strace -qq -o /dev/null -e inject=${call%:*}:signal=KILL:when=${call#*:} \
+                containerd-registry-migrate rollback --yes >/dev/null || echo killed
+              restart-containerd; cri
+              containerd-registry-migrate rollback --yes >/dev/null
+              containerd-registry-migrate apply --yes >/dev/null
+            done";
+        let output = on_node(&daemon, "halves", CONFIG, script);
+        let count = |line: &str| output.lines().filter(|other| *other == line).count();
+        assert_eq!((count("killed"), count("cri: ok")), (8, 9), "{output}");
+    }
+}
