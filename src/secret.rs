@@ -224,11 +224,10 @@ impl Finder<'_> {
                 self.secrets.ranges.push(value.range.clone());
                 self.secrets.hunt(text, hunted);
             }
-            ValueKind::String(text) => {
-                if is_url || text.contains("://") {
-                    self.url(value.range.clone());
-                }
+            ValueKind::String(text) if is_url || text.contains("://") => {
+                self.url(value.range.clone());
             }
+            ValueKind::String(_) => {}
             _ if secret => self.secrets.ranges.push(value.range.clone()),
             _ => {}
         }
