@@ -1,6 +1,7 @@
 //! Migrates containerd's legacy CRI registry settings to `certs.d/<host>/hosts.toml`.
 
 pub mod apply;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod finding;
