@@ -1,5 +1,6 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
+pub mod dialect;
 pub mod edit;
 pub mod legacy;
 pub mod syntax;
