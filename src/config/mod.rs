@@ -4,6 +4,7 @@ pub mod dialect;
 pub mod edit;
 pub mod legacy;
 pub mod syntax;
+pub mod version_1;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
