@@ -150,6 +150,9 @@ codes! {
         "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them";
     TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
         "certificates for an http endpoint are left out; they only matter where it redirects to https";
+    TOML_DIALECT "toml-dialect" Error
+        Allow("migrates and keeps the text; the containerd named does not start with it"),
+        "a way to write TOML that one containerd reads and another does not";
     UNKNOWN_KEY "unknown-key" Error
         Allow("drops the key; the old file keeps it"),
         "a key that containerd does not know, in an entry that goes away";

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::config::ConfigFile;
+use crate::config::dialect::{self, GoToml};
 use crate::config::legacy;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
@@ -15,7 +16,7 @@ use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{Decider, Plan, Wanted};
 use crate::resolve::Legacy;
-use crate::version::{Generation, TomlReader, Version, generations};
+use crate::version::{Generation, TomlReader, Version, generations, ranges};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
@@ -36,6 +37,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     }
     let legacy = Legacy::new(Some(registry));
     let generations = generations(inputs.from, inputs.options.to);
+    text_is_read(config, plan, &generations, findings);
     // The tree is made of what is there and of the bytes to write at their real paths, links and all.
     let mut certs = inputs.certs.clone();
     for change in &plan.changes {
@@ -85,6 +87,66 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
         }
         for difference in differences {
             difference.report(inputs, wanted, findings);
+        }
+    }
+}
+
+/// Every containerd on the way must be able to read the planned text. Where it cannot read the old one either, that is
+/// for an operator to decide; where it could, the edit is wrong.
+fn text_is_read(
+    config: &ConfigFile,
+    plan: &Plan,
+    generations: &[Generation],
+    findings: &mut Findings,
+) {
+    let Some(after) = plan.config.as_deref() else {
+        return;
+    };
+    let mut readers: BTreeMap<GoToml, Vec<Version>> = BTreeMap::new();
+    for generation in generations {
+        let versions = readers.entry(generation.behaviour.go_toml).or_default();
+        versions.extend(&generation.versions);
+    }
+    // Readers that stop at the same place for the same reason are one finding.
+    let mut refusals: Vec<(dialect::Refusal, Vec<Version>)> = Vec::new();
+    for (reader, versions) in readers {
+        let Some(refusal) = dialect::refusal(after.as_bytes(), reader) else {
+            continue;
+        };
+        let Some(old) = dialect::refusal(config.text.as_bytes(), reader) else {
+            findings.add(
+                &finding::PROOF_FAILED,
+                config.place(0..0),
+                format!(
+                    "containerd {} reads the old config.toml but not the edited one: {}",
+                    ranges(versions),
+                    refusal.reason
+                ),
+                "nothing is written; report this as a bug, with the file",
+            );
+            continue;
+        };
+        match refusals.iter_mut().find(|(other, _)| *other == old) {
+            Some((_, all)) => all.extend(versions),
+            None => refusals.push((old, versions)),
+        }
+    }
+    for (refusal, versions) in refusals {
+        let versions = ranges(versions);
+        if after.starts_with('\u{feff}') && refusal.range.start == 0 {
+            findings.add(
+                &finding::BYTE_ORDER_MARK,
+                config.place(0..'\u{feff}'.len_utf8()),
+                format!("the file begins with a byte order mark, with which containerd {versions} does not start"),
+                "take the mark out before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
+            );
+        } else {
+            findings.add(
+                &finding::TOML_DIALECT,
+                config.place(refusal.range),
+                format!("containerd {versions} does not start with this file: {}", refusal.reason),
+                "write it in a way that every containerd reads, or --allow toml-dialect if those versions never run here",
+            );
         }
     }
 }
@@ -197,29 +259,6 @@ fn judge(
         wanted.changed.get_or_insert(code);
     }
     code
-}
-
-/// `1.6.0 to 1.6.16, 1.7.3`: runs of releases that follow each other.
-fn ranges(mut versions: Vec<Version>) -> String {
-    versions.sort_unstable();
-    let mut runs: Vec<(Version, Version)> = Vec::new();
-    for version in versions {
-        match runs.last_mut() {
-            Some((_, last)) if Version::between(*last, version).len() <= 2 => *last = version,
-            _ => runs.push((version, version)),
-        }
-    }
-    let runs: Vec<String> = runs
-        .into_iter()
-        .map(|(first, last)| {
-            if first == last {
-                first.to_string()
-            } else {
-                format!("{first} to {last}")
-            }
-        })
-        .collect();
-    runs.join(", ")
 }
 
 /// Reads the edited config.toml with toml_edit's own parser: it must be the old tree less what was removed, with

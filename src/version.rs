@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::config::dialect::GoToml;
+
 /// A released version of containerd. Suffixes such as `~ds1`, `-k3s1` or `-rc.3` are not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -154,6 +156,8 @@ pub enum HttpsFirst {
 pub struct Behaviour {
     /// The TOML library. 2.0 moved config.toml and hosts.toml to go-toml v2 (`go.mod` at each tag).
     pub toml: TomlReader,
+    /// Which texts that library takes for TOML.
+    pub go_toml: GoToml,
     /// `configs.*.tls` is read. Gone from `RegistryConfig` in 2.0 (`internal/cri/config/config.go@v2.0.11`).
     pub legacy_tls: bool,
     /// `docker.IsLocalhost` replaced three literals in 1.6.9 (`pkg/cri/server/image_pull.go@v1.6.39`:460).
@@ -207,6 +211,7 @@ impl Behaviour {
             } else {
                 TomlReader::One
             },
+            go_toml: GoToml::of(at),
             legacy_tls: !two,
             local_names: if loopback {
                 LocalNames::Loopback
@@ -270,6 +275,29 @@ pub fn generations(from: Version, to: Version) -> Vec<Generation> {
         }
     }
     generations
+}
+
+/// `1.6.0 to 1.6.16, 1.7.3`: runs of releases that follow each other.
+pub fn ranges(mut versions: Vec<Version>) -> String {
+    versions.sort_unstable();
+    let mut runs: Vec<(Version, Version)> = Vec::new();
+    for version in versions {
+        match runs.last_mut() {
+            Some((_, last)) if Version::between(*last, version).len() <= 2 => *last = version,
+            _ => runs.push((version, version)),
+        }
+    }
+    let runs: Vec<String> = runs
+        .into_iter()
+        .map(|(first, last)| {
+            if first == last {
+                first.to_string()
+            } else {
+                format!("{first} to {last}")
+            }
+        })
+        .collect();
+    runs.join(", ")
 }
 
 #[cfg(test)]

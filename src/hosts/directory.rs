@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use crate::config::dialect::{self, GoToml};
 use crate::config::syntax::{Syntax, Table};
 use crate::node::NodePath;
 use crate::version::Behaviour;
@@ -60,6 +61,8 @@ pub struct HostsFile {
     pub bytes: Vec<u8>,
     /// The bytes taken apart, once for all versions that are asked about them.
     parsed: OnceCell<Result<(Syntax, Table), String>>,
+    /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
+    refusals: [OnceCell<Option<&'static str>>; GoToml::ALL.len()],
 }
 
 impl HostsFile {
@@ -69,7 +72,15 @@ impl HostsFile {
             real,
             bytes,
             parsed: OnceCell::new(),
+            refusals: Default::default(),
         }
+    }
+
+    /// Why this reader drops the file; `None` if it does not.
+    pub(super) fn refusal(&self, reader: GoToml) -> Option<&'static str> {
+        let index = GoToml::ALL.iter().position(|other| *other == reader)?;
+        let refusal = || dialect::refusal(&self.bytes, reader).map(|refusal| refusal.reason);
+        *self.refusals.get(index)?.get_or_init(refusal)
     }
 
     /// The text, what is written in it and what it means, or why it is no TOML.

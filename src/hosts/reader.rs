@@ -179,8 +179,8 @@ fn parse(
     behaviour: &Behaviour,
 ) -> Result<Vec<HostEntry>, String> {
     let (text, syntax, tree) = file.parsed().map_err(str::to_owned)?;
-    if behaviour.toml == TomlReader::Two && text.starts_with('\u{feff}') {
-        return Err("it begins with a byte order mark".to_owned());
+    if let Some(reason) = file.refusal(behaviour.go_toml) {
+        return Err(format!("containerd cannot read it: {reason}"));
     }
     let host_table =
         find(tree, "host", behaviour.toml)?.map(|node| node.table().ok_or("`host` is not a table"));
@@ -190,11 +190,11 @@ fn parse(
             if host_table.is_none() && behaviour.host_table_required {
                 return Err("it has no `host` table".to_owned());
             }
-            // go-toml v1 splits header names before it looks at quotes, and does not decode escapes in them.
+            // go-toml v1 does not decode escapes in the names of tables.
             for section in &syntax.sections {
                 for key in section.header.iter().flat_map(|header| &header.keys) {
                     let raw = text.get(key.range.clone()).unwrap_or_default();
-                    if raw.contains([']', '[']) || raw.starts_with('"') && raw.contains('\\') {
+                    if raw.starts_with('"') && raw.contains('\\') {
                         return Err(format!(
                             "the table name {raw} cannot be read by containerd 1.x"
                         ));

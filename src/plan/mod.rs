@@ -224,16 +224,6 @@ impl Planner<'_> {
                 .iter()
                 .filter(|g| g.versions.contains(&from) || g.versions.contains(&to))
         };
-        if self.config.text.starts_with('\u{feff}')
-            && ends().any(|g| g.behaviour.toml == crate::version::TomlReader::Two)
-        {
-            findings.add(
-                &finding::BYTE_ORDER_MARK,
-                self.config.place(0..'\u{feff}'.len_utf8()),
-                "the file begins with a byte order mark, with which containerd 2.x does not start",
-                "take the mark out before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
-            );
-        }
         if let Some(config_path) = &registry.config_path
             && registry.config_paths().len() > 1
         {
