@@ -158,6 +158,8 @@ enum ExistingArg {
 enum Version1Arg {
     /// It is refused
     Refuse,
+    /// Every plugin gets its version-2 name
+    Convert,
     /// It is migrated in place and stays version 1
     Keep,
 }
@@ -700,6 +702,7 @@ impl Run {
             },
             version_1: match common.v1 {
                 Version1Arg::Refuse => Version1::Refuse,
+                Version1Arg::Convert => Version1::Convert,
                 Version1Arg::Keep => Version1::Keep,
             },
         })
@@ -777,8 +780,10 @@ impl Run {
             ExistingArg::Keep => option("--existing", "keep"),
             ExistingArg::Replace => option("--existing", "replace"),
         }
-        if common.v1 == Version1Arg::Keep {
-            option("--v1", "keep");
+        match common.v1 {
+            Version1Arg::Refuse => {}
+            Version1Arg::Convert => option("--v1", "convert"),
+            Version1Arg::Keep => option("--v1", "keep"),
         }
         for code in &common.allow {
             option("--allow", code.name);

@@ -72,8 +72,8 @@ codes! {
     BYTE_ORDER_MARK "byte-order-mark" Error
         Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
         "the file begins with a byte order mark, with which containerd 2.x does not start";
-    CA_WITHOUT_CERTIFICATE "ca-without-certificate" Error HandEdit,
-        "a CA file holds no certificate: ignored today, but in a hosts file it fails every pull";
+    CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
+        "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull";
     CERTIFICATE_DIRECTORY "certificate-directory" Error HandEdit,
         "a directory without a hosts.toml in the certs directory would change pulls";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
@@ -166,7 +166,7 @@ codes! {
     UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4";
     VERSION_1 "version-1" Error
-        Choose("--v1 keep: migrate in place"),
+        Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
     VERSION_MISSING "version-missing" Error HandEdit,
         "the file has registry settings but no version, which containerd versions read differently";

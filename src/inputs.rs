@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::certificate::holds_certificate;
 use crate::config::ConfigFile;
 use crate::config::legacy::{self, Registry};
 use crate::config::syntax::ValueKind;
-use crate::finding::{self, FileId, Findings};
+use crate::config::version_1;
+use crate::finding::{self, FileId, Findings, Placed};
 use crate::glob;
 use crate::hosts::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
@@ -54,16 +56,17 @@ pub enum Version1 {
     Refuse,
     /// It is migrated in place and stays version 1.
     Keep,
+    /// It becomes a version-2 file: every plugin gets its version-2 name.
+    Convert,
 }
 
 /// What reading a certificate file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateFile {
-    /// It is there and was read.
-    Read {
-        /// Whether it holds what looks like a certificate.
-        has_certificate: bool,
-    },
+    /// It is there, and may hold a certificate or a key.
+    Read,
+    /// It was read completely, and holds no certificate by Go's rules.
+    WithoutCertificate,
     /// It is not there.
     Missing,
     /// It could not be read, for this reason.
@@ -79,6 +82,8 @@ pub struct Inputs {
     pub from: Version,
     /// The config.toml, and later what it imports, in load order.
     pub files: Vec<ConfigFile>,
+    /// The text of config.toml as it is on the disk, if `files` holds it converted to version 2.
+    pub converted_from: Option<String>,
     /// The registry settings of the file that has them.
     pub registry: Option<Registry>,
     /// The directory that `config_path` names afterwards.
@@ -117,21 +122,83 @@ pub fn read(
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let registry = legacy::read(&config, &readers, findings);
-    read_imports(node, &config, findings, sources)?;
+    let mut registry = legacy::read(&config, &readers, findings);
+    let imported = read_imports(node, &config, findings, sources)?;
+    let mut config = config;
+    let mut converted_from = None;
+    let pending = registry.as_ref().filter(|registry| registry.pending());
+    if options.version_1 == Version1::Convert && pending.is_some_and(|found| found.version == 1) {
+        let Some(converted) = convert(&config, &imported, findings, sources) else {
+            return Ok(None);
+        };
+        registry = legacy::read(&converted, &readers, findings);
+        converted_from = Some(std::mem::replace(&mut config, converted).text);
+    }
     let certs_path = certs_path(&options, registry.as_ref(), findings);
     let certs = read_certs_directory(node, certs_path)?;
     let docker = node.list(&NodePath::new(DOCKER_CERTS_DIRECTORY))?;
     let certificates = read_certificates(node, registry.as_ref());
+    let configs = registry
+        .iter_mut()
+        .flat_map(|registry| &mut registry.configs);
+    for tls in configs.filter_map(|config| config.tls.as_mut()) {
+        let read = |file: &Placed<String>| certificates.get(&absolute(&file.value));
+        if tls.ca_file.as_ref().and_then(read) == Some(&CertificateFile::WithoutCertificate) {
+            tls.empty_ca_file = tls.ca_file.take();
+        }
+    }
     Ok(Some(Inputs {
         options,
         from,
         files: vec![config],
+        converted_from,
         registry,
         certs,
         has_docker_directory: docker.is_some_and(|entries| !entries.is_empty()),
         certificates,
     }))
+}
+
+/// The file as version 2, under a number of its own: findings point into the converted text.
+fn convert(
+    config: &ConfigFile,
+    imported: &[ConfigFile],
+    findings: &mut Findings,
+    sources: &mut Sources,
+) -> Option<ConfigFile> {
+    // Whichever file is converted first, containerd 1.x does not start between the two (semantics §12.2).
+    let names_plugins = |file: &&ConfigFile| {
+        ["plugins", "disabled_plugins", "required_plugins"]
+            .iter()
+            .any(|name| file.tree.get(name).is_some())
+    };
+    if let Some(file) = imported.iter().find(names_plugins) {
+        findings.add(
+            &finding::VERSION_1,
+            file.place(0..0),
+            format!("`{}` is imported and names plugins, too: it would have to be converted at the same instant", file.path),
+            "merge it into the main file first, or --v1 keep",
+        );
+        return None;
+    }
+    let refused = match version_1::convert(&config.text, &config.syntax) {
+        Ok(renames) => match version_1::apply(&config.text, &renames) {
+            Some(text) => {
+                let id = sources.add(&config.real, text.as_bytes());
+                let (path, real) = (config.path.clone(), config.real.clone());
+                return ConfigFile::parse(id, path, real, text.into_bytes(), findings);
+            }
+            None => (0..0, "its names overlap".to_owned()),
+        },
+        Err(refusal) => (refusal.range, refusal.reason),
+    };
+    findings.add(
+        &finding::VERSION_1,
+        config.place(refused.0),
+        format!("this file cannot be converted to version 2: {}", refused.1),
+        "mend this, or --v1 keep",
+    );
+    None
 }
 
 /// The containerd that a file is for when nobody says it.
@@ -325,10 +392,8 @@ fn read_certificates(
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
             match node.read(&NodePath::new(&path)) {
-                Ok(Some(file)) => CertificateFile::Read {
-                    has_certificate: String::from_utf8_lossy(&file.bytes)
-                        .contains("-----BEGIN CERTIFICATE-----"),
-                },
+                Ok(Some(file)) if holds_certificate(&file.bytes) => CertificateFile::Read,
+                Ok(Some(_)) => CertificateFile::WithoutCertificate,
                 Ok(None) => CertificateFile::Missing,
                 Err(error) => CertificateFile::Unreadable(error.to_string()),
             }
@@ -344,7 +409,7 @@ fn read_imports(
     main: &ConfigFile,
     findings: &mut Findings,
     sources: &mut Sources,
-) -> Result<(), NodeError> {
+) -> Result<Vec<ConfigFile>, NodeError> {
     let mut seen: BTreeSet<NodePath> = [main.path.clone()].into();
     let mut queue: Vec<ConfigFile> = Vec::new();
     let mut current = main;
@@ -401,7 +466,7 @@ fn read_imports(
             );
         }
     }
-    Ok(())
+    Ok(queue)
 }
 
 fn imports_of(file: &ConfigFile) -> Vec<(String, finding::Place)> {

@@ -82,6 +82,9 @@ pub struct Tls {
     pub place: Place,
     /// `ca_file`.
     pub ca_file: Option<Placed<String>>,
+    /// `ca_file`, if it was read and holds no certificate: containerd ignores what `AppendCertsFromPEM` says of it
+    /// (`getTLSConfig`, `pkg/cri/server/image_pull.go@v1.7.34`:366), so it is as if it were not set.
+    pub empty_ca_file: Option<Placed<String>>,
     /// `cert_file`.
     pub cert_file: Option<Placed<String>>,
     /// `key_file`.
@@ -465,6 +468,7 @@ impl<'a> Reader<'a> {
                     .unwrap_or_else(|| node.key.range.clone()),
             ),
             ca_file,
+            empty_ca_file: None,
             cert_file,
             key_file,
             skip_verify: skips,

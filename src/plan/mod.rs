@@ -158,10 +158,11 @@ impl Planner<'_> {
             certs.write(&change.path, &change.after);
         }
         let outcomes = self.outcomes(wanted, &certs);
-        if edited.text != *text {
+        let on_disk = self.inputs.converted_from.as_ref().unwrap_or(text);
+        if edited.text != *on_disk {
             changes.push(Change {
                 path: self.config.real.clone(),
-                before: Some(text.clone().into_bytes()),
+                before: Some(on_disk.clone().into_bytes()),
                 after: edited.text.clone().into_bytes(),
             });
         }
@@ -253,11 +254,11 @@ impl Planner<'_> {
             );
         }
         if registry.version == 1 && self.generations.iter().any(|g| g.behaviour.loses_version_1) {
-            let help = "--v1 keep migrates the file as it is and leaves it version 1; \
-                        to upgrade to 2.0, 2.1 or 2.2, first rename its sections to version 2";
+            let help = "--v1 convert gives every plugin its version-2 name, which all containerd versions read; \
+                        --v1 keep migrates the file as it is, which is enough for 2.3 and later";
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
             match self.inputs.options.version_1 {
-                crate::inputs::Version1::Refuse => {
+                crate::inputs::Version1::Refuse | crate::inputs::Version1::Convert => {
                     findings.add(
                         &finding::VERSION_1,
                         self.file_version_place(),

@@ -309,6 +309,14 @@ impl Planner<'_> {
         if !used.https {
             return;
         }
+        if let Some(file) = &tls.empty_ca_file {
+            findings.add(
+                &finding::CA_WITHOUT_CERTIFICATE,
+                file.place.clone(),
+                format!("`{}` holds no certificate", absolute(&file.value)),
+                "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
+            );
+        }
         for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
             .into_iter()
             .flatten()
@@ -325,18 +333,8 @@ impl Planner<'_> {
                     format!("that is / under systemd: it becomes `{path}`"),
                 );
             }
-            let is_ca = tls.ca_file.as_ref() == Some(file);
             match self.inputs.certificates.get(&path) {
-                Some(CertificateFile::Read {
-                    has_certificate: false,
-                }) if is_ca => findings.add(
-                    &finding::CA_WITHOUT_CERTIFICATE,
-                    file.place.clone(),
-                    format!("`{path}` holds no certificate"),
-                    "containerd ignores it today, but a hosts file that names it fails every pull: \
-                     mend the file, or remove the setting",
-                ),
-                Some(CertificateFile::Read { .. }) | None => {}
+                Some(CertificateFile::Read | CertificateFile::WithoutCertificate) | None => {}
                 Some(CertificateFile::Missing) => {
                     if self.first_mention(file) {
                         findings.add(
@@ -523,6 +521,9 @@ impl Planner<'_> {
     fn tls_key_fate(&self, tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fate {
         let lone = tls.cert_file.is_some() != tls.key_file.is_some();
         let (set, http) = match key.value.to_ascii_lowercase().as_str() {
+            "ca_file" if tls.empty_ca_file.is_some() => {
+                return Fate::LeftOut(&finding::CA_WITHOUT_CERTIFICATE);
+            }
             "ca_file" => (tls.ca_file.is_some(), &finding::TLS_ON_HTTP_ENDPOINT),
             "insecure_skip_verify" => (
                 tls.skip_verify.is_some(),

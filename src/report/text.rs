@@ -15,7 +15,11 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
         .as_ref()
         .map_or(0, |registry| registry.version);
     let config = &inputs.options.config;
-    let _ = writeln!(text, "Migration of {config} (version {version})");
+    let version = match inputs.converted_from {
+        Some(_) => "version 1, converted to 2".to_owned(),
+        None => format!("version {version}"),
+    };
+    let _ = writeln!(text, "Migration of {config} ({version})");
     let _ = writeln!(
         text,
         "Keeps what containerd {} does; upgrade to containerd {}\n",
