@@ -39,24 +39,24 @@ pub struct Options {
 }
 
 /// Who decides where a hosts file is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Existing {
-    /// Nobody yet: a difference is refused.
+    /// Nobody yet: a difference is refused
     Refuse,
-    /// The file.
+    /// The file
     Keep,
-    /// The settings that are in effect today.
+    /// The settings that are in effect today
     Replace,
 }
 
 /// What is done with a version-1 file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Version1 {
-    /// It is refused.
+    /// It is refused
     Refuse,
-    /// It is migrated in place and stays version 1.
+    /// It is migrated in place and stays version 1
     Keep,
-    /// It becomes a version-2 file: every plugin gets its version-2 name.
+    /// It becomes a version-2 file: every plugin gets its version-2 name
     Convert,
 }
 

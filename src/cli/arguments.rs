@@ -1,0 +1,210 @@
+//! The command line as it is typed: nothing is derived here, and nothing is read.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::apply::{self, guard};
+use crate::finding::{self, Code, Decision};
+use crate::inputs::{Existing, Version1};
+use crate::node::NodePath;
+use crate::version::Version;
+
+/// Migrates containerd's legacy registry settings to certs.d/<host>/hosts.toml
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 nothing to do, or done; 1 changes are pending, or answered no; 2 usage error;
+3 refused, something needs a decision; 4 failed, the node is as it was; 5 failed, and it is not";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what would change; write nothing (the default)
+    Plan,
+    /// Show the same, ask, then write it
+    Apply(Apply),
+    /// Undo an apply: show what would change back, ask, then write it
+    Rollback(Rollback),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// Write without asking
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Write without asking, if the plan has this digest
+    #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
+    pub(super) expect: Option<String>,
+    #[command(flatten)]
+    pub(super) changing: Changing,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The number of the run to undo [default: the last one that is in effect]
+    pub(super) run: Option<u32>,
+    /// List the runs; change nothing
+    #[arg(long, conflicts_with = "run")]
+    pub(super) list: bool,
+    /// Write without asking
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) changing: Changing,
+}
+
+/// What the commands that change the node share.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Changing the node")]
+pub(super) struct Changing {
+    /// Where the journals of all runs are, as the node sees it
+    #[arg(long, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
+    pub(super) state_dir: NodePath,
+    /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
+    #[arg(long)]
+    pub(super) restart: bool,
+    /// How to restart it, for `sh -c`
+    #[arg(long, value_name = "COMMAND", requires = "restart", default_value = guard::RESTART_COMMAND)]
+    pub(super) restart_command: String,
+    /// What ends with 0 when CRI is up, for `sh -c` [default: ask the daemon with ctr]
+    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    pub(super) health_command: Option<String>,
+    /// For how many seconds to wait until CRI is up
+    #[arg(long, value_name = "SECONDS", requires = "restart", default_value_t = 60, value_parser = parse_seconds)]
+    pub(super) health_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The root of the node's file system; every path is inside it
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub(super) root: String,
+    /// The file that the daemon reads
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/etc/containerd/config.toml"
+    )]
+    pub(super) config: String,
+    /// The directory for hosts files [default: what config_path says, else /etc/containerd/certs.d]
+    #[arg(long, global = true, value_name = "PATH", value_parser = parse_directory)]
+    pub(super) certs_dir: Option<NodePath>,
+    /// The containerd whose behaviour is kept [default: the node's own, else by the file's version]
+    #[arg(long, global = true, value_name = "VERSION", value_parser = parse_version)]
+    pub(super) from: Option<Version>,
+    /// The containerd that comes [default: the newest known]
+    #[arg(long, global = true, value_name = "VERSION", value_parser = parse_version)]
+    pub(super) to: Option<Version>,
+    /// Who decides where a hosts file is there already
+    #[arg(long, global = true, value_enum, default_value_t = Existing::Refuse)]
+    pub(super) existing: Existing,
+    /// What is done with a version-1 file
+    #[arg(long, global = true, value_enum, default_value_t = Version1::Refuse)]
+    pub(super) v1: Version1,
+    /// Accept a finding by its code; repeatable
+    #[arg(long, global = true, value_name = "CODE", value_parser = parse_code, long_help = allow_help())]
+    pub(super) allow: Vec<&'static Code>,
+    /// How the plan is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(super) color: Color,
+    /// Print passwords and tokens as they are
+    #[arg(long, global = true)]
+    pub(super) show_secrets: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The diff, the pull table and what becomes of every setting
+    Text,
+    /// The unified diff alone
+    Diff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+fn parse_version(text: &str) -> Result<Version, String> {
+    Version::parse(text)
+        .ok_or_else(|| "a containerd version is meant, such as 1.7 or 2.1.4".to_owned())
+}
+
+fn parse_code(name: &str) -> Result<&'static Code, String> {
+    match finding::code(name) {
+        Some(code) if matches!(code.decision, Decision::Allow(_)) => Ok(code),
+        Some(Code {
+            decision: Decision::Option(help),
+            ..
+        }) => Err(format!("this finding is decided by another option: {help}")),
+        Some(_) => Err("this finding cannot be accepted".to_owned()),
+        None => {
+            Err("there is no such finding; `--help` lists those that can be accepted".to_owned())
+        }
+    }
+}
+
+fn parse_directory(path: &str) -> Result<NodePath, String> {
+    if !path.starts_with('/') {
+        return Err("an absolute path is needed, as the node sees it".to_owned());
+    }
+    if path.contains(':') {
+        return Err(
+            "a colon separates directories in config_path, so none can be in a name".to_owned(),
+        );
+    }
+    Ok(NodePath::new(path))
+}
+
+fn parse_path(path: &str) -> Result<NodePath, String> {
+    if path.starts_with('/') {
+        Ok(NodePath::new(path))
+    } else {
+        Err("an absolute path is needed, as the node sees it".to_owned())
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds @ 1..=3600) => Ok(seconds),
+        _ => Err("a number of seconds from 1 to 3600 is meant".to_owned()),
+    }
+}
+
+fn parse_digest(text: &str) -> Result<String, String> {
+    let digest = text
+        .strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(digest)
+    } else {
+        Err("the 64 digits that `plan` printed are needed".to_owned())
+    }
+}
+
+fn allow_help() -> String {
+    let mut help =
+        "Accept a finding by its code; repeatable. Codes, and what accepting them does:".to_owned();
+    for code in finding::ALL {
+        if let Decision::Allow(effect) = code.decision {
+            help.push_str(&format!("\n  {}: {effect}", code.name));
+        }
+    }
+    help
+}

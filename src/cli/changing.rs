@@ -1,0 +1,330 @@
+//! The commands that change the node: `apply` and `rollback`. What they do to the disk is in `apply`; here is who is
+//! asked, what is said, and which exit code comes of it.
+
+use std::io::IsTerminal;
+
+use super::arguments::{Apply, Changing, Format, Rollback};
+use super::{Planned, Run, color_diff, exit, print, print_error};
+use crate::apply::guard::{self, Guard, Health};
+use crate::apply::{
+    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Recovered, Recovery, RunState, Session,
+};
+use crate::config::ConfigFile;
+use crate::finding::{self, Findings};
+use crate::inputs::Sources;
+use crate::node::{Node, NodePath};
+use crate::report::{self, Shown};
+
+impl Run {
+    pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
+        let node = self.node()?;
+        let asks = !apply.yes && apply.expect.is_none();
+        // Another run may change the node between the plan and the lock; then there is another plan.
+        let (mut session, planned, guard) = loop {
+            let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
+            let Some(planned) = self.make_plan(&node)? else {
+                return Ok(exit::DONE);
+            };
+            self.check_expected(apply, &planned)?;
+            let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
+            if asks || self.lock(&mut session, &planned.shown)? {
+                break (session, planned, guard);
+            }
+        };
+        self.print_plan(&planned);
+        if asks && !self.ask("Write these changes?")? {
+            return Ok(exit::PENDING);
+        }
+        let (shown, changes) = (&planned.shown, &planned.plan.changes);
+        let report = &mut |progress| self.print_progress(&progress, shown);
+        match session.apply(changes, &planned.digest, guard.as_ref(), report) {
+            Ok(applied) => {
+                let text = self.applied(&planned, &applied, &apply.changing);
+                match self.common.format {
+                    Format::Text => print(&text),
+                    // stdout is a diff and nothing else.
+                    Format::Diff => print_error(&text),
+                }
+                Ok(exit::DONE)
+            }
+            Err(error) => Err(self.failed(&error, shown)),
+        }
+    }
+
+    pub(super) fn rollback(&self, rollback: &Rollback) -> Result<u8, u8> {
+        let changing = &rollback.changing;
+        let node = self.node()?;
+        let runs = || {
+            let runs = apply::runs(&node, &changing.state_dir);
+            runs.map_err(|error| self.failed(&error, &Shown::default()))
+        };
+        if rollback.list {
+            print(&report::transaction::runs(&runs()?, &changing.state_dir));
+            return Ok(exit::DONE);
+        }
+        let (mut session, recovered) = self.begin(&node, "rollback", changing)?;
+        // What was recovered just now is what somebody wants to be rid of: not a run before it.
+        let is_back = |run: &Recovered| {
+            rollback.run.is_none_or(|wanted| wanted == run.run)
+                && matches!(run.what, Recovery::RolledBack | Recovery::Undone)
+        };
+        if recovered.iter().any(is_back) {
+            return Ok(exit::DONE);
+        }
+        let last = || -> Result<Option<u32>, u8> {
+            let mut runs = runs()?.into_iter();
+            Ok(runs
+                .rfind(|run| run.state == RunState::Applied)
+                .map(|run| run.run))
+        };
+        let run = match rollback.run {
+            Some(run) => Some(run),
+            None => last()?,
+        };
+        let Some(run) = run else {
+            print_error("no run is in effect: there is nothing to roll back\n");
+            return Ok(exit::DONE);
+        };
+        let files = match session.way_back(run) {
+            Ok(files) => files,
+            Err(ApplyError::NoSuchRun {
+                state: Some(RunState::RolledBack | RunState::Undone),
+                ..
+            }) => {
+                print_error(&format!(
+                    "run {run} is not in effect: there is nothing to roll back\n"
+                ));
+                return Ok(exit::DONE);
+            }
+            Err(error) => return Err(self.failed(&error, &self.shown_of_error(&error))),
+        };
+        let bytes = files
+            .iter()
+            .flat_map(|file| [&file.now, &file.old])
+            .flatten();
+        let shown = self.shown_of(bytes.map(Vec::as_slice));
+        let guard = self.guard(changing, &node, &self.config(&node))?;
+        let restart =
+            "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
+        let is_text = self.common.format == Format::Text;
+        if is_text && guard.is_none() {
+            print(&format!("Rolling back run {run}; {restart}\n"));
+        }
+        let sides = files
+            .iter()
+            .map(|file| (&file.path, file.now.as_deref(), file.old.as_deref()));
+        let diff = report::diff::of_files(sides, &shown).text;
+        print(&if is_text {
+            color_diff(&diff, &diff)
+        } else {
+            diff
+        });
+        if !rollback.yes && !self.ask("Roll back?")? {
+            return Ok(exit::PENDING);
+        }
+        let report = &mut |progress| self.print_progress(&progress, &shown);
+        match session.rollback(run, guard.as_ref(), report) {
+            Ok(done) => {
+                if is_text {
+                    let files = count_files(done.files.len());
+                    print(&format!("\nRolled back run {run}: {files}\n"));
+                    if guard.is_none() {
+                        print(&format!("Next: {restart}"));
+                    }
+                }
+                Ok(exit::DONE)
+            }
+            Err(error) => Err(self.failed(&error, &shown)),
+        }
+    }
+
+    /// Begins a session: what a killed run had left is finished or undone, and said.
+    fn begin<'n>(
+        &self,
+        node: &'n Node,
+        purpose: &'static str,
+        changing: &Changing,
+    ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
+        let interrupt = Interrupt::listen().map_err(|error| {
+            print_error(&format!("error: cannot catch signals: {error}\n"));
+            exit::FAILED
+        })?;
+        let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
+            ChangedSinceApply::Overwrite
+        } else {
+            ChangedSinceApply::Refuse
+        };
+        let shown = Shown::default();
+        let report = &mut |progress| self.print_progress(&progress, &shown);
+        let begun = Session::begin(
+            node,
+            &changing.state_dir,
+            purpose,
+            interrupt,
+            changed,
+            report,
+        );
+        let (session, recovered) =
+            begun.map_err(|error| self.failed(&error, &self.shown_of_error(&error)))?;
+        for run in &recovered {
+            print_error(&report::transaction::recovered(run));
+        }
+        Ok((session, recovered))
+    }
+
+    fn lock(&self, session: &mut Session<'_>, shown: &Shown) -> Result<bool, u8> {
+        session.lock().map_err(|error| self.failed(&error, shown))
+    }
+
+    /// What is needed to restart containerd, if that was asked for.
+    fn guard(
+        &self,
+        changing: &Changing,
+        node: &Node,
+        files: &[ConfigFile],
+    ) -> Result<Option<Guard>, u8> {
+        if !changing.restart {
+            return Ok(None);
+        }
+        let health = match &changing.health_command {
+            Some(command) => Health::Command(command.clone()),
+            None if node.is_host() => {
+                let address = files.iter().rev().find_map(ConfigFile::grpc_address);
+                let address = address
+                    .filter(|address| !address.is_empty())
+                    .unwrap_or(guard::ADDRESS);
+                Health::Ctr(address.trim_start_matches("unix://").to_owned())
+            }
+            None => {
+                print_error(
+                    "error: --restart with a --root other than / needs --restart-command and --health-command, since \
+                     no daemon of this machine runs on these files\n",
+                );
+                return Err(exit::USAGE);
+            }
+        };
+        Ok(Some(Guard {
+            restart_command: changing.restart_command.clone(),
+            health,
+            timeout: changing.health_timeout,
+        }))
+    }
+
+    /// The config.toml as it is now, for what the guard needs of it.
+    fn config(&self, node: &Node) -> Vec<ConfigFile> {
+        let path = NodePath::new(&self.common.config);
+        let Ok(Some(file)) = node.read(&path) else {
+            return Vec::new();
+        };
+        let id = Sources::default().add(&path, &file.bytes);
+        let mut unused = Findings::new([]);
+        ConfigFile::parse(id, path, file.path, file.bytes, &mut unused)
+            .into_iter()
+            .collect()
+    }
+
+    /// What may be shown of these files.
+    fn shown_of<'b>(&self, files: impl IntoIterator<Item = &'b [u8]>) -> Shown {
+        let mut sources = Sources::default();
+        for bytes in files {
+            sources.add(&NodePath::new("/"), bytes);
+        }
+        Shown::new(self.common.show_secrets, &sources, None)
+    }
+
+    fn shown_of_error(&self, error: &ApplyError) -> Shown {
+        let files = match error {
+            ApplyError::ChangedSinceApply { files, .. } => files.as_slice(),
+            _ => &[],
+        };
+        let found = files.iter().filter_map(|file| file.found.as_deref());
+        self.shown_of(found.chain(files.iter().map(|file| file.after.as_slice())))
+    }
+
+    fn print_progress(&self, progress: &guard::Progress, shown: &Shown) {
+        print_error(&report::transaction::progress(progress, shown));
+    }
+
+    /// Explains an error; the result is its exit code.
+    fn failed(&self, error: &ApplyError, shown: &Shown) -> u8 {
+        print_error(&report::transaction::error(error, shown));
+        error.exit_code()
+    }
+
+    /// Refuses another plan than the one that was reviewed.
+    fn check_expected(&self, apply: &Apply, planned: &Planned) -> Result<(), u8> {
+        match &apply.expect {
+            Some(expected) if *expected != planned.digest => {
+                print_error(&format!(
+                    "error: this is not the plan that was reviewed: its digest is {}, not {expected}; \
+                     nothing was written\n",
+                    planned.digest
+                ));
+                Err(exit::REFUSED)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks on the terminal; an error if there is none.
+    fn ask(&self, question: &str) -> Result<bool, u8> {
+        if !std::io::stdin().is_terminal() {
+            print_error(
+                "error: there is no terminal to ask on: pass --yes, or for `apply` --expect with the digest of the \
+                 plan that was reviewed; nothing was written\n",
+            );
+            return Err(exit::USAGE);
+        }
+        print_error(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        let is_yes = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
+        if read.is_ok() && is_yes {
+            return Ok(true);
+        }
+        print_error("nothing was written\n");
+        Ok(false)
+    }
+
+    fn applied(&self, planned: &Planned, applied: &Applied, changing: &Changing) -> String {
+        let files = count_files(applied.files.len());
+        let mut text = format!("Written: {files} (run {})\n", applied.run);
+        let image = planned
+            .plan
+            .namespaces
+            .iter()
+            .find(|namespace| namespace.mirror.is_some() && !namespace.unnamed)
+            .map_or("docker.io", |namespace| namespace.name.as_str());
+        let mut steps = Vec::new();
+        if changing.restart {
+            text.push_str("Restarted: CRI is up\n");
+        } else {
+            steps.push(
+                "Restart containerd: it reads config.toml only when it starts (systemctl restart containerd)"
+                    .to_owned(),
+            );
+            steps.push("See that CRI is up: crictl info".to_owned());
+        }
+        steps.push(format!(
+            "Pull an image through it: crictl pull {image}/<image>\n     \
+             (not with ctr, which does not read these settings)"
+        ));
+        steps.push(format!(
+            "Change whatever renders {} on this node: `mirrors` beside config_path stop CRI at its next restart",
+            planned.inputs.options.config
+        ));
+        text.push_str("\nNext:\n");
+        for (number, step) in (1..).zip(steps) {
+            text.push_str(&format!("  {number}. {step}\n"));
+        }
+        text.push_str(&format!(
+            "To go back: {}\n",
+            apply::rollback_command(&self.common.root, &changing.state_dir, applied.run)
+        ));
+        text
+    }
+}
+
+fn count_files(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
+}
