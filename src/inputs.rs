@@ -10,7 +10,7 @@ use crate::config::syntax::ValueKind;
 use crate::config::version_1;
 use crate::finding::{self, FileId, Findings, Placed};
 use crate::glob;
-use crate::hosts::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
+use crate::hosts::directory::{CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 use crate::resolve::absolute;
 use crate::version::{Behaviour, TomlReader, Version};
@@ -322,11 +322,21 @@ fn certs_path(options: &Options, registry: Option<&Registry>, findings: &mut Fin
 fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, NodeError> {
     let real = node.real(&path)?;
     let mut directories = BTreeMap::new();
+    let mut dangling = Vec::new();
     for entry in node.list(&real)?.unwrap_or_default() {
         let directory = match entry.kind {
             EntryKind::Directory => {
                 let inside = node.real(&real.join(&entry.name))?;
-                read_registry_directory(node, inside)?
+                let (directory, is_dangling) = read_registry_directory(node, inside)?;
+                if is_dangling {
+                    let hosts_path = directory.real.join(HOSTS_FILE);
+                    dangling.push(Dangling {
+                        link: path.join(&entry.name).join(HOSTS_FILE),
+                        target: target(node, &hosts_path),
+                        blocked: hosts_path,
+                    });
+                }
+                directory
             }
             EntryKind::File => RegistryDirectory {
                 unreadable: Some(format!("`{}` is a file", path.join(&entry.name))),
@@ -334,7 +344,15 @@ fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, N
                 ..RegistryDirectory::empty(real.join(&entry.name))
             },
             // A link that leads nowhere is no directory to containerd either.
-            EntryKind::Other => continue,
+            EntryKind::Other => {
+                let link = real.join(&entry.name);
+                dangling.push(Dangling {
+                    blocked: link.join(HOSTS_FILE),
+                    target: target(node, &link).join(HOSTS_FILE),
+                    link: path.join(&entry.name),
+                });
+                continue;
+            }
         };
         if entry.is_utf8 {
             directories.insert(entry.name, directory);
@@ -344,12 +362,23 @@ fn read_certs_directory(node: &Node, path: NodePath) -> Result<CertsDirectory, N
         path,
         real,
         directories,
+        dangling,
     })
 }
 
-fn read_registry_directory(node: &Node, real: NodePath) -> Result<RegistryDirectory, NodeError> {
+/// Where a link that leads nowhere would lead; one that cannot be followed leads to itself.
+fn target(node: &Node, link: &NodePath) -> NodePath {
+    node.real(link).unwrap_or_else(|_| link.clone())
+}
+
+/// What is in a registry's directory, and whether its hosts.toml is a link that leads nowhere.
+fn read_registry_directory(
+    node: &Node,
+    real: NodePath,
+) -> Result<(RegistryDirectory, bool), NodeError> {
     let entries = node.list(&real)?.unwrap_or_default();
     let mut directory = RegistryDirectory::empty(real);
+    let mut is_dangling = false;
     for entry in entries {
         let file = directory.real.join(&entry.name);
         if entry.name == HOSTS_FILE {
@@ -362,7 +391,7 @@ fn read_registry_directory(node: &Node, real: NodePath) -> Result<RegistryDirect
                 EntryKind::Directory => {
                     directory.unreadable = Some(format!("`{file}` is a directory"));
                 }
-                EntryKind::Other => {}
+                EntryKind::Other => is_dangling = true,
             }
         } else if entry.kind != EntryKind::Directory
             && [".crt", ".cert", ".key"]
@@ -372,7 +401,7 @@ fn read_registry_directory(node: &Node, real: NodePath) -> Result<RegistryDirect
             directory.certificates.push(entry.name);
         }
     }
-    Ok(directory)
+    Ok((directory, is_dangling))
 }
 
 fn read_certificates(

@@ -108,6 +108,19 @@ pub struct CertsDirectory {
     pub real: NodePath,
     /// What is in it, by name.
     pub directories: BTreeMap<String, RegistryDirectory>,
+    /// Names that are nothing to containerd today, but stand where a hosts file may be written.
+    pub dangling: Vec<Dangling>,
+}
+
+/// A link that leads nowhere, in the place of a registry's directory or of its hosts.toml.
+#[derive(Clone, Debug)]
+pub struct Dangling {
+    /// The link as `config_path` says it.
+    pub link: NodePath,
+    /// The hosts file that is not there because of it.
+    pub blocked: NodePath,
+    /// The hosts file that it would lead to, if that were there.
+    pub target: NodePath,
 }
 
 /// `host:port` as a directory name without a colon, which containerd looks up first

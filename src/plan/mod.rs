@@ -156,6 +156,7 @@ impl Planner<'_> {
         }
         for change in &changes {
             certs.write(&change.path, &change.after);
+            self.check_dangling(&change.path, findings);
         }
         let outcomes = self.outcomes(wanted, &certs);
         let on_disk = self.inputs.converted_from.as_ref().unwrap_or(text);
@@ -173,6 +174,32 @@ impl Planner<'_> {
             config: Some(edited.text),
             removed,
             live: is_set,
+        }
+    }
+
+    /// A link that leads nowhere is in the way of the hosts file that would be written there, and comes alive with
+    /// the one that it leads to.
+    fn check_dangling(&self, hosts_file: &NodePath, findings: &mut Findings) {
+        let help = "remove the link, or make what it leads to";
+        for dangling in &self.inputs.certs.dangling {
+            let link = &dangling.link;
+            if dangling.blocked == *hosts_file {
+                findings.add(
+                    &finding::UNREADABLE_DIRECTORY,
+                    None,
+                    format!("`{link}` leads nowhere, so that no hosts file can be written there"),
+                    help,
+                );
+            } else if dangling.target == *hosts_file {
+                findings.add(
+                    &finding::LINKED_HOSTS_FILE,
+                    None,
+                    format!(
+                        "`{link}` leads nowhere today, but to `{hosts_file}` once that is written"
+                    ),
+                    help,
+                );
+            }
         }
     }
 
