@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Fixture, Ran, copy_tree, fixtures, run_on, scratch, tree_difference};
+use support::{Fixture, MemoryScratch, Ran, copy_tree, fixtures, run_on, tree_difference};
 
 /// Runs `check` on every fixture and fails with all that went wrong.
 fn for_each(check: impl Fn(&Fixture) -> Result<(), String>) {
@@ -158,7 +158,7 @@ fn the_pull_table_is_the_one_derived_by_hand() {
 
 #[test]
 fn apply_makes_the_tree_that_was_written_by_hand() {
-    let scratch = scratch("golden-apply");
+    let scratch = MemoryScratch::new("golden-apply");
     for_each(|fixture| {
         let node = scratch.join(&fixture.name);
         copy_tree(&fixture.node(), &node);
@@ -211,7 +211,7 @@ fn apply_makes_the_tree_that_was_written_by_hand() {
 
 #[test]
 fn the_diff_is_what_apply_does_and_its_digest_is_the_plans() {
-    let scratch = scratch("golden-diff");
+    let scratch = MemoryScratch::new("golden-diff");
     for_each(|fixture| {
         if !fixture.is_migrated() {
             return Ok(());

@@ -103,6 +103,32 @@ pub fn scratch(name: &str) -> PathBuf {
     path
 }
 
+/// A directory in memory where there is such a thing, removed at the end: for tests that write hundreds of trees and
+/// need no disk that is waited for.
+pub struct MemoryScratch(PathBuf);
+
+impl MemoryScratch {
+    pub fn new(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if !memory.is_dir() {
+            return Self(scratch(name));
+        }
+        let path = memory.join(format!("registry-migrate-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.0.join(path)
+    }
+}
+
+impl Drop for MemoryScratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Copies a tree with links and modes; `to` does not exist before.
 pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
