@@ -242,14 +242,15 @@ impl Cuts {
 struct Layout<'s> {
     text: &'s str,
     syntax: &'s Syntax,
-    /// The first byte of each line.
+    /// The first byte of each line; of the first one, behind a byte order mark, which is the file's.
     starts: Vec<usize>,
     newline: &'static str,
 }
 
 impl<'s> Layout<'s> {
     fn new(text: &'s str, syntax: &'s Syntax) -> Self {
-        let mut starts = vec![0];
+        let mark = text.len() - text.trim_start_matches('\u{feff}').len();
+        let mut starts = vec![mark];
         starts.extend(
             text.match_indices('\n')
                 .map(|(at, _)| at + 1)
@@ -286,12 +287,7 @@ impl<'s> Layout<'s> {
     }
 
     fn is_blank(&self, line: usize) -> bool {
-        line < self.starts.len()
-            && self
-                .line(line)
-                .trim_start_matches('\u{feff}')
-                .trim()
-                .is_empty()
+        line < self.starts.len() && self.line(line).trim().is_empty()
     }
 
     /// Whether there is nothing but a comment on a line. A line that begins with `#` may also be the end of a
@@ -306,12 +302,11 @@ impl<'s> Layout<'s> {
             return false;
         };
         let before = self.text.get(start..comment.start).unwrap_or_default();
-        comment.start < self.line_start(line + 1)
-            && before.trim_start_matches('\u{feff}').trim().is_empty()
+        comment.start < self.line_start(line + 1) && before.trim().is_empty()
     }
 
     fn indentation(&self, at: usize) -> &'s str {
-        let line = self.line(self.line_of(at)).trim_start_matches('\u{feff}');
+        let line = self.line(self.line_of(at));
         line.get(..line.len() - line.trim_start().len())
             .unwrap_or_default()
     }
@@ -319,9 +314,7 @@ impl<'s> Layout<'s> {
     /// The first line of the comments directly above the line that holds `at`.
     fn first_line_with_comments(&self, at: usize) -> usize {
         let mut line = self.line_of(at);
-        // The first line is not taken with a byte order mark before its comment: the mark is the file's.
-        while line > 0 && self.is_comment(line - 1) && !self.line(line - 1).starts_with('\u{feff}')
-        {
+        while line > 0 && self.is_comment(line - 1) {
             line -= 1;
         }
         line
@@ -854,6 +847,15 @@ mod tests {
             (
                 "[p.r.auths]\n[p.r.mirrors]\n",
                 "[p.r]\n  config_path = \"/certs.d\"\n\n[p.r.auths]\n",
+            ),
+            // A byte order mark is the file's, whatever goes on the first line.
+            (
+                "\u{feff}# m\np.r.mirrors = {}\nv = 2\n",
+                "\u{feff}p.r.config_path = \"/certs.d\"\nv = 2\n",
+            ),
+            (
+                "\u{feff}[p.r.mirrors]\n[z]\n",
+                "\u{feff}[p.r]\n  config_path = \"/certs.d\"\n\n[z]\n",
             ),
             // The line ends of the file.
             (
