@@ -24,6 +24,13 @@ mod expected;
 mod fixtures;
 mod model;
 mod node;
+#[path = "../support/random.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test crate uses a part of it"
+)]
+mod numbers;
 mod pairs;
 mod proxy;
 mod random;
