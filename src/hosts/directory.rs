@@ -196,23 +196,25 @@ impl CertsDirectory {
             .any(|(other, directory)| other != name && directory.hosts_path() == path)
     }
 
-    /// The namespaces that the directories are for.
+    /// The namespaces that the directories are for. A file in the place of one counts only if its name has a port: a
+    /// `README.md` is a possible name of a registry, too, but nobody means it.
     pub fn namespaces(&self) -> impl Iterator<Item = String> {
         self.directories
             .iter()
-            .filter(|(name, directory)| *name != DEFAULT && !directory.is_file)
-            .map(|(name, _)| {
+            .filter(|(name, _)| *name != DEFAULT)
+            .filter_map(|(name, directory)| {
                 let spelled = name
                     .strip_suffix('_')
                     .and_then(|rest| rest.rsplit_once('_'));
-                match spelled {
+                let namespace = match spelled {
                     Some((host, port))
                         if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) =>
                     {
                         format!("{host}:{port}")
                     }
                     _ => name.clone(),
-                }
+                };
+                (!directory.is_file || namespace.contains(':')).then_some(namespace)
             })
     }
 }
