@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::apply::{self, guard};
+use crate::apply;
 use crate::finding::{self, Code, Decision};
 use crate::inputs::{Existing, Version1};
 use crate::node::NodePath;
@@ -68,9 +68,9 @@ pub(super) struct Changing {
     /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
     #[arg(long)]
     pub(super) restart: bool,
-    /// How to restart it, for `sh -c`
-    #[arg(long, value_name = "COMMAND", requires = "restart", default_value = guard::RESTART_COMMAND)]
-    pub(super) restart_command: String,
+    /// How to restart it, for `sh -c` [default: systemctl restart containerd]
+    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    pub(super) restart_command: Option<String>,
     /// What ends with 0 when CRI is up, for `sh -c` [default: ask the daemon with ctr]
     #[arg(long, value_name = "COMMAND", requires = "restart")]
     pub(super) health_command: Option<String>,

@@ -18,6 +18,7 @@ use crate::report::{self, Shown};
 impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
         let node = self.node()?;
+        check_restart(&apply.changing, &node)?;
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
@@ -26,7 +27,7 @@ impl Run {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
-            let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
+            let guard = self.guard(&apply.changing, &planned.inputs.files);
             if asks || self.lock(&mut session, &planned.shown)? {
                 break (session, planned, guard);
             }
@@ -54,6 +55,7 @@ impl Run {
     pub(super) fn rollback(&self, rollback: &Rollback) -> Result<u8, u8> {
         let changing = &rollback.changing;
         let node = self.node()?;
+        check_restart(changing, &node)?;
         let runs = || {
             let runs = apply::runs(&node, &changing.state_dir);
             runs.map_err(|error| self.failed(&error, &Shown::default()))
@@ -103,7 +105,7 @@ impl Run {
             .flat_map(|file| [&file.now, &file.old])
             .flatten();
         let shown = self.shown_of(bytes.map(Vec::as_slice));
-        let guard = self.guard(changing, &node, &self.config(&node))?;
+        let guard = self.guard(changing, &self.config(&node));
         let restart =
             "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
         let is_text = self.common.format == Format::Text;
@@ -177,37 +179,28 @@ impl Run {
     }
 
     /// What is needed to restart containerd, if that was asked for.
-    fn guard(
-        &self,
-        changing: &Changing,
-        node: &Node,
-        files: &[ConfigFile],
-    ) -> Result<Option<Guard>, u8> {
+    fn guard(&self, changing: &Changing, files: &[ConfigFile]) -> Option<Guard> {
         if !changing.restart {
-            return Ok(None);
+            return None;
         }
         let health = match &changing.health_command {
             Some(command) => Health::Command(command.clone()),
-            None if node.is_host() => {
+            None => {
                 let address = files.iter().rev().find_map(ConfigFile::grpc_address);
                 let address = address
                     .filter(|address| !address.is_empty())
                     .unwrap_or(guard::ADDRESS);
                 Health::Ctr(address.trim_start_matches("unix://").to_owned())
             }
-            None => {
-                print_error(
-                    "error: --restart with a --root other than / needs --restart-command and --health-command, since \
-                     no daemon of this machine runs on these files\n",
-                );
-                return Err(exit::USAGE);
-            }
         };
-        Ok(Some(Guard {
-            restart_command: changing.restart_command.clone(),
+        Some(Guard {
+            restart_command: changing
+                .restart_command
+                .clone()
+                .unwrap_or_else(|| guard::RESTART_COMMAND.to_owned()),
             health,
             timeout: changing.health_timeout,
-        }))
+        })
     }
 
     /// The config.toml as it is now, for what the guard needs of it.
@@ -323,6 +316,19 @@ impl Run {
         ));
         text
     }
+}
+
+/// Refuses to take this machine's containerd for the one that runs on the files of another root.
+fn check_restart(changing: &Changing, node: &Node) -> Result<(), u8> {
+    let has_both = changing.restart_command.is_some() && changing.health_command.is_some();
+    if !changing.restart || has_both || node.is_host() {
+        return Ok(());
+    }
+    print_error(
+        "error: --restart with a --root other than / needs --restart-command and --health-command, since no daemon \
+         of this machine runs on these files\n",
+    );
+    Err(exit::USAGE)
 }
 
 fn count_files(count: usize) -> String {

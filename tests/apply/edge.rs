@@ -1,0 +1,47 @@
+//! The edge of the commands that change a node: what they refuse, run, and say. No daemon is needed.
+
+use std::process::{Command, Output};
+
+use crate::disk::{CONFIG, OLD, Scratch, apply, expect, is_new};
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Only one of the two commands is given, so the other would be about this machine.
+#[test]
+fn a_restart_on_another_root_needs_both_commands() {
+    let scratch = Scratch::node("edge-both-commands");
+    let root = scratch.at("node");
+    // Whatever this machine has, it is not called.
+    let touch = scratch.at("called");
+    scratch.write(
+        "bin/systemctl",
+        &format!("#!/bin/sh\n>{}\n", touch.display()),
+    );
+    expect(
+        Command::new("chmod")
+            .arg("+x")
+            .arg(scratch.at("bin/systemctl")),
+        0,
+    );
+    for commands in [
+        &["--health-command", "true"][..],
+        &["--restart-command", "true"],
+        &[],
+    ] {
+        let mut command = apply(&root);
+        command.arg("--restart").args(commands);
+        command.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", scratch.at("bin").display()),
+        );
+        let output = expect(&mut command, 2);
+        assert!(stderr(&output).contains("--health-command"), "{output:?}");
+        assert!(!touch.exists(), "{commands:?}");
+        assert_eq!(scratch.read(CONFIG), OLD);
+    }
+    let both = ["--restart-command", "true", "--health-command", "true"];
+    expect(apply(&root).arg("--restart").args(both), 0);
+    assert!(is_new(&scratch.read(CONFIG)));
+}
