@@ -19,10 +19,11 @@ impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
         let node = self.node()?;
         check_restart(&apply.changing, &node)?;
+        let interrupt = listen()?;
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
-            let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
+            let (mut session, _) = self.begin(&node, "apply", &apply.changing, &interrupt)?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
@@ -64,7 +65,8 @@ impl Run {
             print(&report::transaction::runs(&runs()?, &changing.state_dir));
             return Ok(exit::DONE);
         }
-        let (mut session, recovered) = self.begin(&node, "rollback", changing)?;
+        let interrupt = listen()?;
+        let (mut session, recovered) = self.begin(&node, "rollback", changing, &interrupt)?;
         // What was recovered just now is what somebody wants to be rid of: not a run before it.
         let is_back = |run: &Recovered| {
             rollback.run.is_none_or(|wanted| wanted == run.run)
@@ -146,11 +148,8 @@ impl Run {
         node: &'n Node,
         purpose: &'static str,
         changing: &Changing,
+        interrupt: &Interrupt,
     ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
-        let interrupt = Interrupt::listen().map_err(|error| {
-            print_error(&format!("error: cannot catch signals: {error}\n"));
-            exit::FAILED
-        })?;
         let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
             ChangedSinceApply::Overwrite
         } else {
@@ -162,7 +161,7 @@ impl Run {
             node,
             &changing.state_dir,
             purpose,
-            interrupt,
+            interrupt.clone(),
             changed,
             report,
         );
@@ -316,6 +315,14 @@ impl Run {
         ));
         text
     }
+}
+
+/// Catches signals, once for a command: each call would add handlers that end the program when their session is idle.
+fn listen() -> Result<Interrupt, u8> {
+    Interrupt::listen().map_err(|error| {
+        print_error(&format!("error: cannot catch signals: {error}\n"));
+        exit::FAILED
+    })
 }
 
 /// Refuses to take this machine's containerd for the one that runs on the files of another root.

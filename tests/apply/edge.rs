@@ -1,8 +1,9 @@
 //! The edge of the commands that change a node: what they refuse, run, and say. No daemon is needed.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use crate::disk::{CONFIG, OLD, Scratch, apply, expect, is_new};
+use crate::disk::{CONFIG, OLD, PROGRAM, Scratch, apply, expect, is_new, rollback};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -43,5 +44,36 @@ fn a_restart_on_another_root_needs_both_commands() {
     }
     let both = ["--restart-command", "true", "--health-command", "true"];
     expect(apply(&root).arg("--restart").args(both), 0);
+    assert!(is_new(&scratch.read(CONFIG)));
+}
+
+/// Another run between the plan and the lock makes the program begin again: signals are still only noted.
+#[test]
+fn a_second_pass_does_not_make_signals_deadly() {
+    let scratch = Scratch::node("edge-second-pass");
+    let root = scratch.at("node");
+    let mut first = Command::new("strace");
+    first
+        .args(["-qq", "-o", "/dev/null", "-e"])
+        .arg("inject=flock:delay_enter=4000000:when=1")
+        .arg(PROGRAM)
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(&root)
+        .args(["--restart", "--restart-command", "kill -TERM $PPID"])
+        .args(["--health-command", "true"]);
+    let first = first
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(2000));
+    expect(&mut apply(&root), 0);
+    expect(&mut rollback(&root), 0);
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("(run 2)"),
+        "{output:?}"
+    );
     assert!(is_new(&scratch.read(CONFIG)));
 }
