@@ -77,3 +77,23 @@ fn a_second_pass_does_not_make_signals_deadly() {
     );
     assert!(is_new(&scratch.read(CONFIG)));
 }
+
+/// `nohup` wants a dropped terminal to change nothing.
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let scratch = Scratch::node("edge-nohup");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", PROGRAM])
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(scratch.at("node"))
+        .args(["--restart", "--health-command", "true", "--restart-command"])
+        .arg(format!(
+            "grep SigIgn /proc/$PPID/status >{}",
+            scratch.at("ignored").display()
+        ));
+    expect(&mut command, 0);
+    let mask = scratch.read("ignored");
+    let mask = mask.trim_start_matches("SigIgn:").trim();
+    assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1, 1, "{mask}");
+}
