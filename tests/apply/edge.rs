@@ -1,5 +1,6 @@
 //! The edge of the commands that change a node: what they refuse, run, and say. No daemon is needed.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -96,4 +97,41 @@ fn a_signal_that_is_ignored_stays_so() {
     let mask = scratch.read("ignored");
     let mask = mask.trim_start_matches("SigIgn:").trim();
     assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1, 1, "{mask}");
+}
+
+/// `/proc/PID/root` is a link that reads `/`; what it leads to is the other process's root.
+#[test]
+fn the_root_of_another_process_is_not_taken_for_this_one() {
+    let scratch = Scratch::node("edge-proc-root");
+    let script = format!(
+        "mount -t tmpfs none /mnt && cp {} /mnt && echo ready && read _",
+        scratch.at(CONFIG).display()
+    );
+    let mut other = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(other.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    let on = |command: &[&str], root: &str| {
+        let mut program = Command::new(PROGRAM);
+        program.args(command);
+        program.args(["--config", "/mnt/config.toml", "--root", root]);
+        program
+    };
+    let root = format!("/proc/{}/root", other.id());
+    let output = expect(&mut on(&["plan"], &root), 1);
+    // The containerd of this machine says nothing about that one.
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("mirror.example"), "{stdout}");
+    expect(&mut on(&["plan"], "/proc/self/root"), 4);
+    // It is no `/` to restart a daemon of, either.
+    expect(&mut on(&["apply", "--yes", "--restart"], &root), 2);
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
