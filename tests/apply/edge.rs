@@ -135,3 +135,19 @@ fn the_root_of_another_process_is_not_taken_for_this_one() {
     drop(other.stdin.take());
     other.wait().unwrap();
 }
+
+/// An apply raises its limit of open files; a daemon that is started from it must not have another one than before.
+#[test]
+fn the_restart_command_has_the_usual_limit_of_open_files() {
+    let scratch = Scratch::node("edge-limit");
+    let limit = scratch.at("limit");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 100; exec \"$@\"", "sh", PROGRAM])
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(scratch.at("node"))
+        .args(["--restart", "--health-command", "true", "--restart-command"])
+        .arg(format!("ulimit -S -n >{}", limit.display()));
+    expect(&mut command, 0);
+    assert_eq!(scratch.read("limit"), "100\n");
+}
