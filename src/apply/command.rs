@@ -63,7 +63,16 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Runs `command` and waits for its end, at most as long as `limit`.
-pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Ended> {
+pub(crate) fn run(command: Command, limit: Duration) -> io::Result<Ended> {
+    run_watched(command, limit, &mut |_| {})
+}
+
+/// Does the same, and calls `waiting` again and again with how long it has taken so far.
+pub(crate) fn run_watched(
+    mut command: Command,
+    limit: Duration,
+    waiting: &mut dyn FnMut(Duration),
+) -> io::Result<Ended> {
     const LOOK: Duration = Duration::from_millis(20);
     // A file and not a pipe: a daemon that the command leaves behind would keep a pipe open for ever.
     let mut output = File::from(rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC)?);
@@ -74,13 +83,16 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Ended> {
         .stderr(output.try_clone()?)
         // Away from the terminal's signals; and with it go the children of a shell when it is killed.
         .process_group(0);
-    let mut child = spawn(&mut command)?;
-    let end = Instant::now() + limit;
+    let mut child = spawn(&mut command).map_err(|error| {
+        let program = command.get_program().to_string_lossy();
+        io::Error::new(error.kind(), format!("cannot run `{program}`: {error}"))
+    })?;
+    let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() >= end {
+        if begun.elapsed() >= limit {
             let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             if let Some(group) = group {
                 // It may have ended just now.
@@ -89,6 +101,7 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Ended> {
             child.wait()?;
             break None;
         }
+        waiting(begun.elapsed());
         std::thread::sleep(LOOK);
     };
     output.rewind()?;

@@ -4,6 +4,7 @@
 mod arguments;
 mod changing;
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::Duration;
 
@@ -88,11 +89,16 @@ struct Planned {
 
 struct Run {
     common: Common,
+    /// Whether it was said that a signal has come.
+    is_noted: Cell<bool>,
 }
 
 impl Run {
     fn new(common: Common) -> Self {
-        Self { common }
+        Self {
+            common,
+            is_noted: Cell::new(false),
+        }
     }
 
     fn plan(&self) -> Result<u8, u8> {

@@ -11,8 +11,8 @@ use crate::finding::CHANGED_SINCE_APPLY;
 use crate::node::NodePath;
 use crate::secret::{Masked, Secrets};
 
-/// What was done about a run that had been killed.
-pub fn recovered(recovered: &Recovered) -> String {
+/// What was done about a run that had been killed, and whether containerd was restarted for it.
+pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
     let run = recovered.run;
     let text = match recovered.what {
         Recovery::Finished => format!(
@@ -21,6 +21,11 @@ pub fn recovered(recovered: &Recovered) -> String {
         ),
         Recovery::Undone => {
             format!("run {run} was killed while it wrote: every file is as it was before it")
+        }
+        Recovery::RolledBack if is_restarted => {
+            format!(
+                "the rollback of run {run} was killed: it is complete now, and containerd was restarted"
+            )
         }
         Recovery::RolledBack => format!(
             "the rollback of run {run} was killed: it is complete now, and counts after a restart of containerd"
@@ -46,8 +51,15 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Restarting(command) => shown.filtered(&format!("restarting: {command}\n")),
-        Progress::RestartFailed(lines) => {
-            let mut text = "warning: the restart command failed; health decides\n".to_owned();
+        Progress::Stopped(address) => format!(
+            "before the restart: nobody listens at `{address}` and no containerd runs: it is taken for one that is \
+             stopped and will listen there\n"
+        ),
+        Progress::StillRestarting { seconds, limit } => {
+            format!("{seconds} s of {limit} s: the restart command has not ended\n")
+        }
+        Progress::RestartFailed { how, lines } => {
+            let mut text = format!("warning: the restart command {how}\n");
             daemon_lines(lines, shown, &mut text);
             text
         }
@@ -55,7 +67,16 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
             cri,
             seconds,
             timeout,
-        } => format!("{seconds} s of {timeout} s: CRI {}\n", cri.phrase()),
+        } => {
+            let limit = if seconds <= timeout {
+                format!(" of {timeout} s")
+            } else {
+                // An answer took long.
+                String::new()
+            };
+            format!("{seconds} s{limit}: CRI {}\n", cri.phrase())
+        }
+        Progress::Tick => String::new(),
     }
 }
 

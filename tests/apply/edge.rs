@@ -151,3 +151,87 @@ fn the_restart_command_has_the_usual_limit_of_open_files() {
     expect(&mut command, 0);
     assert_eq!(scratch.read("limit"), "100\n");
 }
+
+/// A restart command that kills the guard once, and fails from then on.
+fn killed_guard(scratch: &Scratch, says: &str) {
+    let once = scratch.at("once");
+    let restart = format!(
+        "if [ -e {once} ]; then echo {says}; exit 1; fi; touch {once}; kill -KILL $PPID",
+        once = once.display()
+    );
+    let mut command = apply(&scratch.at("node"));
+    command.args(["--restart", "--health-command", "true", "--restart-command"]);
+    let output = command.arg(restart).output().unwrap();
+    assert_eq!(output.status.code(), None, "{output:?}");
+    assert!(is_new(&scratch.read(CONFIG)));
+}
+
+/// What containerd or the restart command says is masked by what the files hold, before and after.
+#[test]
+fn a_killed_guard_that_is_taken_up_again_shows_no_secret() {
+    let scratch = Scratch::node("edge-killed-secret");
+    let auth = r#"imports = ["conf.d/*.toml"]
+[plugins."io.containerd.grpc.v1.cri".registry.configs."mirror.example".auth]
+  password = "hunter2hunter2"
+"#;
+    // A table comes last, a key first.
+    let (import, auth) = auth.split_at(auth.find('[').unwrap() + "[\"conf.d/*.toml\"]\n".len());
+    scratch.write(CONFIG, &format!("{import}{OLD}{auth}"));
+    scratch.write(
+        "node/etc/containerd/conf.d/proxy.toml",
+        "version = 2\n[proxy]\n  password = \"fishsword\"\n",
+    );
+    killed_guard(&scratch, "bad hunter2hunter2 or fishsword");
+    let output = expect(&mut apply(&scratch.at("node")), 5);
+    let stderr = stderr(&output);
+    assert!(stderr.contains("| bad "), "{stderr}");
+    for secret in ["hunter2", "fishsword"] {
+        assert!(!stderr.contains(secret), "{stderr}");
+    }
+}
+
+/// The next command that is printed after an edit is one that does not stop at the edit again.
+#[test]
+fn a_killed_guard_and_an_edited_config_lead_home() {
+    let scratch = Scratch::node("edge-killed-edited");
+    killed_guard(&scratch, "bad");
+    let edited = format!("# edited\n{}", scratch.read(CONFIG));
+    scratch.write(CONFIG, &edited);
+    let output = expect(&mut apply(&scratch.at("node")), 5);
+    let stderr = stderr(&output);
+    assert!(stderr.contains("+# edited"), "{stderr}");
+    let next = stderr.lines().find_map(|line| line.strip_prefix("next: "));
+    let next = next.unwrap();
+    assert!(next.ends_with(" --allow changed-since-apply"), "{next}");
+    let directory = std::path::Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let mut again = Command::new("sh");
+    // There is no terminal to ask on.
+    again
+        .args(["-c", &format!("{next} --yes")])
+        .env("PATH", path);
+    expect(&mut again, 0);
+    assert_eq!(scratch.read(CONFIG), OLD);
+}
+
+/// A guard that was killed on the node itself is not taken up with the containerd of the machine that has its disk.
+#[test]
+fn a_guard_of_the_nodes_own_containerd_is_not_taken_up_elsewhere() {
+    let scratch = Scratch::node("edge-killed-elsewhere");
+    killed_guard(&scratch, "bad");
+    let path = "node/var/lib/containerd-registry-migrate/0001.journal";
+    let journal = scratch.read(path);
+    let own = journal.replace(
+        r#""health":{"command":"true"}"#,
+        r#""health":{"ctr":"/run/containerd/containerd.sock"}"#,
+    );
+    assert_ne!(own, journal);
+    scratch.write(path, &own);
+    for mut command in [apply(&scratch.at("node")), rollback(&scratch.at("node"))] {
+        let output = expect(&mut command, 4);
+        let stderr = stderr(&output);
+        assert!(stderr.contains("run this on the node"), "{stderr}");
+        assert!(!stderr.contains("restarting"), "{stderr}");
+    }
+    assert_eq!(scratch.read(path), own);
+}
