@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-use super::arguments::{Apply, Changing, Format, Rollback};
+use super::arguments::{Apply, CONFIG, Changing, Format, HEALTH_TIMEOUT, Rollback};
 use super::{Planned, Run, color_diff, exit, print, print_error};
 use crate::apply::guard::{self, Guard, Health, Progress};
 use crate::apply::{
@@ -15,6 +15,7 @@ use crate::finding;
 use crate::inputs::{self, Sources};
 use crate::node::{Node, NodeError, NodePath};
 use crate::report::{self, Shown};
+use crate::shell;
 
 impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
@@ -24,7 +25,7 @@ impl Run {
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
-            let (mut session, _) = self.begin(&node, "apply", &apply.changing, &interrupt)?;
+            let (mut session, _) = self.begin(&node, "apply", &interrupt)?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
@@ -59,15 +60,15 @@ impl Run {
         let node = self.node()?;
         check_restart(changing, &node)?;
         let runs = || {
-            let runs = apply::runs(&node, &changing.state_dir);
+            let runs = apply::runs(&node, &self.common.state_dir);
             runs.map_err(|error| self.failed(&error, &Shown::default()))
         };
         if rollback.list {
-            print(&report::transaction::runs(&runs()?, &changing.state_dir));
+            print(&report::transaction::runs(&runs()?, &self.common.state_dir));
             return Ok(exit::DONE);
         }
         let interrupt = listen()?;
-        let (mut session, recovered) = self.begin(&node, "rollback", changing, &interrupt)?;
+        let (mut session, recovered) = self.begin(&node, "rollback", &interrupt)?;
         // What was recovered just now is what somebody wants to be rid of: not a run before it.
         let is_back = |run: &Recovered| {
             rollback.run.is_none_or(|wanted| wanted == run.run)
@@ -148,7 +149,6 @@ impl Run {
         &self,
         node: &'n Node,
         purpose: &'static str,
-        changing: &Changing,
         interrupt: &Interrupt,
     ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
         let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
@@ -160,7 +160,7 @@ impl Run {
         let mut sources = Sources::default();
         // A configuration that cannot be read now is said where it matters.
         let _ = self.configuration(node, &mut sources);
-        let pending = apply::pending(node, &changing.state_dir);
+        let pending = apply::pending(node, &self.common.state_dir);
         // What asks this machine's containerd was begun on the node itself: here it would be another containerd.
         let is_of_host = |run: &&Pending| {
             let guard = run.guard.as_ref();
@@ -189,7 +189,7 @@ impl Run {
         };
         let begun = Session::begin(
             node,
-            &changing.state_dir,
+            &self.common.state_dir,
             purpose,
             interrupt.clone(),
             changed,
@@ -344,9 +344,36 @@ impl Run {
         }
         text.push_str(&format!(
             "To go back: {}\n",
-            apply::rollback_command(&self.common.root, &changing.state_dir, applied.run)
+            self.way_back(changing, applied.run)
         ));
         text
+    }
+
+    /// The command that undoes a run as it was done: with the same restart.
+    fn way_back(&self, changing: &Changing, run: u32) -> String {
+        let common = &self.common;
+        let mut command = apply::rollback_command(&common.root, &common.state_dir, run);
+        if !changing.restart {
+            return command;
+        }
+        command.push_str(" --restart");
+        let mut option = |name: &str, value: &str| {
+            command.push_str(&format!(" {name} {}", shell::quote(value)));
+        };
+        // It says where the daemon listens.
+        if common.config != CONFIG {
+            option("--config", &common.config);
+        }
+        if let Some(restart) = &changing.restart_command {
+            option("--restart-command", restart);
+        }
+        if let Some(health) = &changing.health_command {
+            option("--health-command", health);
+        }
+        if changing.health_timeout != HEALTH_TIMEOUT {
+            option("--health-timeout", &changing.health_timeout.to_string());
+        }
+        command
     }
 }
 

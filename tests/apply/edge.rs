@@ -235,3 +235,69 @@ fn a_guard_of_the_nodes_own_containerd_is_not_taken_up_elsewhere() {
     }
     assert_eq!(scratch.read(path), own);
 }
+
+/// The way back of a guarded apply is a guarded one, and works as printed.
+#[test]
+fn the_way_back_of_a_guarded_apply_has_its_restart() {
+    let scratch = Scratch::node("edge-back");
+    let restarted = scratch.at("restarted");
+    let mut command = apply(&scratch.at("node"));
+    command.args([
+        "--restart",
+        "--health-command",
+        "true",
+        "--health-timeout",
+        "7",
+    ]);
+    command.arg("--restart-command");
+    command.arg(format!("echo \"it's\" >>{}", restarted.display()));
+    let output = expect(&mut command, 0);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let back = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("To go back: "));
+    let back = back.unwrap();
+    assert!(back.contains(" --health-timeout 7"), "{back}");
+    let directory = std::path::Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let mut sh = Command::new("sh");
+    sh.args(["-c", &format!("{back} --yes")]).env("PATH", path);
+    expect(&mut sh, 0);
+    assert_eq!(scratch.read("restarted"), "it's\nit's\n");
+    assert_eq!(scratch.read(CONFIG), OLD);
+}
+
+/// `plan` mentions what a killed run left, wherever its journals are, and its next command goes there.
+#[test]
+fn a_plan_looks_for_unfinished_runs_in_the_state_directory_that_is_given() {
+    let scratch = Scratch::node("edge-plan-state");
+    let root = scratch.at("node");
+    let mut command = apply(&root);
+    command.args([
+        "--state-dir",
+        "/srv/journals",
+        "--restart",
+        "--health-command",
+        "true",
+    ]);
+    command.args(["--restart-command", "kill -KILL $PPID"]);
+    assert_eq!(command.output().unwrap().status.code(), None);
+    scratch.write(CONFIG, OLD);
+    let plan = |options: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["plan", "--existing", "replace", "--root"])
+            .arg(&root);
+        command.args(options);
+        expect(&mut command, 1)
+    };
+    let output = plan(&["--state-dir", "/srv/journals"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("note: run 1 is waiting for its restart"),
+        "{said}"
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains(" --state-dir /srv/journals"), "{stdout}");
+    assert!(!stderr(&plan(&[])).contains("run 1"));
+}
