@@ -159,6 +159,27 @@ pub fn read(
     }))
 }
 
+/// The config.toml as it is now and what it imports, in load order, for those who need no plan: what is not understood
+/// is left out, and nobody is told.
+pub fn configuration(
+    node: &Node,
+    path: &NodePath,
+    sources: &mut Sources,
+) -> Result<Vec<ConfigFile>, NodeError> {
+    let mut unused = Findings::new([]);
+    let Some(file) = node.read(path)? else {
+        return Ok(Vec::new());
+    };
+    let id = sources.add(&file.path, &file.bytes);
+    let main = ConfigFile::parse(id, path.clone(), file.path, file.bytes, &mut unused);
+    let mut files: Vec<ConfigFile> = main.into_iter().collect();
+    if let Some(main) = files.first() {
+        let imported = read_imports(node, main, &mut unused, sources)?;
+        files.extend(imported);
+    }
+    Ok(files)
+}
+
 /// The file as version 2, under a number of its own: findings point into the converted text.
 fn convert(
     config: &ConfigFile,

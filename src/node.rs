@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// An absolute, lexically cleaned path as the node itself sees it (never with `--root` in front).
@@ -139,18 +138,20 @@ impl Node {
     /// Opens the tree whose root is the directory `root` of this machine.
     pub fn open(root: &str) -> Result<Self, NodeError> {
         // The one path that is not a path inside the root: shown as it was typed, not cleaned.
-        let failed = |source| NodeError::new(&NodePath(root.to_owned()), "open", source);
-        let real = std::fs::canonicalize(root).map_err(failed)?;
-        let directory = rustix::fs::open(
-            &real,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| failed(errno.into()))?;
+        let failed = |errno: Errno| NodeError::new(&NodePath(root.to_owned()), "open", errno);
+        // Opened by the name that was given: `/proc/PID/root` leads into another process's tree, though as a link it
+        // reads `/`.
+        let open = |path: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).map_err(failed)
+        };
+        let directory = open(root)?;
+        let identity = Identity::of(&directory).map_err(failed)?;
+        let is_host = identity == Identity::of(&open("/")?).map_err(failed)?;
         Ok(Self {
             root: directory,
             name: root.to_owned(),
-            is_host: real == Path::new("/"),
+            is_host,
         })
     }
 
@@ -357,6 +358,29 @@ impl Node {
             rest = next;
         }
         Ok(walk)
+    }
+}
+
+/// Which directory it is, and as which mount: in another mount namespace the same root has other things mounted in it.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// `None` before Linux 5.8.
+    mount: Option<u64>,
+}
+
+impl Identity {
+    fn of(directory: &OwnedFd) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::fstat(directory)?;
+        let mount = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .ok()
+            .filter(|found| found.stx_mask & StatxFlags::MNT_ID.bits() != 0);
+        Ok(Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mount: mount.map(|found| found.stx_mnt_id),
+        })
     }
 }
 

@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::node::read_all;
 
@@ -36,24 +37,62 @@ pub(crate) fn shell(text: &str) -> Command {
     command
 }
 
+/// The limit of open files that this program was started with, if it was raised.
+static USUAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises the limit of open files as far as it goes, for this program alone: a daemon that a restart command starts
+/// must not inherit it.
+pub(crate) fn allow_many_open_files() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = USUAL_LIMIT.set(limit.clone());
+    limit.current = limit.maximum;
+    // Where this is not allowed, opening fails later, with the path in the message.
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
+}
+
+/// Starts `command` with the usual limit. It is that of the whole program for a moment, so nothing is opened in it.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let Some(usual) = USUAL_LIMIT.get() else {
+        return command.spawn();
+    };
+    let raised = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, usual.clone());
+    let child = command.spawn();
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    child
+}
+
 /// Runs `command` and waits for its end, at most as long as `limit`.
-pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Ended> {
+pub(crate) fn run(command: Command, limit: Duration) -> io::Result<Ended> {
+    run_watched(command, limit, &mut |_| {})
+}
+
+/// Does the same, and calls `waiting` again and again with how long it has taken so far.
+pub(crate) fn run_watched(
+    mut command: Command,
+    limit: Duration,
+    waiting: &mut dyn FnMut(Duration),
+) -> io::Result<Ended> {
     const LOOK: Duration = Duration::from_millis(20);
     // A file and not a pipe: a daemon that the command leaves behind would keep a pipe open for ever.
     let mut output = File::from(rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC)?);
-    let mut child = command
-        .stdin(Stdio::null())
+    let input = File::open("/dev/null")?;
+    command
+        .stdin(input)
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)
         // Away from the terminal's signals; and with it go the children of a shell when it is killed.
-        .process_group(0)
-        .spawn()?;
-    let end = Instant::now() + limit;
+        .process_group(0);
+    let mut child = spawn(&mut command).map_err(|error| {
+        let program = command.get_program().to_string_lossy();
+        io::Error::new(error.kind(), format!("cannot run `{program}`: {error}"))
+    })?;
+    let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() >= end {
+        if begun.elapsed() >= limit {
             let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             if let Some(group) = group {
                 // It may have ended just now.
@@ -62,6 +101,7 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> io::Result<Ended> {
             child.wait()?;
             break None;
         }
+        waiting(begun.elapsed());
         std::thread::sleep(LOOK);
     };
     output.rewind()?;

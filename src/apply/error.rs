@@ -191,7 +191,7 @@ impl fmt::Display for ApplyError {
             } => {
                 let now = match is_up_again {
                     Some(true) => "and CRI is up again",
-                    Some(false) => "but a restart with them has failed, too",
+                    Some(false) => "but CRI is not up with them",
                     None => "and CRI was not up before, either",
                 };
                 let reason = &verdict.reason;

@@ -4,9 +4,12 @@
 //! containerd whose CRI is broken started. This module restarts and judges; it does not touch files, and what follows
 //! from its verdict is decided in its parent.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +27,10 @@ const HOLD: Duration = Duration::from_secs(5);
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
 /// How long one question may take; `ctr` 1.x ignores its own limit when the daemon is frozen.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How often those who watch are told that it still takes.
+const TELL: Duration = Duration::from_secs(5);
+/// How long a daemon that has just started may take until it listens.
+const STARTING: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How to restart containerd and how to ask whether CRI is up.
@@ -103,12 +110,26 @@ impl Cri {
 pub enum Progress {
     /// How CRI was before anything was changed.
     Before(Cri),
+    /// Nobody listens at this socket and no containerd runs: it is taken for one that is stopped.
+    Stopped(String),
     /// The old files are being put back.
     PuttingBack,
     /// The restart command is being run.
     Restarting(String),
-    /// The restart command ended badly; health decides all the same. With its last lines.
-    RestartFailed(Vec<String>),
+    /// It has not ended yet.
+    StillRestarting {
+        /// Seconds since it began.
+        seconds: u64,
+        /// After how many it is killed.
+        limit: u64,
+    },
+    /// The restart command ended badly.
+    RestartFailed {
+        /// How, as a phrase.
+        how: String,
+        /// Its last lines.
+        lines: Vec<String>,
+    },
     /// CRI is being watched.
     Waiting {
         /// How it is now.
@@ -118,6 +139,8 @@ pub enum Progress {
         /// For how long it may take.
         timeout: u64,
     },
+    /// Nothing new: so often that those who watch see soon what else there is.
+    Tick,
 }
 
 /// Shows progress.
@@ -137,7 +160,8 @@ pub struct Unhealthy {
 impl Guard {
     /// Asks how CRI is before anything is changed; an error if there is no way to ask.
     pub(crate) fn baseline(&self, report: Report<'_>) -> std::io::Result<Baseline> {
-        let cri = self.ask()?;
+        self.check_socket(report)?;
+        let cri = self.ask(&mut |_| {})?;
         report(Progress::Before(cri));
         Ok(Baseline {
             cri,
@@ -153,36 +177,105 @@ impl Guard {
         report: Report<'_>,
     ) -> Result<(), Unhealthy> {
         let old = self.daemon();
-        let is_run = self.run_restart(report);
+        let begun = SystemTime::now();
+        let ran = self.run_restart(report);
         restarted();
-        match (&self.health, is_run) {
+        match (&self.health, ran) {
             // Nobody can tell whether the daemon is another one, so a restart that says that it failed has failed.
-            (Health::Command(_), Err(lines)) => Err(Unhealthy {
-                reason: "the restart command failed".to_owned(),
+            (Health::Command(_), Err(RestartFailed { how, lines })) => Err(Unhealthy {
+                reason: format!("the restart command {how}"),
                 lines,
                 is_restarted: true,
             }),
-            (_, ran) => self.watch(before, old, ran.is_ok(), report),
+            (_, ran) => self.watch_since(Some(begun), before, old, ran.is_ok(), report),
         }
     }
 
-    /// Runs the restart command; an error are the last lines of what it printed.
-    pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), Vec<String>> {
+    /// Runs the restart command.
+    pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), RestartFailed> {
+        self.run_restart_within(RESTART_LIMIT, report)
+    }
+
+    fn run_restart_within(&self, limit: Duration, report: Report<'_>) -> Result<(), RestartFailed> {
         report(Progress::Restarting(self.restart_command.clone()));
-        let ended = command::run(command::shell(&self.restart_command), RESTART_LIMIT);
-        let lines = match ended {
-            Ok(ended) if ended.is_success() => return Ok(()),
-            Ok(ended) => last_lines(&ended.output),
-            Err(error) => vec![error.to_string()],
+        let limit_seconds = limit.as_secs();
+        let mut told = Duration::ZERO;
+        let ended = command::run_watched(command::shell(&self.restart_command), limit, &mut |at| {
+            if at < told + TELL {
+                report(Progress::Tick);
+                return;
+            }
+            told = at;
+            report(Progress::StillRestarting {
+                seconds: at.as_secs(),
+                limit: limit_seconds,
+            });
+        });
+        let (how, lines) = match ended {
+            Ok(ended) => match ended.status {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => (format!("failed ({status})"), last_lines(&ended.output)),
+                None => (
+                    format!("was killed after {limit_seconds} s"),
+                    last_lines(&ended.output),
+                ),
+            },
+            Err(error) => ("failed".to_owned(), vec![error.to_string()]),
         };
-        report(Progress::RestartFailed(lines.clone()));
-        Err(lines)
+        report(Progress::RestartFailed {
+            how: how.clone(),
+            lines: lines.clone(),
+        });
+        Err(RestartFailed { how, lines })
+    }
+
+    /// A socket at which nobody listens is the wrong one where a containerd runs. Where none does, it is stopped, which
+    /// may be why somebody is here.
+    fn check_socket(&self, report: Report<'_>) -> std::io::Result<()> {
+        let Health::Ctr(address) = &self.health else {
+            return Ok(());
+        };
+        if is_listening(address) {
+            return Ok(());
+        }
+        let mut running = containerds();
+        if !running.is_empty() {
+            // One that starts, or one that a supervisor starts again and again.
+            std::thread::sleep(STARTING);
+            if is_listening(address) {
+                return Ok(());
+            }
+            let now = containerds();
+            running.retain(|pid| now.contains(pid));
+        }
+        match running.first() {
+            None => {
+                report(Progress::Stopped(address.clone()));
+                Ok(())
+            }
+            Some(pid) => Err(std::io::Error::other(format!(
+                "containerd runs (pid {pid}), but nobody listens at `{address}`, where its configuration and its \
+                 imports say that it does"
+            ))),
+        }
     }
 
     /// Watches CRI until it is as good as `before`, or cannot be any more. `old` is the daemon that was to go; if
     /// nothing says that it was restarted, it gets little time for that.
     pub(crate) fn watch(
         &self,
+        before: Baseline,
+        old: Option<Daemon>,
+        is_run: bool,
+        report: Report<'_>,
+    ) -> Result<(), Unhealthy> {
+        self.watch_since(None, before, old, is_run, report)
+    }
+
+    /// `restart` is when the restart began, if that is known.
+    fn watch_since(
+        &self,
+        restart: Option<SystemTime>,
         before: Baseline,
         old: Option<Daemon>,
         is_run: bool,
@@ -200,16 +293,20 @@ impl Guard {
         loop {
             // Asked first: if the daemon goes in between, the answer is the new one's, and counts one round later.
             let daemon = self.daemon();
-            let cri = self.ask().unwrap_or(Cri::Silent);
+            let asked = self.ask(&mut |_| report(Progress::Tick));
+            let cri = asked.unwrap_or(Cri::Silent);
             let at = begun.elapsed();
-            if shown.replace((cri, at.as_secs() / 5)) != Some((cri, at.as_secs() / 5)) {
+            let verdict = watch.look(at, cri, daemon, &mut || self.is_serving());
+            let news = (cri, at.as_secs() / TELL.as_secs());
+            if shown.replace(news) == Some(news) {
+                report(Progress::Tick);
+            } else {
                 report(Progress::Waiting {
                     cri,
                     seconds: at.as_secs(),
-                    timeout: self.timeout,
+                    timeout: watch.limit(daemon).as_secs(),
                 });
             }
-            let verdict = watch.look(at, cri, daemon, &mut || self.is_serving());
             if let Some(verdict) = verdict {
                 let is_same = daemon.is_some() && daemon == old && cri == before.cri;
                 return verdict.map_err(|reason| Unhealthy {
@@ -217,7 +314,7 @@ impl Guard {
                     lines: if is_same {
                         Vec::new()
                     } else {
-                        self.error_lines()
+                        self.error_lines(restart, daemon)
                     },
                     is_restarted: !is_same,
                 });
@@ -226,11 +323,11 @@ impl Guard {
         }
     }
 
-    fn ask(&self) -> std::io::Result<Cri> {
+    fn ask(&self, waiting: &mut dyn FnMut(Duration)) -> std::io::Result<Cri> {
         match &self.health {
             Health::Command(text) => {
                 let limit = PROBE_LIMIT.max(Duration::from_secs(self.timeout));
-                let ended = command::run(command::shell(text), limit)?;
+                let ended = command::run_watched(command::shell(text), limit, waiting)?;
                 Ok(if ended.is_success() {
                     Cri::Up
                 } else {
@@ -270,21 +367,13 @@ impl Guard {
         let Health::Ctr(address) = &self.health else {
             return None;
         };
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            // A frozen daemon's full queue must not stop us.
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )
-        .ok()?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(address.as_str()).ok()?).ok()?;
+        let socket = connect(address).ok()?;
         let pid = rustix::net::sockopt::socket_peercred(&socket).ok()?.pid;
         Some(Daemon(pid.as_raw_pid()))
     }
 
-    /// What containerd says about a CRI that is not up.
-    fn error_lines(&self) -> Vec<String> {
+    /// What containerd says about a CRI that is not up, and not what it said before its restart.
+    fn error_lines(&self, restart: Option<SystemTime>, daemon: Option<Daemon>) -> Vec<String> {
         let Health::Ctr(address) = &self.health else {
             return Vec::new();
         };
@@ -299,6 +388,16 @@ impl Guard {
             "--no-pager",
             "--lines=200",
         ]);
+        let since = restart.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        match (since, daemon) {
+            (Some(since), _) => {
+                journalctl.arg(format!("--since=@{}", since.as_secs()));
+            }
+            (None, Some(Daemon(pid))) => {
+                journalctl.arg(format!("_PID={pid}"));
+            }
+            (None, None) => {}
+        }
         if let Ok(ended) = command::run(journalctl, PROBE_LIMIT) {
             let is_error = |line: &&str| {
                 ["level=error", "level=fatal", "containerd: "]
@@ -310,6 +409,60 @@ impl Guard {
         }
         lines
     }
+}
+
+/// How the restart command has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RestartFailed {
+    how: String,
+    /// The last lines of what it printed.
+    lines: Vec<String>,
+}
+
+fn connect(address: &str) -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        // A frozen daemon's full queue must not stop us.
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(address)?)?;
+    Ok(socket)
+}
+
+/// Whether somebody listens, or may: only a socket that is not there, or that was left behind, says no.
+fn is_listening(address: &str) -> bool {
+    !matches!(
+        connect(address),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED)
+    )
+}
+
+/// The containerds that run on this machine: those with another root are in containers.
+fn containerds() -> Vec<u32> {
+    let root = |path: &str| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let own = root("/");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        if name.is_ok_and(|name| name == "containerd\n")
+            && root(&format!("/proc/{pid}/root")) == own
+        {
+            found.push(pid);
+        }
+    }
+    found
 }
 
 /// The process that listens at containerd's socket.
@@ -376,6 +529,17 @@ struct Watch {
 }
 
 impl Watch {
+    /// For how long it may take.
+    fn limit(&self, daemon: Option<Daemon>) -> Duration {
+        let is_old = daemon.is_some() && daemon == self.old;
+        match self.up_since {
+            // Once up, it gets the time to prove that it stays.
+            Some((since, _)) => self.timeout.max(since + HOLD + HOLD),
+            None if is_old && !self.is_run => HOLD,
+            None => self.timeout,
+        }
+    }
+
     /// Takes one observation; `None` is "look again".
     fn look(
         &mut self,
@@ -403,12 +567,7 @@ impl Watch {
             }
             _ => self.up_since = Some((at, daemon)),
         }
-        // Once up, it gets the time to prove that it stays.
-        let limit = match self.up_since {
-            Some((since, _)) => self.timeout.max(since + HOLD + HOLD),
-            None if is_old && !self.is_run => HOLD,
-            None => self.timeout,
-        };
+        let limit = self.limit(daemon);
         if at < limit {
             return None;
         }
@@ -559,6 +718,65 @@ mod tests {
             verdict(Cri::Failed, false, &seen),
             Some((1, Err("CRI failed to load".to_owned())))
         );
+    }
+
+    #[test]
+    fn a_restart_that_hangs_says_so_and_is_killed() {
+        let guard = Guard {
+            restart_command: "echo begun; sleep 60".to_owned(),
+            health: Health::Command("true".to_owned()),
+            timeout: 1,
+        };
+        let mut said = Vec::new();
+        let limit = TELL + Duration::from_secs(1);
+        let ran = guard.run_restart_within(limit, &mut |progress| said.push(progress));
+        said.retain(|progress| *progress != Progress::Tick);
+        let how = "was killed after 6 s".to_owned();
+        let lines = vec!["begun".to_owned()];
+        let expected = [
+            Progress::Restarting("echo begun; sleep 60".to_owned()),
+            Progress::StillRestarting {
+                seconds: 5,
+                limit: 6,
+            },
+            Progress::RestartFailed {
+                how: how.clone(),
+                lines: lines.clone(),
+            },
+        ];
+        assert_eq!(said, expected);
+        assert_eq!(ran, Err(RestartFailed { how, lines }));
+    }
+
+    #[test]
+    fn no_more_seconds_are_shown_than_it_may_take() {
+        let guard = Guard {
+            restart_command: "true".to_owned(),
+            health: Health::Command("true".to_owned()),
+            timeout: 1,
+        };
+        let before = Baseline {
+            cri: Cri::Up,
+            crictl: false,
+        };
+        let mut said = 0;
+        let verdict = guard.restart(before, &mut || {}, &mut |progress| {
+            if let Progress::Waiting {
+                seconds, timeout, ..
+            } = progress
+            {
+                assert!(seconds <= timeout, "{seconds} s of {timeout} s");
+                said += 1;
+            }
+        });
+        assert_eq!((verdict, said), (Ok(()), 2));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named() {
+        let missing = Command::new("no-such-ctr");
+        let error = command::run(missing, PROBE_LIMIT).unwrap_err();
+        assert!(error.to_string().contains("`no-such-ctr`"), "{error}");
     }
 
     #[test]

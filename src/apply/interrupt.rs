@@ -18,10 +18,15 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Catches `SIGINT`, `SIGTERM` and `SIGHUP` (a dropped terminal) from now on.
+    /// Catches `SIGINT`, `SIGTERM` and `SIGHUP` (a dropped terminal) from now on. One that is ignored stays so:
+    /// `nohup` asked for that.
     pub fn listen() -> std::io::Result<Self> {
         let interrupt = Self::deaf();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if is_ignored(&status, signal) {
+                continue;
+            }
             // Called in this order: the first one ends the program if nothing is being changed.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupt.idle))?;
             signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
@@ -65,6 +70,15 @@ impl Interrupt {
     }
 }
 
+/// Reads `SigIgn` in `/proc/PID/status`, which is the only way to ask without `unsafe`.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// While it lives, the program is not ended by a signal.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<AtomicBool>);
@@ -72,5 +86,18 @@ pub(crate) struct Busy(Arc<AtomicBool>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_seen() {
+        let status = "Name:\tsh\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\tffffffffffffffff\n";
+        assert!(is_ignored(status, SIGHUP));
+        assert!(!is_ignored(status, SIGINT) && !is_ignored(status, SIGTERM));
+        assert!(!is_ignored("", SIGHUP));
     }
 }

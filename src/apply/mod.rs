@@ -145,6 +145,24 @@ pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
     unfinished.map(Journal::summary).collect()
 }
 
+/// A run that the next session goes on with, and what it needs of it before it begins.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Its number.
+    pub run: u32,
+    /// How it restarts containerd, if it does.
+    pub guard: Option<guard::Guard>,
+    /// The bytes of all its files, from before and after, for masks.
+    pub bytes: Vec<Vec<u8>>,
+}
+
+/// What the next session goes on with: nothing where the journals cannot be read, since then it does not begin.
+pub fn pending(node: &Node, state_dir: &NodePath) -> Vec<Pending> {
+    let journals = Store::new(node, state_dir).runs().unwrap_or_default();
+    let unfinished = journals.iter().filter(|journal| journal.is_unfinished());
+    unfinished.map(Journal::pending).collect()
+}
+
 /// The command that rolls a run back.
 pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
     let mut command = format!("{} rollback {run}", env!("CARGO_PKG_NAME"));
@@ -187,6 +205,30 @@ impl Journal {
             tool: self.record.tool.clone(),
             plan: self.record.plan.clone(),
             files: self.files.iter().map(|file| file.path.clone()).collect(),
+        }
+    }
+
+    fn pending(&self) -> Pending {
+        let mut restart = self.record.restart.as_ref();
+        let mut bytes = Vec::new();
+        for file in &self.files {
+            bytes.extend(file.before_bytes().map(<[u8]>::to_vec));
+            bytes.push(file.after.clone());
+        }
+        for event in &self.events {
+            if let Event::GoingBack {
+                found, restart: of, ..
+            } = event
+            {
+                let found = found.values().flatten();
+                bytes.extend(found.filter_map(|found| found.get().ok()));
+                restart = of.as_ref();
+            }
+        }
+        Pending {
+            run: self.record.run,
+            guard: restart.map(|restart| restart.guard.clone()),
+            bytes,
         }
     }
 

@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use rustix::process::Resource;
-
 use super::ApplyError;
 use super::interrupt::Interrupt;
 use super::replace::{self, Metadata, Staged};
@@ -342,8 +340,5 @@ pub(crate) fn missing_directories<'a>(
 /// Every staged file stays open until it has its name: a file that is opened again for its fsync may have lost the
 /// error of a failed write. The usual limit of 1024 is below what a node with 600 registries needs.
 fn allow_many_open_files() {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where this is not allowed, opening fails later, with the path in the message.
-    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
+    super::command::allow_many_open_files();
 }

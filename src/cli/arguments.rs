@@ -2,11 +2,17 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::apply::{self, guard};
+use crate::apply;
 use crate::finding::{self, Code, Decision};
 use crate::inputs::{Existing, Version1};
 use crate::node::NodePath;
 use crate::version::Version;
+
+/// The file that the daemon reads, if nothing else is said.
+pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
+
+/// For how many seconds to wait until CRI is up, if nothing else is said.
+pub(super) const HEALTH_TIMEOUT: u64 = 60;
 
 /// Migrates containerd's legacy registry settings to certs.d/<host>/hosts.toml
 #[derive(Debug, Parser)]
@@ -62,20 +68,17 @@ pub(super) struct Rollback {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Changing the node")]
 pub(super) struct Changing {
-    /// Where the journals of all runs are, as the node sees it
-    #[arg(long, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
-    pub(super) state_dir: NodePath,
     /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
     #[arg(long)]
     pub(super) restart: bool,
-    /// How to restart it, for `sh -c`
-    #[arg(long, value_name = "COMMAND", requires = "restart", default_value = guard::RESTART_COMMAND)]
-    pub(super) restart_command: String,
+    /// How to restart it, for `sh -c` [default: systemctl restart containerd]
+    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    pub(super) restart_command: Option<String>,
     /// What ends with 0 when CRI is up, for `sh -c` [default: ask the daemon with ctr]
     #[arg(long, value_name = "COMMAND", requires = "restart")]
     pub(super) health_command: Option<String>,
     /// For how many seconds to wait until CRI is up
-    #[arg(long, value_name = "SECONDS", requires = "restart", default_value_t = 60, value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", requires = "restart", default_value_t = HEALTH_TIMEOUT, value_parser = parse_seconds)]
     pub(super) health_timeout: u64,
 }
 
@@ -90,7 +93,7 @@ pub(super) struct Common {
         long,
         global = true,
         value_name = "PATH",
-        default_value = "/etc/containerd/config.toml"
+        default_value = CONFIG
     )]
     pub(super) config: String,
     /// The directory for hosts files [default: what config_path says, else /etc/containerd/certs.d]
@@ -111,6 +114,9 @@ pub(super) struct Common {
     /// Accept a finding by its code; repeatable
     #[arg(long, global = true, value_name = "CODE", value_parser = parse_code, long_help = allow_help())]
     pub(super) allow: Vec<&'static Code>,
+    /// Where the journals of all runs are, as the node sees it
+    #[arg(long, global = true, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
+    pub(super) state_dir: NodePath,
     /// How the plan is printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,

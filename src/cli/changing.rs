@@ -3,30 +3,34 @@
 
 use std::io::IsTerminal;
 
-use super::arguments::{Apply, Changing, Format, Rollback};
+use super::arguments::{Apply, CONFIG, Changing, Format, HEALTH_TIMEOUT, Rollback};
 use super::{Planned, Run, color_diff, exit, print, print_error};
-use crate::apply::guard::{self, Guard, Health};
+use crate::apply::guard::{self, Guard, Health, Progress};
 use crate::apply::{
-    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Recovered, Recovery, RunState, Session,
+    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Pending, Recovered, Recovery,
+    RunState, Session,
 };
 use crate::config::ConfigFile;
-use crate::finding::{self, Findings};
-use crate::inputs::Sources;
-use crate::node::{Node, NodePath};
+use crate::finding;
+use crate::inputs::{self, Sources};
+use crate::node::{Node, NodeError, NodePath};
 use crate::report::{self, Shown};
+use crate::shell;
 
 impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
         let node = self.node()?;
+        check_restart(&apply.changing, &node)?;
+        let interrupt = listen()?;
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
-            let (mut session, _) = self.begin(&node, "apply", &apply.changing)?;
+            let (mut session, _) = self.begin(&node, "apply", &interrupt)?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
-            let guard = self.guard(&apply.changing, &node, &planned.inputs.files)?;
+            let guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
             if asks || self.lock(&mut session, &planned.shown)? {
                 break (session, planned, guard);
             }
@@ -36,7 +40,7 @@ impl Run {
             return Ok(exit::PENDING);
         }
         let (shown, changes) = (&planned.shown, &planned.plan.changes);
-        let report = &mut |progress| self.print_progress(&progress, shown);
+        let report = &mut |progress| self.print_progress(&progress, shown, &interrupt);
         match session.apply(changes, &planned.digest, guard.as_ref(), report) {
             Ok(applied) => {
                 let text = self.applied(&planned, &applied, &apply.changing);
@@ -54,15 +58,17 @@ impl Run {
     pub(super) fn rollback(&self, rollback: &Rollback) -> Result<u8, u8> {
         let changing = &rollback.changing;
         let node = self.node()?;
+        check_restart(changing, &node)?;
         let runs = || {
-            let runs = apply::runs(&node, &changing.state_dir);
+            let runs = apply::runs(&node, &self.common.state_dir);
             runs.map_err(|error| self.failed(&error, &Shown::default()))
         };
         if rollback.list {
-            print(&report::transaction::runs(&runs()?, &changing.state_dir));
+            print(&report::transaction::runs(&runs()?, &self.common.state_dir));
             return Ok(exit::DONE);
         }
-        let (mut session, recovered) = self.begin(&node, "rollback", changing)?;
+        let interrupt = listen()?;
+        let (mut session, recovered) = self.begin(&node, "rollback", &interrupt)?;
         // What was recovered just now is what somebody wants to be rid of: not a run before it.
         let is_back = |run: &Recovered| {
             rollback.run.is_none_or(|wanted| wanted == run.run)
@@ -96,14 +102,14 @@ impl Run {
                 ));
                 return Ok(exit::DONE);
             }
-            Err(error) => return Err(self.failed(&error, &self.shown_of_error(&error))),
+            Err(error) => return Err(self.failed_on(&error, Sources::default())),
         };
-        let bytes = files
-            .iter()
-            .flat_map(|file| [&file.now, &file.old])
-            .flatten();
-        let shown = self.shown_of(bytes.map(Vec::as_slice));
-        let guard = self.guard(changing, &node, &self.config(&node))?;
+        let mut sources = Sources::default();
+        let guard = self.guard(changing, &node, &mut sources)?;
+        for bytes in files.iter().flat_map(|file| [&file.now, &file.old]) {
+            sources.add(&NodePath::new("/"), bytes.as_deref().unwrap_or_default());
+        }
+        let shown = Shown::new(self.common.show_secrets, &sources, None);
         let restart =
             "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
         let is_text = self.common.format == Format::Text;
@@ -122,7 +128,7 @@ impl Run {
         if !rollback.yes && !self.ask("Roll back?")? {
             return Ok(exit::PENDING);
         }
-        let report = &mut |progress| self.print_progress(&progress, &shown);
+        let report = &mut |progress| self.print_progress(&progress, &shown, &interrupt);
         match session.rollback(run, guard.as_ref(), report) {
             Ok(done) => {
                 if is_text {
@@ -143,31 +149,55 @@ impl Run {
         &self,
         node: &'n Node,
         purpose: &'static str,
-        changing: &Changing,
+        interrupt: &Interrupt,
     ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
-        let interrupt = Interrupt::listen().map_err(|error| {
-            print_error(&format!("error: cannot catch signals: {error}\n"));
-            exit::FAILED
-        })?;
         let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
             ChangedSinceApply::Overwrite
         } else {
             ChangedSinceApply::Refuse
         };
-        let shown = Shown::default();
-        let report = &mut |progress| self.print_progress(&progress, &shown);
+        // What a killed run left may be a restart: what containerd says then is not to show what is in its files.
+        let mut sources = Sources::default();
+        // A configuration that cannot be read now is said where it matters.
+        let _ = self.configuration(node, &mut sources);
+        let pending = apply::pending(node, &self.common.state_dir);
+        // What asks this machine's containerd was begun on the node itself: here it would be another containerd.
+        let is_of_host = |run: &&Pending| {
+            let guard = run.guard.as_ref();
+            guard.is_some_and(|guard| matches!(guard.health, Health::Ctr(_)))
+        };
+        if let Some(run) = pending.iter().find(is_of_host).filter(|_| !node.is_host()) {
+            print_error(&format!(
+                "error: run {} waits for a restart of the node's own containerd: run this on the node, without --root; \
+                 nothing was written\n",
+                run.run
+            ));
+            return Err(exit::FAILED);
+        }
+        for bytes in pending.iter().flat_map(|run| &run.bytes) {
+            sources.add(&NodePath::new("/"), bytes);
+        }
+        let shown = Shown::new(self.common.show_secrets, &sources, None);
+        let mut is_restarted = false;
+        let report = &mut |progress: Progress| {
+            match progress {
+                Progress::Restarting(_) => is_restarted = true,
+                Progress::RestartFailed { .. } => is_restarted = false,
+                _ => {}
+            }
+            self.print_progress(&progress, &shown, interrupt);
+        };
         let begun = Session::begin(
             node,
-            &changing.state_dir,
+            &self.common.state_dir,
             purpose,
-            interrupt,
+            interrupt.clone(),
             changed,
             report,
         );
-        let (session, recovered) =
-            begun.map_err(|error| self.failed(&error, &self.shown_of_error(&error)))?;
+        let (session, recovered) = begun.map_err(|error| self.failed_on(&error, sources))?;
         for run in &recovered {
-            print_error(&report::transaction::recovered(run));
+            print_error(&report::transaction::recovered(run, is_restarted));
         }
         Ok((session, recovered))
     }
@@ -181,68 +211,63 @@ impl Run {
         &self,
         changing: &Changing,
         node: &Node,
-        files: &[ConfigFile],
+        sources: &mut Sources,
     ) -> Result<Option<Guard>, u8> {
         if !changing.restart {
             return Ok(None);
         }
         let health = match &changing.health_command {
             Some(command) => Health::Command(command.clone()),
-            None if node.is_host() => {
-                let address = files.iter().rev().find_map(ConfigFile::grpc_address);
-                let address = address
-                    .filter(|address| !address.is_empty())
-                    .unwrap_or(guard::ADDRESS);
-                Health::Ctr(address.trim_start_matches("unix://").to_owned())
-            }
             None => {
-                print_error(
-                    "error: --restart with a --root other than / needs --restart-command and --health-command, since \
-                     no daemon of this machine runs on these files\n",
-                );
-                return Err(exit::USAGE);
+                let files = self
+                    .configuration(node, sources)
+                    .map_err(|error| self.failed(&error.into(), &Shown::default()))?;
+                // An import counts more than what imports it, and an empty text says nothing.
+                let addresses = files.iter().rev().filter_map(ConfigFile::grpc_address);
+                let mut addresses = addresses.filter(|address| !address.is_empty());
+                let address = addresses.next().unwrap_or(guard::ADDRESS);
+                Health::Ctr(address.trim_start_matches("unix://").to_owned())
             }
         };
         Ok(Some(Guard {
-            restart_command: changing.restart_command.clone(),
+            restart_command: changing
+                .restart_command
+                .clone()
+                .unwrap_or_else(|| guard::RESTART_COMMAND.to_owned()),
             health,
             timeout: changing.health_timeout,
         }))
     }
 
-    /// The config.toml as it is now, for what the guard needs of it.
-    fn config(&self, node: &Node) -> Vec<ConfigFile> {
-        let path = NodePath::new(&self.common.config);
-        let Ok(Some(file)) = node.read(&path) else {
-            return Vec::new();
-        };
-        let id = Sources::default().add(&path, &file.bytes);
-        let mut unused = Findings::new([]);
-        ConfigFile::parse(id, path, file.path, file.bytes, &mut unused)
-            .into_iter()
-            .collect()
+    /// The config.toml as it is now, with its imports.
+    fn configuration(
+        &self,
+        node: &Node,
+        sources: &mut Sources,
+    ) -> Result<Vec<ConfigFile>, NodeError> {
+        inputs::configuration(node, &NodePath::new(&self.common.config), sources)
     }
 
-    /// What may be shown of these files.
-    fn shown_of<'b>(&self, files: impl IntoIterator<Item = &'b [u8]>) -> Shown {
-        let mut sources = Sources::default();
-        for bytes in files {
-            sources.add(&NodePath::new("/"), bytes);
+    /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.
+    fn failed_on(&self, error: &ApplyError, mut sources: Sources) -> u8 {
+        for file in report::transaction::changed(error) {
+            sources.add(&file.path, &file.after);
+            sources.add(&file.path, file.found.as_deref().unwrap_or_default());
         }
-        Shown::new(self.common.show_secrets, &sources, None)
+        let shown = Shown::new(self.common.show_secrets, &sources, None);
+        self.failed(error, &shown)
     }
 
-    fn shown_of_error(&self, error: &ApplyError) -> Shown {
-        let files = match error {
-            ApplyError::ChangedSinceApply { files, .. } => files.as_slice(),
-            _ => &[],
-        };
-        let found = files.iter().filter_map(|file| file.found.as_deref());
-        self.shown_of(found.chain(files.iter().map(|file| file.after.as_slice())))
-    }
-
-    fn print_progress(&self, progress: &guard::Progress, shown: &Shown) {
-        print_error(&report::transaction::progress(progress, shown));
+    /// Says what the guard is doing, and once, that a signal that came meanwhile is not lost.
+    fn print_progress(&self, progress: &Progress, shown: &Shown, interrupt: &Interrupt) {
+        let is_begun = !matches!(progress, Progress::Before(_) | Progress::Stopped(_));
+        if is_begun && interrupt.is_set() && !self.is_noted.replace(true) {
+            print_error("signal noted, waiting for the verdict\n");
+        }
+        let text = report::transaction::progress(progress, shown);
+        if !text.is_empty() {
+            print_error(&text);
+        }
     }
 
     /// Explains an error; the result is its exit code.
@@ -319,10 +344,58 @@ impl Run {
         }
         text.push_str(&format!(
             "To go back: {}\n",
-            apply::rollback_command(&self.common.root, &changing.state_dir, applied.run)
+            self.way_back(changing, applied.run)
         ));
         text
     }
+
+    /// The command that undoes a run as it was done: with the same restart.
+    fn way_back(&self, changing: &Changing, run: u32) -> String {
+        let common = &self.common;
+        let mut command = apply::rollback_command(&common.root, &common.state_dir, run);
+        if !changing.restart {
+            return command;
+        }
+        command.push_str(" --restart");
+        let mut option = |name: &str, value: &str| {
+            command.push_str(&format!(" {name} {}", shell::quote(value)));
+        };
+        // It says where the daemon listens.
+        if common.config != CONFIG {
+            option("--config", &common.config);
+        }
+        if let Some(restart) = &changing.restart_command {
+            option("--restart-command", restart);
+        }
+        if let Some(health) = &changing.health_command {
+            option("--health-command", health);
+        }
+        if changing.health_timeout != HEALTH_TIMEOUT {
+            option("--health-timeout", &changing.health_timeout.to_string());
+        }
+        command
+    }
+}
+
+/// Catches signals, once for a command: each call would add handlers that end the program when their session is idle.
+fn listen() -> Result<Interrupt, u8> {
+    Interrupt::listen().map_err(|error| {
+        print_error(&format!("error: cannot catch signals: {error}\n"));
+        exit::FAILED
+    })
+}
+
+/// Refuses to take this machine's containerd for the one that runs on the files of another root.
+fn check_restart(changing: &Changing, node: &Node) -> Result<(), u8> {
+    let has_both = changing.restart_command.is_some() && changing.health_command.is_some();
+    if !changing.restart || has_both || node.is_host() {
+        return Ok(());
+    }
+    print_error(
+        "error: --restart with a --root other than / needs --restart-command and --health-command, since no daemon \
+         of this machine runs on these files\n",
+    );
+    Err(exit::USAGE)
 }
 
 fn count_files(count: usize) -> String {

@@ -4,6 +4,7 @@
 mod arguments;
 mod changing;
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::shell;
 use crate::verify;
 use crate::version::{self, Version};
 
-use arguments::{Cli, Color, Command, Common, Format};
+use arguments::{CONFIG, Cli, Color, Command, Common, Format};
 
 /// Exit codes, as in the README.
 mod exit {
@@ -88,16 +89,21 @@ struct Planned {
 
 struct Run {
     common: Common,
+    /// Whether it was said that a signal has come.
+    is_noted: Cell<bool>,
 }
 
 impl Run {
     fn new(common: Common) -> Self {
-        Self { common }
+        Self {
+            common,
+            is_noted: Cell::new(false),
+        }
     }
 
     fn plan(&self) -> Result<u8, u8> {
         let node = self.node()?;
-        for run in apply::unfinished(&node, &NodePath::new(apply::STATE_DIR)) {
+        for run in apply::unfinished(&node, &self.common.state_dir) {
             print_error(&report::transaction::unfinished(&run));
         }
         let Some(planned) = self.make_plan(&node)? else {
@@ -265,7 +271,7 @@ impl Run {
         if common.root != "/" {
             option("--root", &common.root);
         }
-        if common.config != "/etc/containerd/config.toml" {
+        if common.config != CONFIG {
             option("--config", &common.config);
         }
         if let Some(path) = &common.certs_dir {
@@ -286,6 +292,9 @@ impl Run {
             Version1::Refuse => {}
             Version1::Convert => option("--v1", "convert"),
             Version1::Keep => option("--v1", "keep"),
+        }
+        if common.state_dir.as_str() != apply::STATE_DIR {
+            option("--state-dir", common.state_dir.as_str());
         }
         for code in &common.allow {
             option("--allow", code.name);

@@ -6,13 +6,13 @@ use std::fmt::Write;
 use super::Shown;
 use super::diff;
 use crate::apply::guard::Progress;
-use crate::apply::{ApplyError, Recovered, Recovery, Run};
+use crate::apply::{ApplyError, ChangedFile, Recovered, Recovery, Run};
 use crate::finding::CHANGED_SINCE_APPLY;
 use crate::node::NodePath;
 use crate::secret::{Masked, Secrets};
 
-/// What was done about a run that had been killed.
-pub fn recovered(recovered: &Recovered) -> String {
+/// What was done about a run that had been killed, and whether containerd was restarted for it.
+pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
     let run = recovered.run;
     let text = match recovered.what {
         Recovery::Finished => format!(
@@ -21,6 +21,11 @@ pub fn recovered(recovered: &Recovered) -> String {
         ),
         Recovery::Undone => {
             format!("run {run} was killed while it wrote: every file is as it was before it")
+        }
+        Recovery::RolledBack if is_restarted => {
+            format!(
+                "the rollback of run {run} was killed: it is complete now, and containerd was restarted"
+            )
         }
         Recovery::RolledBack => format!(
             "the rollback of run {run} was killed: it is complete now, and counts after a restart of containerd"
@@ -45,9 +50,16 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
     match progress {
         Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
-        Progress::Restarting(command) => format!("restarting: {command}\n"),
-        Progress::RestartFailed(lines) => {
-            let mut text = "warning: the restart command failed; health decides\n".to_owned();
+        Progress::Restarting(command) => shown.filtered(&format!("restarting: {command}\n")),
+        Progress::Stopped(address) => format!(
+            "before the restart: nobody listens at `{address}` and no containerd runs: it is taken for one that is \
+             stopped and will listen there\n"
+        ),
+        Progress::StillRestarting { seconds, limit } => {
+            format!("{seconds} s of {limit} s: the restart command has not ended\n")
+        }
+        Progress::RestartFailed { how, lines } => {
+            let mut text = format!("warning: the restart command {how}\n");
             daemon_lines(lines, shown, &mut text);
             text
         }
@@ -55,16 +67,30 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
             cri,
             seconds,
             timeout,
-        } => format!("{seconds} s of {timeout} s: CRI {}\n", cri.phrase()),
+        } => {
+            let limit = if seconds <= timeout {
+                format!(" of {timeout} s")
+            } else {
+                // An answer took long.
+                String::new()
+            };
+            format!("{seconds} s{limit}: CRI {}\n", cri.phrase())
+        }
+        Progress::Tick => String::new(),
     }
 }
 
 /// Why a command has failed, and what to do.
 pub fn error(error: &ApplyError, shown: &Shown) -> String {
     let mut text = String::new();
-    if let ApplyError::ChangedSinceApply { files, .. } = error {
+    let files = changed(error);
+    if files.is_empty() {
+        let _ = writeln!(text, "error: {error}");
+    } else {
         let name = CHANGED_SINCE_APPLY.name;
-        let _ = writeln!(text, "error[{name}]: {error}; nothing was written");
+        let is_all = matches!(error, ApplyError::ChangedSinceApply { .. });
+        let written = if is_all { "; nothing was written" } else { "" };
+        let _ = writeln!(text, "error[{name}]: {error}{written}");
         let changes = files.iter().map(|file| {
             (
                 &file.path,
@@ -77,14 +103,27 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
             text,
             "help: `--allow {name}` gives these changes up; the journal keeps them"
         );
-    } else {
-        let _ = writeln!(text, "error: {error}");
     }
     daemon_lines(error.daemon_lines(), shown, &mut text);
     for command in error.next() {
-        let _ = writeln!(text, "next: {command}");
+        // Without it, this command stops where this one has.
+        let allow = if !files.is_empty() && command.starts_with(env!("CARGO_PKG_NAME")) {
+            format!(" --allow {}", CHANGED_SINCE_APPLY.name)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "next: {command}{allow}");
     }
     shown.filtered(&text)
+}
+
+/// The files that somebody has changed, if that is why.
+pub fn changed(error: &ApplyError) -> &[ChangedFile] {
+    match error {
+        ApplyError::ChangedSinceApply { files, .. } => files,
+        ApplyError::NotUndone { undo, .. } => changed(undo),
+        _ => &[],
+    }
 }
 
 fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
@@ -114,4 +153,42 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stops_at_an_edit_shows_it_and_says_how_to_go_on() {
+        let path = NodePath::new("/etc/containerd/config.toml");
+        let undo = ApplyError::ChangedSinceApply {
+            run: 1,
+            files: vec![ChangedFile {
+                path,
+                after: b"version = 2\n".to_vec(),
+                found: Some(b"version = 3\n".to_vec()),
+            }],
+        };
+        let text = error(
+            &ApplyError::NotUndone {
+                cause: Box::new(ApplyError::Interrupted),
+                undo: Box::new(undo),
+                files: Vec::new(),
+                next: vec![
+                    format!("{} rollback 1", env!("CARGO_PKG_NAME")),
+                    "systemctl restart containerd".to_owned(),
+                ],
+            },
+            &Shown::default(),
+        );
+        for line in [
+            "error[changed-since-apply]: interrupted; this could not be undone",
+            "+version = 3\n",
+            "next: containerd-registry-migrate rollback 1 --allow changed-since-apply\n",
+            "next: systemctl restart containerd\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The guarded restart against real daemons, under a supervisor of ten lines.
 //!
-//! `tests/containerd.sh` unpacks them under `target/containerd`; without any the tests say so and pass.
+//! `tests/containerd.sh` unpacks them under `target/containerd`; without any the tests say so and pass, except under `CI=true`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +22,11 @@ fn daemons() -> Vec<PathBuf> {
         .collect();
     found.sort();
     if found.is_empty() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "under CI=true daemons must be there: run tests/containerd.sh"
+        );
         println!("no containerd under target/containerd: not tested against real daemons");
     }
     found
@@ -279,5 +284,137 @@ fn every_half_of_an_apply_is_one_that_containerd_starts_with() {
         let output = on_node(&daemon, "halves", CONFIG, script);
         let count = |line: &str| output.lines().filter(|other| *other == line).count();
         assert_eq!((count("killed"), count("cri: ok")), (8, 9), "{output}");
+    }
+}
+
+/// The socket is in an imported file; without it, the one that is asked would be another one.
+const IMPORTED: &str = "echo '[grpc]\n  address = \"/run/own/containerd.sock\"' >/opt/address
+    sed -i '/^.grpc/,/address/d' /etc/containerd/config.toml
+    mkdir -p /etc/containerd/conf.d
+    (echo version = 2; cat /opt/address) >/etc/containerd/conf.d/own.toml
+    restart-containerd; cri; ";
+
+#[test]
+fn a_socket_in_an_imported_file_is_the_one_that_is_asked() {
+    for daemon in daemons() {
+        let script = format!("{IMPORTED} {APPLY} {ROLLBACK}");
+        let output = on_node(&daemon, "imported", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: ok",
+                "before the restart: CRI is up",
+                "exit 0",
+                "cri: ok",
+                "before the restart: CRI is up",
+                "exit 0",
+                "cri: ok",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_socket_at_which_nobody_listens_is_refused_while_a_containerd_runs() {
+    for daemon in daemons() {
+        let script =
+            format!("{IMPORTED} rm /etc/containerd/conf.d/own.toml; {APPLY} wc -l </run/started");
+        let output = on_node(&daemon, "elsewhere", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "cri: ok",
+                "nobody listens at `/run/containerd/containerd.sock`",
+                "exit 4",
+                "cri: ok",
+                "0",
+                "1",
+            ],
+        );
+        assert!(output.contains("`--health-command`"), "{output}");
+        assert!(!output.contains("restarting"), "{output}");
+    }
+}
+
+#[test]
+fn a_stopped_containerd_is_said_and_started() {
+    for daemon in daemons() {
+        let output = on_node(&daemon, "stopped", CONFIG, APPLY);
+        assert_lines(
+            &output,
+            &[
+                "nobody listens at `/run/own/containerd.sock` and no containerd runs",
+                "before the restart: CRI does not answer",
+                "exit 0",
+                "cri: ok",
+                "1",
+            ],
+        );
+    }
+}
+
+/// Errors from before the restart are not the reason.
+#[test]
+fn only_what_was_logged_since_the_restart_is_shown() {
+    let journalctl = "echo '#!/bin/sh
+        echo \"$@\" >>/run/journalctl
+        echo level=error of today' >/opt/bin/journalctl
+        chmod +x /opt/bin/journalctl; date +%s >/run/date;";
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri; mv /opt/not-yet /opt/spoil; {journalctl} {APPLY}
+            read now </run/date; read line </run/journalctl
+            since=${{line##*--since=@}}; [ $since -ge $now ] && [ $since -le $(date +%s) ] && echo bounded"
+        );
+        let output = on_node(&daemon, "since", CONFIG, &script);
+        assert_lines(&output, &["| level=error of today", "exit 4", "bounded"]);
+    }
+}
+
+/// A signal while containerd is being watched does not end the guard, and is not lost silently.
+#[test]
+fn a_signal_under_the_guard_is_noted() {
+    for daemon in daemons() {
+        let script = format!(
+            "restart-containerd; cri; {}",
+            APPLY.replace(
+                "--restart-command restart-containerd",
+                "--restart-command 'kill -TERM $PPID; restart-containerd'"
+            )
+        );
+        let output = on_node(&daemon, "signal", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "restarting: ",
+                "signal noted, waiting for the verdict",
+                "Restarted: CRI is up",
+                "exit 0",
+            ],
+        );
+    }
+}
+
+/// Killed between the restart of a rollback and its end: the next command completes it, restart included.
+#[test]
+fn a_rollback_that_is_completed_with_a_restart_does_not_ask_for_one() {
+    for daemon in daemons() {
+        let killing = ROLLBACK.replace(
+            "--restart-command restart-containerd",
+            "--restart-command 'if [ -e /run/once ]; then restart-containerd; else touch /run/once; kill -KILL $PPID; fi'",
+        );
+        let script = format!("restart-containerd; cri; {APPLY} {killing} {ROLLBACK}");
+        let output = on_node(&daemon, "completed", CONFIG, &script);
+        assert_lines(
+            &output,
+            &[
+                "exit 0",
+                "exit 137",
+                "the rollback of run 1 was killed: it is complete now, and containerd was restarted",
+                "exit 0",
+                "cri: ok",
+                "0",
+            ],
+        );
     }
 }

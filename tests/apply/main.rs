@@ -12,5 +12,6 @@
 
 mod crash;
 mod disk;
+mod edge;
 mod files;
 mod guard;

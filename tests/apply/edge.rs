@@ -1,0 +1,303 @@
+//! The edge of the commands that change a node: what they refuse, run, and say. No daemon is needed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::disk::{CONFIG, OLD, PROGRAM, Scratch, apply, expect, is_new, rollback};
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Only one of the two commands is given, so the other would be about this machine.
+#[test]
+fn a_restart_on_another_root_needs_both_commands() {
+    let scratch = Scratch::node("edge-both-commands");
+    let root = scratch.at("node");
+    // Whatever this machine has, it is not called.
+    let touch = scratch.at("called");
+    scratch.write(
+        "bin/systemctl",
+        &format!("#!/bin/sh\n>{}\n", touch.display()),
+    );
+    expect(
+        Command::new("chmod")
+            .arg("+x")
+            .arg(scratch.at("bin/systemctl")),
+        0,
+    );
+    for commands in [
+        &["--health-command", "true"][..],
+        &["--restart-command", "true"],
+        &[],
+    ] {
+        let mut command = apply(&root);
+        command.arg("--restart").args(commands);
+        command.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", scratch.at("bin").display()),
+        );
+        let output = expect(&mut command, 2);
+        assert!(stderr(&output).contains("--health-command"), "{output:?}");
+        assert!(!touch.exists(), "{commands:?}");
+        assert_eq!(scratch.read(CONFIG), OLD);
+    }
+    let both = ["--restart-command", "true", "--health-command", "true"];
+    expect(apply(&root).arg("--restart").args(both), 0);
+    assert!(is_new(&scratch.read(CONFIG)));
+}
+
+/// Another run between the plan and the lock makes the program begin again: signals are still only noted.
+#[test]
+fn a_second_pass_does_not_make_signals_deadly() {
+    let scratch = Scratch::node("edge-second-pass");
+    let root = scratch.at("node");
+    let mut first = Command::new("strace");
+    first
+        .args(["-qq", "-o", "/dev/null", "-e"])
+        .arg("inject=flock:delay_enter=4000000:when=1")
+        .arg(PROGRAM)
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(&root)
+        .args(["--restart", "--restart-command", "kill -TERM $PPID"])
+        .args(["--health-command", "true"]);
+    let first = first
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(2000));
+    expect(&mut apply(&root), 0);
+    expect(&mut rollback(&root), 0);
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("(run 2)"),
+        "{output:?}"
+    );
+    assert!(is_new(&scratch.read(CONFIG)));
+}
+
+/// `nohup` wants a dropped terminal to change nothing.
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let scratch = Scratch::node("edge-nohup");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", PROGRAM])
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(scratch.at("node"))
+        .args(["--restart", "--health-command", "true", "--restart-command"])
+        .arg(format!(
+            "grep SigIgn /proc/$PPID/status >{}",
+            scratch.at("ignored").display()
+        ));
+    expect(&mut command, 0);
+    let mask = scratch.read("ignored");
+    let mask = mask.trim_start_matches("SigIgn:").trim();
+    assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1, 1, "{mask}");
+}
+
+/// `/proc/PID/root` is a link that reads `/`; what it leads to is the other process's root.
+#[test]
+fn the_root_of_another_process_is_not_taken_for_this_one() {
+    let scratch = Scratch::node("edge-proc-root");
+    let script = format!(
+        "mount -t tmpfs none /mnt && cp {} /mnt && echo ready && read _",
+        scratch.at(CONFIG).display()
+    );
+    let mut other = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(other.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    let on = |command: &[&str], root: &str| {
+        let mut program = Command::new(PROGRAM);
+        program.args(command);
+        program.args(["--config", "/mnt/config.toml", "--root", root]);
+        program
+    };
+    let root = format!("/proc/{}/root", other.id());
+    let output = expect(&mut on(&["plan"], &root), 1);
+    // The containerd of this machine says nothing about that one.
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("mirror.example"), "{stdout}");
+    expect(&mut on(&["plan"], "/proc/self/root"), 4);
+    // It is no `/` to restart a daemon of, either.
+    expect(&mut on(&["apply", "--yes", "--restart"], &root), 2);
+    drop(other.stdin.take());
+    other.wait().unwrap();
+}
+
+/// An apply raises its limit of open files; a daemon that is started from it must not have another one than before.
+#[test]
+fn the_restart_command_has_the_usual_limit_of_open_files() {
+    let scratch = Scratch::node("edge-limit");
+    let limit = scratch.at("limit");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 100; exec \"$@\"", "sh", PROGRAM])
+        .args(["apply", "--yes", "--existing", "replace", "--root"])
+        .arg(scratch.at("node"))
+        .args(["--restart", "--health-command", "true", "--restart-command"])
+        .arg(format!("ulimit -S -n >{}", limit.display()));
+    expect(&mut command, 0);
+    assert_eq!(scratch.read("limit"), "100\n");
+}
+
+/// A restart command that kills the guard once, and fails from then on.
+fn killed_guard(scratch: &Scratch, says: &str) {
+    let once = scratch.at("once");
+    let restart = format!(
+        "if [ -e {once} ]; then echo {says}; exit 1; fi; touch {once}; kill -KILL $PPID",
+        once = once.display()
+    );
+    let mut command = apply(&scratch.at("node"));
+    command.args(["--restart", "--health-command", "true", "--restart-command"]);
+    let output = command.arg(restart).output().unwrap();
+    assert_eq!(output.status.code(), None, "{output:?}");
+    assert!(is_new(&scratch.read(CONFIG)));
+}
+
+/// What containerd or the restart command says is masked by what the files hold, before and after.
+#[test]
+fn a_killed_guard_that_is_taken_up_again_shows_no_secret() {
+    let scratch = Scratch::node("edge-killed-secret");
+    let auth = r#"imports = ["conf.d/*.toml"]
+[plugins."io.containerd.grpc.v1.cri".registry.configs."mirror.example".auth]
+  password = "hunter2hunter2"
+"#;
+    // A table comes last, a key first.
+    let (import, auth) = auth.split_at(auth.find('[').unwrap() + "[\"conf.d/*.toml\"]\n".len());
+    scratch.write(CONFIG, &format!("{import}{OLD}{auth}"));
+    scratch.write(
+        "node/etc/containerd/conf.d/proxy.toml",
+        "version = 2\n[proxy]\n  password = \"fishsword\"\n",
+    );
+    killed_guard(&scratch, "bad hunter2hunter2 or fishsword");
+    let output = expect(&mut apply(&scratch.at("node")), 5);
+    let stderr = stderr(&output);
+    assert!(stderr.contains("| bad "), "{stderr}");
+    for secret in ["hunter2", "fishsword"] {
+        assert!(!stderr.contains(secret), "{stderr}");
+    }
+}
+
+/// The next command that is printed after an edit is one that does not stop at the edit again.
+#[test]
+fn a_killed_guard_and_an_edited_config_lead_home() {
+    let scratch = Scratch::node("edge-killed-edited");
+    killed_guard(&scratch, "bad");
+    let edited = format!("# edited\n{}", scratch.read(CONFIG));
+    scratch.write(CONFIG, &edited);
+    let output = expect(&mut apply(&scratch.at("node")), 5);
+    let stderr = stderr(&output);
+    assert!(stderr.contains("+# edited"), "{stderr}");
+    let next = stderr.lines().find_map(|line| line.strip_prefix("next: "));
+    let next = next.unwrap();
+    assert!(next.ends_with(" --allow changed-since-apply"), "{next}");
+    let directory = std::path::Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let mut again = Command::new("sh");
+    // There is no terminal to ask on.
+    again
+        .args(["-c", &format!("{next} --yes")])
+        .env("PATH", path);
+    expect(&mut again, 0);
+    assert_eq!(scratch.read(CONFIG), OLD);
+}
+
+/// A guard that was killed on the node itself is not taken up with the containerd of the machine that has its disk.
+#[test]
+fn a_guard_of_the_nodes_own_containerd_is_not_taken_up_elsewhere() {
+    let scratch = Scratch::node("edge-killed-elsewhere");
+    killed_guard(&scratch, "bad");
+    let path = "node/var/lib/containerd-registry-migrate/0001.journal";
+    let journal = scratch.read(path);
+    let own = journal.replace(
+        r#""health":{"command":"true"}"#,
+        r#""health":{"ctr":"/run/containerd/containerd.sock"}"#,
+    );
+    assert_ne!(own, journal);
+    scratch.write(path, &own);
+    for mut command in [apply(&scratch.at("node")), rollback(&scratch.at("node"))] {
+        let output = expect(&mut command, 4);
+        let stderr = stderr(&output);
+        assert!(stderr.contains("run this on the node"), "{stderr}");
+        assert!(!stderr.contains("restarting"), "{stderr}");
+    }
+    assert_eq!(scratch.read(path), own);
+}
+
+/// The way back of a guarded apply is a guarded one, and works as printed.
+#[test]
+fn the_way_back_of_a_guarded_apply_has_its_restart() {
+    let scratch = Scratch::node("edge-back");
+    let restarted = scratch.at("restarted");
+    let mut command = apply(&scratch.at("node"));
+    command.args([
+        "--restart",
+        "--health-command",
+        "true",
+        "--health-timeout",
+        "7",
+    ]);
+    command.arg("--restart-command");
+    command.arg(format!("echo \"it's\" >>{}", restarted.display()));
+    let output = expect(&mut command, 0);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let back = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("To go back: "));
+    let back = back.unwrap();
+    assert!(back.contains(" --health-timeout 7"), "{back}");
+    let directory = std::path::Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let mut sh = Command::new("sh");
+    sh.args(["-c", &format!("{back} --yes")]).env("PATH", path);
+    expect(&mut sh, 0);
+    assert_eq!(scratch.read("restarted"), "it's\nit's\n");
+    assert_eq!(scratch.read(CONFIG), OLD);
+}
+
+/// `plan` mentions what a killed run left, wherever its journals are, and its next command goes there.
+#[test]
+fn a_plan_looks_for_unfinished_runs_in_the_state_directory_that_is_given() {
+    let scratch = Scratch::node("edge-plan-state");
+    let root = scratch.at("node");
+    let mut command = apply(&root);
+    command.args([
+        "--state-dir",
+        "/srv/journals",
+        "--restart",
+        "--health-command",
+        "true",
+    ]);
+    command.args(["--restart-command", "kill -KILL $PPID"]);
+    assert_eq!(command.output().unwrap().status.code(), None);
+    scratch.write(CONFIG, OLD);
+    let plan = |options: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["plan", "--existing", "replace", "--root"])
+            .arg(&root);
+        command.args(options);
+        expect(&mut command, 1)
+    };
+    let output = plan(&["--state-dir", "/srv/journals"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("note: run 1 is waiting for its restart"),
+        "{said}"
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains(" --state-dir /srv/journals"), "{stdout}");
+    assert!(!stderr(&plan(&[])).contains("run 1"));
+}
