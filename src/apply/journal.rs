@@ -35,6 +35,7 @@ use super::guard::Restart;
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
 use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::shell;
 
 /// Raised whenever an older program would misread a journal.
 const SCHEMA: u32 = 1;
@@ -297,7 +298,6 @@ impl<'a> Store<'a> {
 
     fn numbers(&self) -> Result<Vec<u32>, NodeError> {
         let entries = self.node.list(&self.path)?.unwrap_or_default();
-        let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok();
         Ok(entries
             .iter()
             .filter_map(|entry| number(&entry.name))
@@ -355,9 +355,17 @@ impl<'a> Store<'a> {
         })
     }
 
+    /// Opens the directory, and makes it if it is not there. The mode of one that was there is changed only if nothing
+    /// in it is anybody else's.
     fn open(&self) -> Result<OwnedFd, NodeError> {
         let failed = |errno: Errno| NodeError::new(&self.path, "use the state directory", errno);
+        let refused = |why: String| {
+            NodeError::new(&self.path, "use the state directory", io::Error::other(why))
+        };
         let real = self.node.real(&self.path)?;
+        if real.name().is_empty() {
+            return Err(refused("it is the root directory".to_owned()));
+        }
         let mut missing = Vec::new();
         let mut directory = real.clone();
         while self.node.open_directory(&directory)?.is_none() {
@@ -374,16 +382,33 @@ impl<'a> Store<'a> {
         let stat = rustix::fs::fstat(&opened).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             // Its owner could make this program write any file.
-            let error = io::Error::other(format!("it belongs to uid {}", stat.st_uid));
-            return Err(NodeError::new(&self.path, "use the state directory", error));
+            return Err(refused(format!("it belongs to uid {}", stat.st_uid)));
         }
-        if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if mode.intersects(Mode::RWXG | Mode::RWXO) {
+            if missing.is_empty() && !self.may_close(mode)? {
+                let path = format!("{}{real}", self.node.root().trim_end_matches('/'));
+                return Err(refused(format!(
+                    "others may enter it, and it is not this program's alone; give another --state-dir, or if it is \
+                     meant for this: chmod 700 {}",
+                    shell::quote(&path)
+                )));
+            }
             rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;
         }
         for directory in &missing {
             replace::sync_directory(self.node, &directory.parent())?;
         }
         Ok(opened)
+    }
+
+    /// Whether a directory that was there may lose the bits that let others in: nobody else has anything in it, and
+    /// nobody else was meant to write to it.
+    fn may_close(&self, mode: Mode) -> Result<bool, NodeError> {
+        let shared = Mode::SVTX | Mode::SUID | Mode::SGID | Mode::WGRP | Mode::WOTH;
+        let is_ours = |name: &str| name == LOCK || name == TEMPORARY || number(name).is_some();
+        let entries = self.node.list(&self.path)?.unwrap_or_default();
+        Ok(!mode.intersects(shared) && entries.iter().all(|entry| is_ours(&entry.name)))
     }
 
     /// Writes the journal of a new run; when this returns, it is on disk.
@@ -401,8 +426,9 @@ impl<'a> Store<'a> {
     }
 
     fn write_new(&self, lock: &Lock, path: &NodePath, line: &[u8]) -> Result<(), NodeError> {
-        let failed = |step, error: io::Error| NodeError::new(path, step, error);
-        remove_temporary(lock).map_err(|errno| failed("prepare", errno.into()))?;
+        let temporary = self.path.join(TEMPORARY);
+        let failed = |step, error: io::Error| NodeError::new(&temporary, step, error);
+        remove_temporary(lock).map_err(|errno| failed("remove", errno.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&lock.directory, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed("create", errno.into()))?;
@@ -411,7 +437,7 @@ impl<'a> Store<'a> {
             .map_err(|error| failed("write", error))?;
         file.sync_all().map_err(|error| failed("fsync", error))?;
         rustix::fs::renameat(&lock.directory, TEMPORARY, &lock.directory, path.name())
-            .map_err(|errno| failed("rename what was written to", errno.into()))?;
+            .map_err(|errno| NodeError::new(path, "rename what was written to", errno))?;
         // From here on it is there, whether or not this says so: a run that changed nothing yet, and is closed.
         rustix::fs::fsync(&lock.directory)
             .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
@@ -455,6 +481,12 @@ fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {
 
 fn name(run: u32) -> String {
     format!("{run:04}{SUFFIX}")
+}
+
+/// The run whose journal has exactly this name.
+fn number(file: &str) -> Option<u32> {
+    let run = file.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name(run) == file).then_some(run)
 }
 
 /// A time as people and programs read it, in whole seconds.

@@ -448,3 +448,52 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     );
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
 }
+
+/// A session that only wants its lock, in this state directory.
+fn lock_in(node: &Node, state_dir: &str) -> Result<bool, ApplyError> {
+    let state_dir = NodePath::new(state_dir);
+    let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+    Session::begin(node, &state_dir, "test", interrupt, changed, &mut |_| {})?
+        .0
+        .lock()
+}
+
+#[test]
+fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
+    let scratch = Scratch::new("shared");
+    let node = scratch.node();
+    let mode = |path: &str| fs::metadata(scratch.0.join(path)).unwrap().mode() & 0o7777;
+    let set = |path: &str, mode| {
+        let path = scratch.0.join(path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir_all(scratch.0.join("var/lib/other")).unwrap();
+    set("var/lib", 0o755);
+    // Even if it was used for this once.
+    fs::write(scratch.0.join("var/lib/lock"), "").unwrap();
+    set("etc/containerd", 0o711);
+    set("tmp", 0o1777);
+    for (path, before) in [
+        ("var/lib", 0o755),
+        ("etc/containerd", 0o711),
+        ("tmp", 0o1777),
+    ] {
+        let error = lock_in(&node, path).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        let advice = format!("chmod 700 {}/{path}", scratch.0.display());
+        assert!(error.to_string().contains(&advice), "{error}");
+        assert_eq!(mode(path), before, "{path}");
+    }
+    let error = lock_in(&node, "/").unwrap_err();
+    assert!(
+        error.to_string().contains("it is the root directory"),
+        "{error}"
+    );
+    // One that was made for this, and one that is closed already.
+    set("srv/state", 0o755);
+    assert!(lock_in(&node, "/srv/state").unwrap());
+    assert_eq!(mode("srv/state"), 0o700);
+    set("etc/containerd", 0o700);
+    assert!(lock_in(&node, "/etc/containerd").unwrap());
+}
