@@ -105,6 +105,8 @@ pub enum Progress {
     Before(Cri),
     /// The old files are being put back.
     PuttingBack,
+    /// Something about the files that is to be known.
+    Notice(super::Notice),
     /// The restart command is being run.
     Restarting(String),
     /// The restart command ended badly; health decides all the same. With its last lines.

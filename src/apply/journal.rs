@@ -20,13 +20,13 @@
 //!
 //! This module knows the format and the directory; what follows from an event is decided in its parent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -267,6 +267,29 @@ impl Journal {
     }
 }
 
+/// What is in the state directory under the name of a journal.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Run(Box<Journal>),
+    Damaged(Damaged),
+}
+
+/// A journal that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) run: u32,
+    pub(crate) error: NodeError,
+    /// Whether its last line can be, and says that nothing is left to do.
+    pub(crate) is_closed: bool,
+}
+
+impl Damaged {
+    /// Whether it is only that this user may not read it.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.error.source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 /// The state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Store<'a> {
@@ -289,11 +312,24 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Every run, oldest first.
-    pub(crate) fn runs(&self) -> Result<Vec<Journal>, NodeError> {
+    /// Everything that is there, oldest first.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, NodeError> {
         let mut numbers = self.numbers()?;
         numbers.sort_unstable();
         numbers.into_iter().map(|run| self.read(run)).collect()
+    }
+
+    /// Every run, oldest first; an error if there is one that may be unfinished, and nobody can tell.
+    pub(crate) fn runs(&self) -> Result<Vec<Journal>, ApplyError> {
+        let mut runs = Vec::new();
+        for entry in self.entries()? {
+            match entry {
+                Entry::Run(journal) => runs.push(*journal),
+                Entry::Damaged(damaged) if damaged.is_closed => {}
+                Entry::Damaged(damaged) => return Err(ApplyError::Damaged(damaged.error)),
+            }
+        }
+        Ok(runs)
     }
 
     fn numbers(&self) -> Result<Vec<u32>, NodeError> {
@@ -313,12 +349,79 @@ impl<'a> Store<'a> {
         self.path.join(&name(run))
     }
 
-    fn read(&self, run: u32) -> Result<Journal, NodeError> {
+    /// An error if the disk does not answer; a journal that cannot be understood is none.
+    fn read(&self, run: u32) -> Result<Entry, NodeError> {
         let path = self.journal_path(run);
-        let file = self.node.read(&path)?;
-        let file = file.ok_or_else(|| NodeError::new(&path, "read", Errno::NOENT))?;
-        Journal::parse(&file.bytes)
-            .map_err(|error| NodeError::new(&path, "understand the journal", error))
+        let damaged = |error, is_closed| {
+            Ok(Entry::Damaged(Damaged {
+                run,
+                error,
+                is_closed,
+            }))
+        };
+        let file = match self.node.read(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let error = io::Error::other("it is a link that leads nowhere");
+                return damaged(NodeError::new(&path, "read the journal", error), false);
+            }
+            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {
+                return damaged(error, false);
+            }
+            Err(error) => return Err(error),
+        };
+        let parsed = Journal::parse(&file.bytes).and_then(|journal| {
+            if journal.record.run == run {
+                Ok(journal)
+            } else {
+                let number = journal.record.run;
+                Err(io::Error::other(format!("it is that of run {number}")))
+            }
+        });
+        match parsed {
+            Ok(journal) => Ok(Entry::Run(Box::new(journal))),
+            Err(error) => {
+                let error = NodeError::new(&path, "understand the journal", error);
+                damaged(error, is_closed(&file.bytes))
+            }
+        }
+    }
+
+    /// Takes the lock on what `files` are in, for runs with another state directory than this one.
+    pub(crate) fn lock_files<'f>(
+        &self,
+        files: impl Iterator<Item = &'f NodePath>,
+    ) -> Result<Vec<OwnedFd>, ApplyError> {
+        let mut directories = BTreeSet::new();
+        for path in files {
+            let mut directory = path.parent();
+            if path.name() == "hosts.toml" {
+                directory = directory.parent();
+            }
+            while self.node.open_directory(&directory)?.is_none() {
+                directory = directory.parent();
+            }
+            directories.insert(directory);
+        }
+        let mut locks = Vec::new();
+        for path in directories {
+            let Some(directory) = self.node.open_directory(&path)? else {
+                continue;
+            };
+            match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => locks.push(directory),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(ApplyError::Locked {
+                        lock: path,
+                        holder: "one with another --state-dir, maybe".to_owned(),
+                    });
+                }
+                // Not all file systems of the network can lock a directory.
+                Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(errno) => return Err(NodeError::new(&path, "lock", errno).into()),
+            }
+        }
+        Ok(locks)
     }
 
     /// Makes the directory if it is not there, and takes the lock.
@@ -477,6 +580,14 @@ fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether the last whole line says that nothing is left to do, whatever the others are.
+fn is_closed(journal: &[u8]) -> bool {
+    let mut lines = journal.split_inclusive(|byte| *byte == b'\n');
+    let last = lines.rfind(|line| line.ends_with(b"\n"));
+    let event = last.and_then(|line| serde_json::from_slice::<Event>(line).ok());
+    event.is_some_and(|event| event.is_end())
 }
 
 fn name(run: u32) -> String {
