@@ -25,6 +25,15 @@ pub enum ApplyError {
         /// What it is, if there is one.
         state: Option<RunState>,
     },
+    /// A newer run has changed the same files, and is in effect.
+    Beneath {
+        /// The run.
+        run: u32,
+        /// The newer one.
+        newer: u32,
+    },
+    /// A journal that cannot be read, of a run that may be unfinished or in the way.
+    Damaged(NodeError),
     /// Another run holds the lock.
     Locked {
         /// The lock's path.
@@ -97,10 +106,15 @@ impl ApplyError {
     /// The exit code of design §2.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::ChangedSincePlan(_) | Self::ChangedSinceApply { .. } | Self::NoSuchRun { .. } => {
-                3
-            }
-            Self::Locked { .. } | Self::Interrupted | Self::Failed(_) | Self::NoHealth(_) => 4,
+            Self::ChangedSincePlan(_)
+            | Self::ChangedSinceApply { .. }
+            | Self::NoSuchRun { .. }
+            | Self::Beneath { .. } => 3,
+            Self::Damaged(_)
+            | Self::Locked { .. }
+            | Self::Interrupted
+            | Self::Failed(_)
+            | Self::NoHealth(_) => 4,
             Self::Unhealthy {
                 is_up_again: Some(false),
                 ..
@@ -171,6 +185,16 @@ impl fmt::Display for ApplyError {
             } => {
                 write!(formatter, "run {run} cannot be rolled back: it is {state}")
             }
+            Self::Beneath { run, newer } => write!(
+                formatter,
+                "run {newer} has changed the files of run {run} since: roll back run {newer} first"
+            ),
+            Self::Damaged(error) => write!(
+                formatter,
+                "{error}; every file is as it was (if what this run did is known to be complete, move `{}` out of \
+                 the state directory)",
+                error.path
+            ),
             Self::Locked { lock, holder } if holder.is_empty() => {
                 write!(formatter, "another run holds the lock `{lock}`")
             }

@@ -114,6 +114,8 @@ pub enum Progress {
     Stopped(String),
     /// The old files are being put back.
     PuttingBack,
+    /// Something about the files that is to be known.
+    Notice(super::Notice),
     /// The restart command is being run.
     Restarting(String),
     /// It has not ended yet.

@@ -20,13 +20,13 @@
 //!
 //! This module knows the format and the directory; what follows from an event is decided in its parent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,7 @@ use super::guard::Restart;
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
 use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::shell;
 
 /// Raised whenever an older program would misread a journal.
 const SCHEMA: u32 = 1;
@@ -266,6 +267,29 @@ impl Journal {
     }
 }
 
+/// What is in the state directory under the name of a journal.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Run(Box<Journal>),
+    Damaged(Damaged),
+}
+
+/// A journal that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) run: u32,
+    pub(crate) error: NodeError,
+    /// Whether its last line can be, and says that nothing is left to do.
+    pub(crate) is_closed: bool,
+}
+
+impl Damaged {
+    /// Whether it is only that this user may not read it.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.error.source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 /// The state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Store<'a> {
@@ -288,16 +312,28 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Every run, oldest first.
-    pub(crate) fn runs(&self) -> Result<Vec<Journal>, NodeError> {
+    /// Everything that is there, oldest first.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, NodeError> {
         let mut numbers = self.numbers()?;
         numbers.sort_unstable();
         numbers.into_iter().map(|run| self.read(run)).collect()
     }
 
+    /// Every run, oldest first; an error if there is one that may be unfinished, and nobody can tell.
+    pub(crate) fn runs(&self) -> Result<Vec<Journal>, ApplyError> {
+        let mut runs = Vec::new();
+        for entry in self.entries()? {
+            match entry {
+                Entry::Run(journal) => runs.push(*journal),
+                Entry::Damaged(damaged) if damaged.is_closed => {}
+                Entry::Damaged(damaged) => return Err(ApplyError::Damaged(damaged.error)),
+            }
+        }
+        Ok(runs)
+    }
+
     fn numbers(&self) -> Result<Vec<u32>, NodeError> {
         let entries = self.node.list(&self.path)?.unwrap_or_default();
-        let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok();
         Ok(entries
             .iter()
             .filter_map(|entry| number(&entry.name))
@@ -313,12 +349,79 @@ impl<'a> Store<'a> {
         self.path.join(&name(run))
     }
 
-    fn read(&self, run: u32) -> Result<Journal, NodeError> {
+    /// An error if the disk does not answer; a journal that cannot be understood is none.
+    fn read(&self, run: u32) -> Result<Entry, NodeError> {
         let path = self.journal_path(run);
-        let file = self.node.read(&path)?;
-        let file = file.ok_or_else(|| NodeError::new(&path, "read", Errno::NOENT))?;
-        Journal::parse(&file.bytes)
-            .map_err(|error| NodeError::new(&path, "understand the journal", error))
+        let damaged = |error, is_closed| {
+            Ok(Entry::Damaged(Damaged {
+                run,
+                error,
+                is_closed,
+            }))
+        };
+        let file = match self.node.read(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let error = io::Error::other("it is a link that leads nowhere");
+                return damaged(NodeError::new(&path, "read the journal", error), false);
+            }
+            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {
+                return damaged(error, false);
+            }
+            Err(error) => return Err(error),
+        };
+        let parsed = Journal::parse(&file.bytes).and_then(|journal| {
+            if journal.record.run == run {
+                Ok(journal)
+            } else {
+                let number = journal.record.run;
+                Err(io::Error::other(format!("it is that of run {number}")))
+            }
+        });
+        match parsed {
+            Ok(journal) => Ok(Entry::Run(Box::new(journal))),
+            Err(error) => {
+                let error = NodeError::new(&path, "understand the journal", error);
+                damaged(error, is_closed(&file.bytes))
+            }
+        }
+    }
+
+    /// Takes the lock on what `files` are in, for runs with another state directory than this one.
+    pub(crate) fn lock_files<'f>(
+        &self,
+        files: impl Iterator<Item = &'f NodePath>,
+    ) -> Result<Vec<OwnedFd>, ApplyError> {
+        let mut directories = BTreeSet::new();
+        for path in files {
+            let mut directory = path.parent();
+            if path.name() == "hosts.toml" {
+                directory = directory.parent();
+            }
+            while self.node.open_directory(&directory)?.is_none() {
+                directory = directory.parent();
+            }
+            directories.insert(directory);
+        }
+        let mut locks = Vec::new();
+        for path in directories {
+            let Some(directory) = self.node.open_directory(&path)? else {
+                continue;
+            };
+            match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => locks.push(directory),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(ApplyError::Locked {
+                        lock: path,
+                        holder: "one with another --state-dir, maybe".to_owned(),
+                    });
+                }
+                // Not all file systems of the network can lock a directory.
+                Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(errno) => return Err(NodeError::new(&path, "lock", errno).into()),
+            }
+        }
+        Ok(locks)
     }
 
     /// Makes the directory if it is not there, and takes the lock.
@@ -355,9 +458,17 @@ impl<'a> Store<'a> {
         })
     }
 
+    /// Opens the directory, and makes it if it is not there. The mode of one that was there is changed only if nothing
+    /// in it is anybody else's.
     fn open(&self) -> Result<OwnedFd, NodeError> {
         let failed = |errno: Errno| NodeError::new(&self.path, "use the state directory", errno);
+        let refused = |why: String| {
+            NodeError::new(&self.path, "use the state directory", io::Error::other(why))
+        };
         let real = self.node.real(&self.path)?;
+        if real.name().is_empty() {
+            return Err(refused("it is the root directory".to_owned()));
+        }
         let mut missing = Vec::new();
         let mut directory = real.clone();
         while self.node.open_directory(&directory)?.is_none() {
@@ -374,16 +485,33 @@ impl<'a> Store<'a> {
         let stat = rustix::fs::fstat(&opened).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             // Its owner could make this program write any file.
-            let error = io::Error::other(format!("it belongs to uid {}", stat.st_uid));
-            return Err(NodeError::new(&self.path, "use the state directory", error));
+            return Err(refused(format!("it belongs to uid {}", stat.st_uid)));
         }
-        if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if mode.intersects(Mode::RWXG | Mode::RWXO) {
+            if missing.is_empty() && !self.may_close(mode)? {
+                let path = format!("{}{real}", self.node.root().trim_end_matches('/'));
+                return Err(refused(format!(
+                    "others may enter it, and it is not this program's alone; give another --state-dir, or if it is \
+                     meant for this: chmod 700 {}",
+                    shell::quote(&path)
+                )));
+            }
             rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;
         }
         for directory in &missing {
             replace::sync_directory(self.node, &directory.parent())?;
         }
         Ok(opened)
+    }
+
+    /// Whether a directory that was there may lose the bits that let others in: nobody else has anything in it, and
+    /// nobody else was meant to write to it.
+    fn may_close(&self, mode: Mode) -> Result<bool, NodeError> {
+        let shared = Mode::SVTX | Mode::SUID | Mode::SGID | Mode::WGRP | Mode::WOTH;
+        let is_ours = |name: &str| name == LOCK || name == TEMPORARY || number(name).is_some();
+        let entries = self.node.list(&self.path)?.unwrap_or_default();
+        Ok(!mode.intersects(shared) && entries.iter().all(|entry| is_ours(&entry.name)))
     }
 
     /// Writes the journal of a new run; when this returns, it is on disk.
@@ -401,8 +529,9 @@ impl<'a> Store<'a> {
     }
 
     fn write_new(&self, lock: &Lock, path: &NodePath, line: &[u8]) -> Result<(), NodeError> {
-        let failed = |step, error: io::Error| NodeError::new(path, step, error);
-        remove_temporary(lock).map_err(|errno| failed("prepare", errno.into()))?;
+        let temporary = self.path.join(TEMPORARY);
+        let failed = |step, error: io::Error| NodeError::new(&temporary, step, error);
+        remove_temporary(lock).map_err(|errno| failed("remove", errno.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&lock.directory, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed("create", errno.into()))?;
@@ -411,7 +540,7 @@ impl<'a> Store<'a> {
             .map_err(|error| failed("write", error))?;
         file.sync_all().map_err(|error| failed("fsync", error))?;
         rustix::fs::renameat(&lock.directory, TEMPORARY, &lock.directory, path.name())
-            .map_err(|errno| failed("rename what was written to", errno.into()))?;
+            .map_err(|errno| NodeError::new(path, "rename what was written to", errno))?;
         // From here on it is there, whether or not this says so: a run that changed nothing yet, and is closed.
         rustix::fs::fsync(&lock.directory)
             .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
@@ -453,8 +582,22 @@ fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {
     }
 }
 
+/// Whether the last whole line says that nothing is left to do, whatever the others are.
+fn is_closed(journal: &[u8]) -> bool {
+    let mut lines = journal.split_inclusive(|byte| *byte == b'\n');
+    let last = lines.rfind(|line| line.ends_with(b"\n"));
+    let event = last.and_then(|line| serde_json::from_slice::<Event>(line).ok());
+    event.is_some_and(|event| event.is_end())
+}
+
 fn name(run: u32) -> String {
     format!("{run:04}{SUFFIX}")
+}
+
+/// The run whose journal has exactly this name.
+fn number(file: &str) -> Option<u32> {
+    let run = file.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name(run) == file).then_some(run)
 }
 
 /// A time as people and programs read it, in whole seconds.

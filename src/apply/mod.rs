@@ -26,7 +26,7 @@ pub use error::{ApplyError, ChangedFile, FileState};
 pub use interrupt::Interrupt;
 pub use session::{ChangedSinceApply, Session};
 
-use journal::{Event, Journal, Store};
+use journal::{Entry, Event, Journal, Store};
 use transaction::Transaction;
 
 /// Where the journals are, if nothing else is said.
@@ -59,6 +59,31 @@ pub struct Recovered {
     pub what: Recovery,
     /// The files of the run.
     pub files: Vec<NodePath>,
+    /// Those among them that somebody has changed since, and that were left as they are.
+    pub kept: Vec<NodePath>,
+}
+
+/// What is to be known of the files while they are changed, besides success and failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// How far the run is could not be written to its journal, for this reason.
+    NotRecorded {
+        /// The run.
+        run: u32,
+        /// What failed.
+        reason: String,
+    },
+    /// Somebody's changes to these files are given up; the journal keeps them.
+    GivenUp {
+        /// The run.
+        run: u32,
+        /// The files.
+        files: Vec<ChangedFile>,
+    },
+    /// These files were changed while the old ones were being put back, and were left as they are.
+    Left(Vec<NodePath>),
+    /// This file keeps its mode, which lets in fewer than the one that it had before the run.
+    Stricter(NodePath, u32),
 }
 
 /// How a killed run was brought to an end.
@@ -89,6 +114,8 @@ pub enum RunState {
     GoingBack,
     /// It was rolled back.
     RolledBack,
+    /// Its journal cannot be read.
+    Damaged,
 }
 
 impl fmt::Display for RunState {
@@ -100,6 +127,7 @@ impl fmt::Display for RunState {
             Self::Undone => "undone",
             Self::GoingBack => "being rolled back",
             Self::RolledBack => "rolled back",
+            Self::Damaged => "damaged",
         })
     }
 }
@@ -134,15 +162,18 @@ pub struct WayBack {
 
 /// All runs, oldest first.
 pub fn runs(node: &Node, state_dir: &NodePath) -> Result<Vec<Run>, ApplyError> {
-    let journals = Store::new(node, state_dir).runs()?;
-    Ok(journals.iter().map(Journal::summary).collect())
+    let entries = Store::new(node, state_dir).entries()?;
+    Ok(entries.iter().map(Entry::summary).collect())
 }
 
 /// Runs that a command which only reads should mention: none where it may not look.
 pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
-    let journals = Store::new(node, state_dir).runs().unwrap_or_default();
-    let unfinished = journals.iter().filter(|journal| journal.is_unfinished());
-    unfinished.map(Journal::summary).collect()
+    let entries = Store::new(node, state_dir).entries().unwrap_or_default();
+    let unfinished = entries.iter().filter(|entry| match entry {
+        Entry::Run(journal) => journal.is_unfinished(),
+        Entry::Damaged(damaged) => !damaged.is_closed && !damaged.is_forbidden(),
+    });
+    unfinished.map(Entry::summary).collect()
 }
 
 /// A run that the next session goes on with, and what it needs of it before it begins.
@@ -178,6 +209,29 @@ pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
     command
 }
 
+impl Entry {
+    fn summary(&self) -> Run {
+        match self {
+            Self::Run(journal) => journal.summary(),
+            Self::Damaged(damaged) => Run {
+                run: damaged.run,
+                state: RunState::Damaged,
+                begun: String::new(),
+                tool: String::new(),
+                plan: String::new(),
+                files: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Event {
+    /// Whether nothing is left to do after it.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Self::Applied | Self::Undone | Self::RolledBack)
+    }
+}
+
 impl Journal {
     fn state(&self) -> RunState {
         match self.events.last() {
@@ -191,10 +245,12 @@ impl Journal {
     }
 
     fn is_unfinished(&self) -> bool {
-        match self.state() {
-            RunState::Unfinished | RunState::RestartPending | RunState::GoingBack => true,
-            RunState::Applied | RunState::Undone | RunState::RolledBack => false,
-        }
+        !self.events.last().is_some_and(Event::is_end)
+    }
+
+    fn shares_a_file_with(&self, other: &Self) -> bool {
+        let is_in = |path: &NodePath| other.files.iter().any(|file| file.path == *path);
+        self.files.iter().any(|file| is_in(&file.path))
     }
 
     fn summary(&self) -> Run {

@@ -21,6 +21,9 @@ const NEW_DIRECTORY: u32 = 0o755;
 
 /// Bound to the bytes or the inode, by the kernel itself; neither may nor can they be copied.
 const NOT_COPIED: [&str; 2] = ["security.ima", "security.evm"];
+/// An overlay's own notes on the inode.
+const OVERLAY: &str = "trusted.overlay.";
+const ACL: &str = "system.posix_acl_access";
 
 /// What a file has besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,10 @@ impl Metadata {
                 rustix::fs::fsetxattr(&file, name.as_str(), value, XattrFlags::empty())?;
             }
         }
+        // Unless the mode was made stricter than the ACL, this changes nothing.
+        if self.xattrs.contains_key(ACL) {
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
+        }
         Ok(())
     }
 }
@@ -91,7 +98,7 @@ fn xattrs(file: impl AsFd) -> rustix::io::Result<BTreeMap<String, Vec<u8>>> {
         .filter(|name| !name.is_empty())
     {
         let name = str::from_utf8(name).map_err(|_| Errno::ILSEQ)?;
-        if NOT_COPIED.contains(&name) {
+        if NOT_COPIED.contains(&name) || name.starts_with(OVERLAY) {
             continue;
         }
         match rustix::fs::fgetxattr(&file, name, buffer.as_mut_slice()) {
@@ -105,6 +112,13 @@ fn xattrs(file: impl AsFd) -> rustix::io::Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     Ok(found)
+}
+
+/// Gives the file at `path` a second name in its directory. Going back to it is then a rename, which needs no room.
+pub(crate) fn keep(node: &Node, path: &NodePath, name: &str) -> Result<(), NodeError> {
+    let directory = directory(node, &path.parent())?;
+    rustix::fs::linkat(&directory, path.name(), &directory, name, AtFlags::empty())
+        .map_err(|errno| NodeError::new(path, "link", errno))
 }
 
 /// A file that is written, but not yet under its name.
@@ -144,6 +158,21 @@ impl Staged {
         })
     }
 
+    /// A file that is there already under the name `temporary`.
+    pub(crate) fn kept(
+        node: &Node,
+        path: &NodePath,
+        temporary: String,
+        file: OwnedFd,
+    ) -> Result<Self, NodeError> {
+        Ok(Self {
+            path: path.clone(),
+            directory: directory(node, &path.parent())?,
+            temporary,
+            file: File::from(file),
+        })
+    }
+
     /// Waits until bytes and metadata are on disk.
     pub(crate) fn sync(&self) -> Result<(), NodeError> {
         self.file
@@ -156,6 +185,12 @@ impl Staged {
         let (directory, name) = (&self.directory, self.path.name());
         rustix::fs::renameat(directory, &self.temporary, directory, name)
             .map_err(|errno| NodeError::new(&self.path, "rename what was written to", errno))
+    }
+
+    /// Waits until its name is on disk; nothing has to be opened for that.
+    pub(crate) fn sync_directory(&self) -> Result<(), NodeError> {
+        rustix::fs::fsync(&self.directory)
+            .map_err(|errno| NodeError::new(&self.path.parent(), "fsync", errno))
     }
 }
 
@@ -183,6 +218,18 @@ pub(crate) fn remove(node: &Node, path: &NodePath, name: &str) -> Result<(), Nod
         Ok(()) => Ok(()),
         Err(_) if is_absent(&directory, name) => Ok(()),
         Err(errno) => Err(NodeError::new(&path.parent().join(name), "remove", errno)),
+    }
+}
+
+/// Whether there is a file `name` in the directory that holds `path`.
+pub(crate) fn exists(node: &Node, path: &NodePath, name: &str) -> Result<bool, NodeError> {
+    let Some(directory) = node.open_directory(&path.parent())? else {
+        return Ok(false);
+    };
+    match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(NodeError::new(&path.parent().join(name), "look at", errno)),
     }
 }
 

@@ -3,16 +3,17 @@
 //! Every way through this file ends in one of the states of [`RunState`], and so does every way that is cut off by a
 //! kill: what was written to the journal last decides how the next session goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{ApplyError, ChangedFile, FileState};
 use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
-use super::journal::{Bytes, Event, Journal, Lock, Record, Store};
-use super::transaction::{self, FileChange, Found, Others, Transaction};
-use super::{Applied, Recovered, Recovery, RolledBack, RunState, WayBack};
+use super::journal::{Bytes, Entry, Event, Journal, Lock, Record, Store};
+use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
+use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
+use rustix::fd::OwnedFd;
 
 /// What the operator accepts, for recovery and rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -105,11 +106,15 @@ impl<'a> Session<'a> {
     ) -> Result<Applied, ApplyError> {
         self.busy = Some(self.interrupt.busy());
         let node = self.store.node;
-        let (files, directories) = compare(node, changes)?;
-        let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
         if !self.lock()? {
+            let paths = changes.iter().map(|change| change.path.clone()).collect();
             return Err(ApplyError::ChangedSincePlan(paths));
         }
+        let _locks = self
+            .store
+            .lock_files(changes.iter().map(|change| &change.path))?;
+        let (files, directories) = compare(node, changes)?;
+        let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
         let restart = match guard {
             None => None,
             Some(guard) => Some(Restart {
@@ -133,8 +138,10 @@ impl<'a> Session<'a> {
             files: &files,
             directories: &directories,
         };
-        if let Err(cause) = transaction.forward(&self.interrupt) {
-            if let Err(undo) = transaction.undo() {
+        let mut renamed = BTreeSet::new();
+        let forward = transaction.forward(&self.interrupt, restart.is_some(), &mut renamed);
+        if let Err(cause) = forward {
+            if let Err(undo) = transaction.undo(&renamed) {
                 return Err(ApplyError::NotUndone {
                     cause: Box::new(cause),
                     undo: Box::new(undo.into()),
@@ -142,15 +149,15 @@ impl<'a> Session<'a> {
                     next: vec![self.rollback_command(run)],
                 });
             }
-            self.note(run, &Event::Undone);
+            self.note(run, &Event::Undone, report);
             return Err(cause);
         }
         self.seen = run;
         let Some(restart) = restart else {
-            self.note(run, &Event::Applied);
+            self.note(run, &Event::Applied, report);
             return Ok(Applied { run, files: paths });
         };
-        self.note(run, &Event::RestartPending);
+        self.note(run, &Event::RestartPending, report);
         let journal = Journal::new(record, files, directories);
         // Until it is judged, nobody else has a say in these files: a node that is up again is worth more than an edit,
         // which the journal keeps.
@@ -179,9 +186,30 @@ impl<'a> Session<'a> {
 
     /// The run of this number, if it is one to roll back.
     fn applied(&self, run: u32) -> Result<Journal, ApplyError> {
-        let runs = self.store.runs()?;
-        match runs.into_iter().find(|journal| journal.record.run == run) {
-            Some(journal) if journal.state() == RunState::Applied => Ok(journal),
+        let mut wanted = None;
+        for entry in self.store.entries()? {
+            match (entry, &wanted) {
+                (Entry::Run(journal), None) if journal.record.run == run => wanted = Some(journal),
+                // A newer one that is in effect must not lose what it was made from.
+                (Entry::Run(newer), Some(wanted))
+                    if wanted.state() == RunState::Applied
+                        && matches!(
+                            newer.state(),
+                            RunState::Applied | RunState::RestartPending
+                        )
+                        && newer.shares_a_file_with(wanted) =>
+                {
+                    let newer = newer.record.run;
+                    return Err(ApplyError::Beneath { run, newer });
+                }
+                (Entry::Damaged(damaged), _) if damaged.run >= run => {
+                    return Err(ApplyError::Damaged(damaged.error));
+                }
+                _ => {}
+            }
+        }
+        match wanted {
+            Some(journal) if journal.state() == RunState::Applied => Ok(*journal),
             other => Err(ApplyError::NoSuchRun {
                 run,
                 state: other.map(|journal| journal.state()),
@@ -207,8 +235,10 @@ impl<'a> Session<'a> {
                 before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
             }),
         };
+        let _locks = self.lock_files(&journal)?;
         self.interrupt.check()?;
-        let health = self.go_back(&journal, restart.as_ref(), true, report)?;
+        let care = Care::AllOrNothing;
+        let health = self.go_back(&journal, restart.as_ref(), true, care, report)?;
         let files = journal.files.into_iter().map(|file| file.path).collect();
         match health {
             Ok(()) => Ok(RolledBack { run, files }),
@@ -224,55 +254,86 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn lock_files(&self, journal: &Journal) -> Result<Vec<OwnedFd>, ApplyError> {
+        let paths = journal.files.iter().map(|file| &file.path);
+        self.store.lock_files(paths)
+    }
+
     /// Goes on where a killed session stopped.
     fn recover(&self, journal: &Journal, report: Report<'_>) -> Result<Recovered, ApplyError> {
         let run = journal.record.run;
-        let recovered = |what| Recovered {
+        let _locks = self.lock_files(journal)?;
+        let transaction = journal.transaction(self.store.node);
+        let kept = self.not_ours(journal)?;
+        let recovered = |what, kept: Vec<ChangedFile>| Recovered {
             run,
             what,
             files: journal.files.iter().map(|file| file.path.clone()).collect(),
+            kept: kept.into_iter().map(|file| file.path).collect(),
         };
-        match journal.events.last() {
-            Some(Event::GoingBack {
-                restart, judged, ..
-            }) => match self.go_back(journal, restart.as_ref(), *judged, report)? {
-                Ok(()) => Ok(recovered(Recovery::RolledBack)),
-                Err(verdict) => Err(self.not_up(journal, restart.as_ref(), verdict, Some(false))),
-            },
-            Some(Event::RestartPending | Event::Restarted) => {
-                if let Some(restart) = &journal.record.restart {
-                    self.restart(journal, restart, report)?;
+        let look = transaction.look()?;
+        let is_edited = look.last() == Some(&Which::Other);
+        match (journal.events.last(), &journal.record.restart) {
+            (
+                Some(Event::GoingBack {
+                    restart, judged, ..
+                }),
+                _,
+            ) => {
+                let restart = restart.as_ref();
+                let care = Care::AsFarAsPossible;
+                // Where all of ours is gone, there is nothing that an edit is in the way of.
+                let is_left = look.contains(&Which::New);
+                match self.go_back(journal, restart, *judged, care, report)? {
+                    Ok(()) if is_left => Ok(recovered(Recovery::RolledBack, Vec::new())),
+                    Ok(()) => Ok(recovered(Recovery::RolledBack, kept)),
+                    Err(verdict) => Err(self.not_up(journal, restart, verdict, Some(false))),
                 }
-                Ok(recovered(Recovery::Healthy))
             }
-            _ => self.recover_files(journal, report).map(recovered),
+            // Whether it is up with somebody else's config is not for this run to judge.
+            (Some(Event::RestartPending | Event::Restarted), Some(restart)) if !is_edited => {
+                self.restart(journal, restart, report)?;
+                Ok(recovered(Recovery::Healthy, Vec::new()))
+            }
+            (Some(Event::RestartPending | Event::Restarted), _) => {
+                transaction.remove_temporaries()?;
+                self.note(run, &Event::Applied, report);
+                Ok(recovered(Recovery::Finished, kept))
+            }
+            _ if transaction.is_committed(&look)? => {
+                let restart = journal.record.restart.as_ref().filter(|_| !is_edited);
+                transaction.sync_names()?;
+                let Some(restart) = restart else {
+                    transaction.remove_temporaries()?;
+                    self.note(run, &Event::Applied, report);
+                    return Ok(recovered(Recovery::Finished, kept));
+                };
+                self.note(run, &Event::RestartPending, report);
+                self.restart(journal, restart, report)?;
+                Ok(recovered(Recovery::Healthy, Vec::new()))
+            }
+            _ => {
+                if look.contains(&Which::New) && self.changed == ChangedSinceApply::Refuse {
+                    self.refuse_changed(journal, &kept)?;
+                }
+                self.undo_killed(journal, report)?;
+                Ok(recovered(Recovery::Undone, kept))
+            }
         }
     }
 
-    /// A run that was killed while it changed files.
-    fn recover_files(&self, journal: &Journal, report: Report<'_>) -> Result<Recovery, ApplyError> {
-        let run = journal.record.run;
+    /// Undoes a run that did not get to its commit point. What somebody has changed since stays: the old files go with
+    /// it as well as with the old config.
+    fn undo_killed(&self, journal: &Journal, report: Report<'_>) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
-        if transaction.is_committed()? == Some(true) {
-            transaction.remove_temporaries()?;
-            transaction.sync_names()?;
-            let Some(restart) = &journal.record.restart else {
-                self.note(run, &Event::Applied);
-                return Ok(Recovery::Finished);
-            };
-            self.note(run, &Event::RestartPending);
-            self.restart(journal, restart, report)?;
-            return Ok(Recovery::Healthy);
-        }
-        let found = self.changed_files(journal)?;
-        if !found.is_empty() {
-            self.append(run, &going_back(&found, None, false))?;
-        }
-        let mut back = transaction.back(Others::Overwrite)?;
+        let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
+        let mut back = transaction.back(&is_ours, Care::AllOrNothing)?;
         let done = back.configuration().and_then(|()| back.hosts_files());
-        done.map_err(|cause| self.not_rolled_back(journal, cause))?;
-        self.note(run, &Event::Undone);
-        Ok(Recovery::Undone)
+        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
+        let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
+        say(came, report);
+        self.note(journal.record.run, &Event::Undone, report);
+        Ok(())
     }
 
     /// Restarts containerd with the new files, unless that was done; puts the old ones back if CRI does not come up.
@@ -287,17 +348,25 @@ impl<'a> Session<'a> {
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
             guard.watch(*before, None, true, report)
         } else {
-            guard.restart(*before, &mut || self.note(run, &Event::Restarted), report)
+            let mut noted = Ok(());
+            let mut restarted = || noted = self.append(run, &Event::Restarted);
+            let verdict = guard.restart(*before, &mut restarted, report);
+            not_recorded(run, noted, report);
+            verdict
         };
         let Err(verdict) = verdict else {
-            self.note(run, &Event::Applied);
+            // What is left of the old file is found again if the run is not closed.
+            match journal.transaction(self.store.node).remove_temporaries() {
+                Ok(()) => self.note(run, &Event::Applied, report),
+                Err(error) => not_recorded(run, Err(error), report),
+            }
             return Ok(());
         };
         report(Progress::PuttingBack);
         let judged = before.was_up();
         // A daemon that never saw the new files need not be made to see the old ones.
         let again = Some(restart).filter(|_| verdict.is_restarted);
-        match self.go_back(journal, again, judged, report) {
+        match self.go_back(journal, again, judged, Care::AsFarAsPossible, report) {
             Ok(health) => {
                 let is_up_again = judged.then_some(health.is_ok());
                 Err(self.not_up(journal, Some(restart), verdict, is_up_again))
@@ -337,29 +406,59 @@ impl<'a> Session<'a> {
         journal: &Journal,
         restart: Option<&Restart>,
         judged: bool,
+        care: Care,
         report: Report<'_>,
     ) -> Result<Result<(), Unhealthy>, ApplyError> {
         let run = journal.record.run;
-        let found = self.changed_files(journal)?;
-        let is_new = !matches!(journal.events.last(), Some(Event::GoingBack { .. }));
-        if is_new || !found.is_empty() {
-            self.append(run, &going_back(&found, restart, judged))?;
-        }
         let transaction = journal.transaction(self.store.node);
-        let mut back = match transaction.back(Others::Overwrite) {
+        let is_new = !matches!(journal.events.last(), Some(Event::GoingBack { .. }));
+        let mut given_up = if is_new || transaction.look()?.contains(&Which::New) {
+            self.changed_files(journal)?
+        } else {
+            Vec::new()
+        };
+        if is_new || !given_up.is_empty() {
+            match self.append(run, &going_back(&given_up, restart, judged)) {
+                Ok(()) => {}
+                Err(error) if care == Care::AllOrNothing => return Err(error.into()),
+                Err(error) => {
+                    // What the journal does not keep is not overwritten.
+                    given_up.clear();
+                    not_recorded(run, Err(error), report);
+                }
+            }
+        }
+        if !given_up.is_empty() {
+            let files = given_up.clone();
+            report(Progress::Notice(Notice::GivenUp { run, files }));
+        }
+        let is_ours = |_, file: &FileChange, found: &Found| {
+            let is_given_up = || {
+                let bytes = found.bytes();
+                journal.has_found(&file.path, bytes)
+                    || given_up
+                        .iter()
+                        .any(|up| up.path == file.path && up.found.as_deref() == bytes)
+            };
+            found.is(Some(&file.after)) || is_given_up()
+        };
+        let mut back = match transaction.back(&is_ours, care) {
             Ok(back) => back,
             Err(error) => {
                 // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
                 // leftovers that only it will find.
                 let is_clean = transaction.remove_temporaries().is_ok();
                 if let (true, true, Some(event)) = (is_clean, is_new, journal.events.last()) {
-                    self.note(run, event);
+                    self.note(run, event, report);
                 }
                 return Err(error.into());
             }
         };
         let not_rolled_back = |cause| self.not_rolled_back(journal, cause);
         back.configuration().map_err(not_rolled_back)?;
+        if back.is_stuck() {
+            self.refuse_changed(journal, &self.not_ours(journal)?)?;
+        }
         let health = match restart {
             None => Ok(()),
             Some(Restart { guard, before }) if judged => guard.restart(*before, &mut || {}, report),
@@ -369,14 +468,15 @@ impl<'a> Session<'a> {
                 Ok(())
             }
         };
-        back.hosts_files().map_err(not_rolled_back)?;
-        self.note(run, &Event::RolledBack);
+        let done = back.hosts_files();
+        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
+        say(done.map_err(not_rolled_back)?, report);
+        self.note(run, &Event::RolledBack, report);
         Ok(health)
     }
 
-    /// The files that are neither old nor new, nor known to the journal otherwise; an error unless they may be
-    /// overwritten.
-    fn changed_files(&self, journal: &Journal) -> Result<Vec<ChangedFile>, ApplyError> {
+    /// The files that are neither old nor new, nor known to the journal otherwise.
+    fn not_ours(&self, journal: &Journal) -> Result<Vec<ChangedFile>, ApplyError> {
         let mut changed = Vec::new();
         for file in &journal.files {
             let found = Found::at(self.store.node, &file.path)?;
@@ -394,14 +494,26 @@ impl<'a> Session<'a> {
                 found,
             });
         }
-        if changed.is_empty() || self.changed == ChangedSinceApply::Overwrite {
-            Ok(changed)
-        } else {
-            Err(ApplyError::ChangedSinceApply {
-                run: journal.record.run,
-                files: changed,
-            })
+        Ok(changed)
+    }
+
+    /// The files that are not ours; an error unless they may be overwritten.
+    fn changed_files(&self, journal: &Journal) -> Result<Vec<ChangedFile>, ApplyError> {
+        let changed = self.not_ours(journal)?;
+        if self.changed == ChangedSinceApply::Refuse {
+            self.refuse_changed(journal, &changed)?;
         }
+        Ok(changed)
+    }
+
+    fn refuse_changed(&self, journal: &Journal, files: &[ChangedFile]) -> Result<(), ApplyError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        Err(ApplyError::ChangedSinceApply {
+            run: journal.record.run,
+            files: files.to_vec(),
+        })
     }
 
     fn not_rolled_back(&self, journal: &Journal, cause: NodeError) -> ApplyError {
@@ -419,10 +531,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Adds an event whose loss does no harm: the next session looks at the files, comes to the same end and adds it
-    /// then.
-    fn note(&self, run: u32, event: &Event) {
-        let _ = self.append(run, event);
+    /// Adds an event whose loss does no harm as long as nobody touches the files: the next session looks at them, comes
+    /// to the same end and adds it then.
+    fn note(&self, run: u32, event: &Event, report: Report<'_>) {
+        not_recorded(run, self.append(run, event), report);
     }
 
     /// The command that goes on where this session has to stop.
@@ -458,6 +570,23 @@ fn compare(
     }
     let directories = transaction::missing_directories(node, files.iter().map(|file| &file.path))?;
     Ok((files, directories))
+}
+
+fn not_recorded(run: u32, result: Result<(), NodeError>, report: Report<'_>) {
+    if let Err(error) = result {
+        let reason = error.to_string();
+        report(Progress::Notice(Notice::NotRecorded { run, reason }));
+    }
+}
+
+/// Says what became of files on their way back.
+fn say(came: Came, report: Report<'_>) {
+    for (path, mode) in came.stricter {
+        report(Progress::Notice(Notice::Stricter(path, mode)));
+    }
+    if !came.left.is_empty() {
+        report(Progress::Notice(Notice::Left(came.left)));
+    }
 }
 
 fn states(node: &Node, files: &[FileChange]) -> Vec<(NodePath, FileState)> {

@@ -50,15 +50,15 @@ fn apply(node: &Node, changes: &[Change]) -> Result<Applied, ApplyError> {
 }
 
 fn begin(node: &Node) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
+    begin_with(node, ChangedSinceApply::Refuse)
+}
+
+fn begin_with(
+    node: &Node,
+    changed: ChangedSinceApply,
+) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
     let interrupt = Interrupt::deaf();
-    Session::begin(
-        node,
-        &state_dir(),
-        "test",
-        interrupt,
-        ChangedSinceApply::Refuse,
-        &mut |_| {},
-    )
+    Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})
 }
 
 fn state_dir() -> NodePath {
@@ -293,19 +293,283 @@ fn a_killed_run_is_undone_or_finished() {
     assert_eq!(contents(&scratch), before);
 }
 
-#[test]
-fn what_a_killed_run_left_is_not_touched_if_somebody_edited_it() {
-    let scratch = Scratch::new("edited");
-    let node = scratch.node();
-    apply(&node, &changes()).unwrap();
+/// Takes the events out of the journal of run 1: it was killed before it could write them.
+fn forget_events(scratch: &Scratch) {
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
     fs::write(&journal, text.split_inclusive('\n').next().unwrap()).unwrap();
-    fs::write(scratch.0.join("etc/containerd/config.toml"), "edited").unwrap();
+}
+
+fn state_of(node: &Node, run: usize) -> RunState {
+    runs(node, &state_dir()).unwrap()[run - 1].state
+}
+
+#[test]
+fn an_edit_after_a_run_that_was_committed_stays_and_so_does_the_run() {
+    for changed in [ChangedSinceApply::Refuse, ChangedSinceApply::Overwrite] {
+        let scratch = Scratch::new("edited");
+        let node = scratch.node();
+        apply(&node, &changes()).unwrap();
+        forget_events(&scratch);
+        fs::write(scratch.0.join("etc/containerd/config.toml"), "new, edited").unwrap();
+        let before = contents(&scratch);
+        let (_, recovered) = begin_with(&node, changed).unwrap();
+        assert_eq!(recovered[0].what, Recovery::Finished);
+        assert_eq!(
+            recovered[0].kept,
+            [NodePath::new("/etc/containerd/config.toml")]
+        );
+        assert_eq!(contents(&scratch), before);
+        assert_eq!(state_of(&node, 1), RunState::Applied);
+    }
+}
+
+#[test]
+fn an_edit_after_a_run_that_left_nothing_stays_and_the_run_is_closed() {
+    for changed in [ChangedSinceApply::Refuse, ChangedSinceApply::Overwrite] {
+        let scratch = Scratch::new("edited-undone");
+        let node = scratch.node();
+        apply(&node, &changes()).unwrap();
+        forget_events(&scratch);
+        fs::remove_dir_all(scratch.0.join("etc/containerd/certs.d")).unwrap();
+        fs::write(scratch.0.join("etc/containerd/config.toml"), "old, edited").unwrap();
+        let before = contents(&scratch);
+        let (_, recovered) = begin_with(&node, changed).unwrap();
+        assert_eq!(recovered[0].what, Recovery::Undone);
+        assert_eq!(contents(&scratch), before);
+        assert_eq!(state_of(&node, 1), RunState::Undone);
+    }
+}
+
+/// Killed between the hosts files and the commit point, which its temporary file shows.
+#[test]
+fn an_edit_beside_half_a_run_needs_leave_and_stays() {
+    let scratch = Scratch::new("edited-half");
+    let node = scratch.node();
     let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    forget_events(&scratch);
+    let config = scratch.0.join("etc/containerd/config.toml");
+    fs::write(
+        config.with_file_name(".containerd-registry-migrate.1.2"),
+        "new",
+    )
+    .unwrap();
+    fs::write(&config, "old, edited").unwrap();
+    let half = contents(&scratch);
     let error = begin(&node).unwrap_err();
     assert_eq!(error.exit_code(), 3);
+    assert_eq!(contents(&scratch), half);
+    let (_, recovered) = begin_with(&node, ChangedSinceApply::Overwrite).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Undone);
+    assert_eq!(fs::read_to_string(&config).unwrap(), "old, edited");
+    fs::write(&config, "old").unwrap();
     assert_eq!(contents(&scratch), before);
+}
+
+#[test]
+fn an_edit_after_a_killed_rollback_is_given_up_only_where_it_must_and_is_shown() {
+    let scratch = Scratch::new("edited-back");
+    let node = scratch.node();
+    let config = scratch.0.join("etc/containerd/config.toml");
+    apply(&node, &changes()).unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let going = "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
+    let text = fs::read_to_string(&journal).unwrap() + going;
+    fs::write(&journal, &text).unwrap();
+    fs::write(&config, "edited").unwrap();
+    assert_eq!(begin(&node).unwrap_err().exit_code(), 3);
+    let mut seen = Vec::new();
+    let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Overwrite);
+    Session::begin(
+        &node,
+        &state_dir(),
+        "test",
+        interrupt,
+        changed,
+        &mut |progress| {
+            seen.push(progress);
+        },
+    )
+    .unwrap();
+    assert_eq!(fs::read_to_string(&config).unwrap(), "old");
+    assert!(matches!(
+        seen.as_slice(),
+        [guard::Progress::Notice(Notice::GivenUp { run: 1, files })]
+            if files[0].found.as_deref() == Some(b"edited") && files[0].after == b"new"
+    ));
+    // The hosts files are back, too: now nothing is in the way of an edit.
+    fs::write(&journal, &text).unwrap();
+    fs::write(&config, "edited").unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].kept.len(), 1);
+    assert_eq!(fs::read_to_string(&config).unwrap(), "edited");
+}
+
+#[test]
+fn an_event_that_cannot_be_recorded_is_said() {
+    let scratch = Scratch::new("not-recorded");
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    let mut seen = Vec::new();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    // The restart takes the journal away.
+    let guard = guard(&format!("mv {0} {0}.away", journal.display()), "true");
+    session
+        .apply(&changes(), "digest", Some(&guard), &mut |progress| {
+            seen.push(progress)
+        })
+        .unwrap();
+    let is_said = |progress: &guard::Progress| {
+        matches!(progress, guard::Progress::Notice(Notice::NotRecorded { run: 1, reason })
+            if reason.contains("0001.journal"))
+    };
+    assert!(seen.iter().any(is_said), "{seen:?}");
+}
+
+#[test]
+fn what_is_edited_during_the_restart_of_a_rollback_stays() {
+    let scratch = Scratch::new("edited-meanwhile");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let hosts = |name: &str| {
+        scratch
+            .0
+            .join(format!("etc/containerd/certs.d/{name}/hosts.toml"))
+    };
+    let guard = guard(&format!("echo mine > {}", hosts("a").display()), "true");
+    let (mut session, _) = begin(&node).unwrap();
+    let mut seen = Vec::new();
+    session
+        .rollback(1, Some(&guard), &mut |progress| seen.push(progress))
+        .unwrap();
+    assert_eq!(fs::read_to_string(hosts("a")).unwrap(), "mine\n");
+    assert!(!hosts("b").exists());
+    let left = Notice::Left(vec![NodePath::new("/etc/containerd/certs.d/a/hosts.toml")]);
+    assert!(seen.contains(&guard::Progress::Notice(left)), "{seen:?}");
+}
+
+#[test]
+fn a_way_back_that_the_guard_needs_is_not_stopped_by_a_hosts_file() {
+    let scratch = Scratch::new("hosts-fail");
+    let node = scratch.node();
+    let certs = scratch.0.join("etc/containerd/certs.d");
+    fs::create_dir_all(certs.join("a")).unwrap();
+    fs::write(certs.join("a/hosts.toml"), "old hosts").unwrap();
+    let mut changes = changes();
+    changes[0].before = Some(b"old hosts".to_vec());
+    // What cannot be replaced is where the temporary file would be.
+    let in_the_way = certs.join("a/.containerd-registry-migrate.1.0/full");
+    let guard = guard(&format!("mkdir -p {}", in_the_way.display()), "false");
+    let (mut session, _) = begin(&node).unwrap();
+    let error = session
+        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    let config = scratch.0.join("etc/containerd/config.toml");
+    assert_eq!(fs::read_to_string(config).unwrap(), "old");
+    assert!(!certs.join("b/hosts.toml").exists());
+    assert_eq!(
+        fs::read_to_string(certs.join("a/hosts.toml")).unwrap(),
+        "hosts of a"
+    );
+}
+
+#[test]
+fn a_run_beneath_a_newer_one_is_not_rolled_back() {
+    let scratch = Scratch::new("beneath");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let newer = change(
+        "/etc/containerd/certs.d/a/hosts.toml",
+        Some("hosts of a"),
+        "2",
+    );
+    apply(&node, &[newer]).unwrap();
+    let error = rollback(&node, 1, ChangedSinceApply::Overwrite).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(
+        error.to_string().ends_with("roll back run 2 first"),
+        "{error}"
+    );
+    rollback(&node, 2, ChangedSinceApply::Refuse).unwrap();
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    // Which is closed by now; the newest one is not in its way.
+    let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
+    assert!(matches!(error, ApplyError::NoSuchRun { .. }));
+}
+
+#[test]
+fn runs_with_different_state_directories_exclude_each_other() {
+    let scratch = Scratch::new("two-states");
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    let guard = guard("true", "true");
+    let mut inner = None;
+    session
+        .apply(&changes(), "digest", Some(&guard), &mut |_| {
+            let other = NodePath::new("/var/lib/other");
+            let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+            let (mut session, _) =
+                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let result = session.apply(&changes(), "digest", None, &mut |_| {});
+            inner.get_or_insert(result.unwrap_err());
+        })
+        .unwrap();
+    let error = inner.unwrap();
+    assert_eq!(error.exit_code(), 4);
+    assert!(
+        error.to_string().contains("lock `/etc/containerd`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
+    let scratch = Scratch::new("damaged");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let state = scratch.0.join("var/lib/state");
+    let closed = "{\"schema\":1,\n{\"event\":\"rolled-back\"}\n";
+    fs::write(state.join("0002.journal"), closed).unwrap();
+    // Not the name of a journal.
+    fs::write(state.join("3.journal"), "").unwrap();
+    assert!(begin(&node).is_ok());
+    assert_eq!(state_of(&node, 2), RunState::Damaged);
+    assert_eq!(runs(&node, &state_dir()).unwrap().len(), 2);
+    assert!(unfinished(&node, &state_dir()).is_empty());
+    // Its number is not given again.
+    let other = change("/etc/other", None, "other");
+    assert_eq!(apply(&node, &[other]).unwrap().run, 3);
+    rollback(&node, 3, ChangedSinceApply::Refuse).unwrap();
+    let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert!(
+        error
+            .to_string()
+            .contains("move `/var/lib/state/0002.journal` out of"),
+        "{error}"
+    );
+    fs::remove_file(state.join("0002.journal")).unwrap();
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+}
+
+#[test]
+fn a_mode_that_was_made_stricter_since_stays() {
+    let scratch = Scratch::new("stricter");
+    let node = scratch.node();
+    apply(&node, &changes()).unwrap();
+    let config = scratch.0.join("etc/containerd/config.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    let (mut session, _) = begin(&node).unwrap();
+    let mut seen = Vec::new();
+    session
+        .rollback(1, None, &mut |progress| seen.push(progress))
+        .unwrap();
+    assert_eq!(fs::metadata(&config).unwrap().mode() & 0o7777, 0o600);
+    let path = NodePath::new("/etc/containerd/config.toml");
+    let stricter = guard::Progress::Notice(Notice::Stricter(path, 0o600));
+    assert_eq!(seen, [stricter]);
 }
 
 #[test]
@@ -335,10 +599,14 @@ fn a_journal_of_another_schema_is_left_alone() {
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
     fs::write(&journal, text.replace("\"schema\":1", "\"schema\":2")).unwrap();
-    let error = begin(&node).unwrap_err();
+    let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
     assert_eq!(error.exit_code(), 4);
     assert!(error.to_string().contains("schema 2"), "{error}");
     assert!(unfinished(&node, &state_dir()).is_empty());
+    // Of one that may be unfinished nothing is known.
+    forget_events(&scratch);
+    assert_eq!(begin(&node).unwrap_err().exit_code(), 4);
+    assert_eq!(unfinished(&node, &state_dir())[0].state, RunState::Damaged);
 }
 
 #[test]
@@ -447,4 +715,53 @@ fn a_guard_that_was_killed_is_taken_up_again() {
             .any(|progress| matches!(progress, guard::Progress::Restarting(_)))
     );
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
+}
+
+/// A session that only wants its lock, in this state directory.
+fn lock_in(node: &Node, state_dir: &str) -> Result<bool, ApplyError> {
+    let state_dir = NodePath::new(state_dir);
+    let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+    Session::begin(node, &state_dir, "test", interrupt, changed, &mut |_| {})?
+        .0
+        .lock()
+}
+
+#[test]
+fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
+    let scratch = Scratch::new("shared");
+    let node = scratch.node();
+    let mode = |path: &str| fs::metadata(scratch.0.join(path)).unwrap().mode() & 0o7777;
+    let set = |path: &str, mode| {
+        let path = scratch.0.join(path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir_all(scratch.0.join("var/lib/other")).unwrap();
+    set("var/lib", 0o755);
+    // Even if it was used for this once.
+    fs::write(scratch.0.join("var/lib/lock"), "").unwrap();
+    set("etc/containerd", 0o711);
+    set("tmp", 0o1777);
+    for (path, before) in [
+        ("var/lib", 0o755),
+        ("etc/containerd", 0o711),
+        ("tmp", 0o1777),
+    ] {
+        let error = lock_in(&node, path).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        let advice = format!("chmod 700 {}/{path}", scratch.0.display());
+        assert!(error.to_string().contains(&advice), "{error}");
+        assert_eq!(mode(path), before, "{path}");
+    }
+    let error = lock_in(&node, "/").unwrap_err();
+    assert!(
+        error.to_string().contains("it is the root directory"),
+        "{error}"
+    );
+    // One that was made for this, and one that is closed already.
+    set("srv/state", 0o755);
+    assert!(lock_in(&node, "/srv/state").unwrap());
+    assert_eq!(mode("srv/state"), 0o700);
+    set("etc/containerd", 0o700);
+    assert!(lock_in(&node, "/etc/containerd").unwrap());
 }

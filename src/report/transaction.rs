@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::Shown;
 use super::diff;
 use crate::apply::guard::Progress;
-use crate::apply::{ApplyError, ChangedFile, Recovered, Recovery, Run};
+use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
 use crate::finding::CHANGED_SINCE_APPLY;
+use crate::inputs::Sources;
 use crate::node::NodePath;
 use crate::secret::{Masked, Secrets};
 
@@ -19,8 +20,11 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
             "run {run} was killed after it had written its files: they are in place, and count after a restart of \
              containerd"
         ),
-        Recovery::Undone => {
+        Recovery::Undone if recovered.kept.is_empty() => {
             format!("run {run} was killed while it wrote: every file is as it was before it")
+        }
+        Recovery::Undone => {
+            format!("run {run} was killed while it wrote: every other file is as it was before it")
         }
         Recovery::RolledBack if is_restarted => {
             format!(
@@ -34,11 +38,21 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
             "run {run} was killed while it waited for containerd: CRI is up, and the new files stay"
         ),
     };
-    format!("note: {text}\n")
+    let mut text = format!("note: {text}\n");
+    for path in &recovered.kept {
+        let _ = writeln!(
+            text,
+            "note: `{path}` was changed since by somebody else: it stays as it is"
+        );
+    }
+    text
 }
 
 /// A run that a command which only reads has found.
 pub fn unfinished(run: &Run) -> String {
+    if run.state == RunState::Damaged {
+        return format!("note: the journal of run {} cannot be read\n", run.run);
+    }
     format!(
         "note: run {} is {}; the next `apply` or `rollback` finishes it or undoes it\n",
         run.run, run.state
@@ -50,6 +64,7 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
     match progress {
         Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
+        Progress::Notice(notice) => self::notice(notice, shown),
         Progress::Restarting(command) => shown.filtered(&format!("restarting: {command}\n")),
         Progress::Stopped(address) => format!(
             "before the restart: nobody listens at `{address}` and no containerd runs: it is taken for one that is \
@@ -77,6 +92,41 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
             format!("{seconds} s{limit}: CRI {}\n", cri.phrase())
         }
         Progress::Tick => String::new(),
+    }
+}
+
+fn notice(notice: &Notice, shown: &Shown) -> String {
+    match notice {
+        Notice::NotRecorded { run, reason } => format!(
+            "warning: how far run {run} is could not be recorded: {reason}; the next `apply` or `rollback` finds out\n"
+        ),
+        Notice::GivenUp { run, files } => {
+            let mut sources = Sources::default();
+            for file in files {
+                sources.add(&file.path, &file.after);
+                sources.add(&file.path, file.found.as_deref().unwrap_or_default());
+            }
+            let shown = Shown::new(shown.secrets, &sources, None);
+            let changes = files.iter().map(|file| {
+                let after = Some(file.after.as_slice());
+                (&file.path, after, file.found.as_deref())
+            });
+            format!(
+                "warning: what was changed since run {run} is given up; its journal keeps it:\n{}",
+                diff::of_files(changes, &shown).text
+            )
+        }
+        Notice::Left(paths) => paths
+            .iter()
+            .map(|path| {
+                format!(
+                    "warning: `{path}` was changed just now by somebody else: it stays as it is\n"
+                )
+            })
+            .collect(),
+        Notice::Stricter(path, mode) => format!(
+            "warning: `{path}` keeps its mode {mode:04o}, which is stricter than the one before the run\n"
+        ),
     }
 }
 
@@ -144,11 +194,16 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
     }
     let mut text = String::from(" RUN  BEGUN                 FILES  STATE        PLAN\n");
     for run in runs {
-        let (number, begun, files) = (run.run, &run.begun, run.files.len());
+        let (number, files) = (run.run, run.files.len());
+        let begun = if run.begun.is_empty() {
+            "(not known)"
+        } else {
+            &run.begun
+        };
         let state = run.state.to_string();
         let _ = writeln!(
             text,
-            "{number:>4}  {begun}  {files:>5}  {state:<11}  {}",
+            "{number:>4}  {begun:<20}  {files:>5}  {state:<11}  {}",
             run.plan
         );
     }
