@@ -44,7 +44,7 @@ static USUAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 /// must not inherit it.
 pub(crate) fn allow_many_open_files() {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    let _ = USUAL_LIMIT.set(limit.clone());
+    let _ = USUAL_LIMIT.set(limit);
     limit.current = limit.maximum;
     // Where this is not allowed, opening fails later, with the path in the message.
     let _ = rustix::process::setrlimit(Resource::Nofile, limit);
@@ -56,7 +56,7 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
         return command.spawn();
     };
     let raised = rustix::process::getrlimit(Resource::Nofile);
-    let _ = rustix::process::setrlimit(Resource::Nofile, usual.clone());
+    let _ = rustix::process::setrlimit(Resource::Nofile, *usual);
     let child = command.spawn();
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
     child
