@@ -198,6 +198,10 @@ impl Case<'_> {
                 From::Prediction
             };
             let model = Model::of(tree, &self.node.world.config, &run.daemon.version);
+            if model.is_none() && !is_before {
+                let text = format!("  {}: the library does not understand it\n", side.title);
+                report.complain("", From::Prediction, text, &[&side]);
+            }
             for pull in &run.pulls {
                 let namespace = namespace(&pull.image);
                 let asked = hosts(&pull.events, REPOSITORY);

@@ -55,18 +55,36 @@ fn read(folder: &Path) -> Option<Fixture> {
 }
 
 impl Fixture {
+    /// Whether a daemon is here that shows what is to be kept.
+    pub(crate) fn has_reference(&self, daemons: &Daemons) -> bool {
+        !self.references(daemons).is_empty()
+    }
+
+    /// Whether it is a node of 2.x.
+    fn is_of_two(&self, config_version: u32) -> bool {
+        let from = self.option("--from");
+        config_version >= 3 || from.is_some_and(|from| from.starts_with('2'))
+    }
+
+    fn references<'daemons>(&self, daemons: &'daemons Daemons) -> Vec<&'daemons Containerd> {
+        let config_version = self.config_version(&self.folder.join("node"));
+        let references = if self.is_of_two(config_version) {
+            daemons.two()
+        } else {
+            daemons.one()
+        };
+        // A file of version 4 is read by 2.3 and later only.
+        let reads = |daemon: &&Containerd| config_version < 4 || daemon.generation >= (2, 3);
+        references.into_iter().filter(reads).collect()
+    }
+
     pub(crate) fn check(&self, daemons: &Daemons) -> Result<(), String> {
         let node = Node::copy_of(
             &self.folder.join("node"),
             self.option("--config").unwrap_or(CONFIG),
         );
-        let from = self.option("--from");
-        let config_version = self.config_version(&node.tree());
-        let of_two = config_version >= 3 || from.is_some_and(|from| from.starts_with('2'));
-        let references = if of_two { daemons.two() } else { daemons.one() };
-        // A file of version 4 is read by 2.3 and later only.
-        let reads = |daemon: &&Containerd| config_version < 4 || daemon.generation >= (2, 3);
-        let references: Vec<_> = references.into_iter().filter(reads).collect();
+        let of_two = self.is_of_two(self.config_version(&node.tree()));
+        let references = self.references(daemons);
 
         // The options may leave nothing to the reference's version. If they do and the versions'
         // migrations are equal, as they should be, the daemons run once.

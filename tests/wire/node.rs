@@ -116,7 +116,8 @@ fn write_files(tree: &Path, files: &[(&str, &str)]) {
 /// Whether two trees are the same.
 pub(crate) fn same_files(one: &Path, other: &Path) -> bool {
     let status = Command::new("diff")
-        .args(["-r", "-q"])
+        // A link leads to a path of the node, not of this machine.
+        .args(["-r", "-q", "--no-dereference"])
         .args([one, other])
         .stdout(Stdio::null())
         .status();

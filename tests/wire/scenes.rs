@@ -247,7 +247,10 @@ pub(crate) const BROKEN: &[Broken] = &[
         ],
         image: "r.example/wire/image:t",
         outcomes: &[
-            ("1.6.", Outcome::Asks(&["https://r.example/v2"])),
+            ("1.7.32", Outcome::Asks(&["https://m.example/v2"])),
+            ("1.7.33", Outcome::Asks(&["https://m.example/v2"])),
+            ("1.7.34", Outcome::Asks(&["https://m.example/v2"])),
+            ("1.", Outcome::Asks(&["https://r.example/v2"])),
             ("2.", Outcome::Asks(&["https://m.example/v2"])),
         ],
     },
@@ -305,6 +308,7 @@ pub(crate) fn broken(daemons: &Daemons, broken: &Broken) -> Result<(), String> {
         let mut outcomes = broken.outcomes.iter();
         let outcome = outcomes.find(|(versions, _)| run.daemon.version.starts_with(versions));
         let Some((_, outcome)) = outcome else {
+            report.push_str(&format!("{}: nothing is expected of it\n", run.daemon));
             continue;
         };
         if let Some(text) = outcome.contradiction(&run) {
