@@ -344,7 +344,14 @@ const STEPS: [(&str, &[&str]); 14] = [
     ("fsync", &["fsync", "add to the journal"]),
     (
         "openat",
-        &["open", "read", "create", "lock", "add to the journal"],
+        &[
+            "open",
+            "list",
+            "read",
+            "create",
+            "lock",
+            "add to the journal",
+        ],
     ),
     ("openat2", &["open", "read"]),
     ("open", &["open"]),
