@@ -32,6 +32,17 @@ pub enum ApplyError {
         /// The newer one.
         newer: u32,
     },
+    /// A link leads to another file than the one that the run changed.
+    LeadsElsewhere {
+        /// The run.
+        run: u32,
+        /// The path with the link.
+        named: NodePath,
+        /// Where it leads now.
+        now: NodePath,
+        /// The file of the run.
+        then: NodePath,
+    },
     /// A journal that cannot be read, of a run that may be unfinished or in the way.
     Damaged(NodeError),
     /// Another run holds the lock.
@@ -109,7 +120,8 @@ impl ApplyError {
             Self::ChangedSincePlan(_)
             | Self::ChangedSinceApply { .. }
             | Self::NoSuchRun { .. }
-            | Self::Beneath { .. } => 3,
+            | Self::Beneath { .. }
+            | Self::LeadsElsewhere { .. } => 3,
             Self::Damaged(_)
             | Self::Locked { .. }
             | Self::Interrupted
@@ -188,6 +200,15 @@ impl fmt::Display for ApplyError {
             Self::Beneath { run, newer } => write!(
                 formatter,
                 "run {newer} has changed the files of run {run} since: roll back run {newer} first"
+            ),
+            Self::LeadsElsewhere {
+                run,
+                named,
+                now,
+                then,
+            } => write!(
+                formatter,
+                "`{named}` leads to `{now}` now, and run {run} changed `{then}`: nothing was written"
             ),
             Self::Damaged(error) => write!(
                 formatter,

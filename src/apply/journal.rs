@@ -14,7 +14,8 @@
 //! {"event":"applied"}
 //! ```
 //! * `directories`: those that the run makes, parents first.
-//! * `files`: in the order in which they are changed; `before` is `null` for one that did not exist. Bytes that are not
+//! * `files`: in the order in which they are changed; `path` is the real one, and `named` is there where a link on the
+//!   path that was given leads to it; `before` is `null` for one that did not exist. Bytes that are not
 //!   UTF-8 are `{"hex":"…"}`.
 //! * `restart`: with `--restart`, how to restart containerd and how it was before.
 //!
@@ -65,6 +66,8 @@ pub(crate) struct Record {
 #[serde(deny_unknown_fields)]
 struct FileRecord {
     path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    named: Option<String>,
     before: Option<ImageRecord>,
     after: Bytes,
 }
@@ -168,6 +171,7 @@ impl Record {
                 .iter()
                 .map(|file| FileRecord {
                     path: file.path.to_string(),
+                    named: file.named.as_ref().map(NodePath::to_string),
                     before: file.before.as_ref().map(image),
                     after: Bytes::new(&file.after),
                 })
@@ -203,6 +207,7 @@ impl Record {
         for file in &self.files {
             files.push(FileChange {
                 path: NodePath::new(&file.path),
+                named: file.named.as_deref().map(NodePath::new),
                 before: file.before.as_ref().map(image).transpose()?,
                 after: file.after.get()?,
             });
@@ -283,13 +288,6 @@ pub(crate) struct Damaged {
     pub(crate) is_closed: bool,
 }
 
-impl Damaged {
-    /// Whether it is only that this user may not read it.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        self.error.source.kind() == io::ErrorKind::PermissionDenied
-    }
-}
-
 /// The state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Store<'a> {
@@ -301,7 +299,17 @@ pub(crate) struct Store<'a> {
 #[derive(Debug)]
 pub(crate) struct Lock {
     directory: OwnedFd,
-    _file: File,
+    _file: Held<File>,
+}
+
+/// An open file that is locked. Closing it is not enough: a child that was just forked may have it open, too.
+#[derive(Debug)]
+pub(crate) struct Held<F: AsFd>(F);
+
+impl<F: AsFd> Drop for Held<F> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl<'a> Store<'a> {
@@ -359,16 +367,9 @@ impl<'a> Store<'a> {
                 is_closed,
             }))
         };
-        let file = match self.node.read(&path) {
-            Ok(Some(file)) => file,
-            Ok(None) => {
-                let error = io::Error::other("it is a link that leads nowhere");
-                return damaged(NodeError::new(&path, "read the journal", error), false);
-            }
-            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {
-                return damaged(error, false);
-            }
-            Err(error) => return Err(error),
+        let Some(file) = self.node.read(&path)? else {
+            let error = io::Error::other("it is a link that leads nowhere");
+            return damaged(NodeError::new(&path, "read the journal", error), false);
         };
         let parsed = Journal::parse(&file.bytes).and_then(|journal| {
             if journal.record.run == run {
@@ -391,7 +392,7 @@ impl<'a> Store<'a> {
     pub(crate) fn lock_files<'f>(
         &self,
         files: impl Iterator<Item = &'f NodePath>,
-    ) -> Result<Vec<OwnedFd>, ApplyError> {
+    ) -> Result<Vec<Held<OwnedFd>>, ApplyError> {
         let mut directories = BTreeSet::new();
         for path in files {
             let mut directory = path.parent();
@@ -409,7 +410,7 @@ impl<'a> Store<'a> {
                 continue;
             };
             match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => locks.push(directory),
+                Ok(()) => locks.push(Held(directory)),
                 Err(Errno::WOULDBLOCK) => {
                     return Err(ApplyError::Locked {
                         lock: path,
@@ -454,7 +455,7 @@ impl<'a> Store<'a> {
         file.write_all(holder.as_bytes()).map_err(failed)?;
         Ok(Lock {
             directory,
-            _file: file,
+            _file: Held(file),
         })
     }
 

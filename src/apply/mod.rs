@@ -171,7 +171,7 @@ pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
     let entries = Store::new(node, state_dir).entries().unwrap_or_default();
     let unfinished = entries.iter().filter(|entry| match entry {
         Entry::Run(journal) => journal.is_unfinished(),
-        Entry::Damaged(damaged) => !damaged.is_closed && !damaged.is_forbidden(),
+        Entry::Damaged(damaged) => !damaged.is_closed,
     });
     unfinished.map(Entry::summary).collect()
 }

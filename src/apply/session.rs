@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustix::fd::OwnedFd;
+
 use super::error::{ApplyError, ChangedFile, FileState};
 use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
-use super::journal::{Bytes, Entry, Event, Journal, Lock, Record, Store};
+use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
 use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
-use rustix::fd::OwnedFd;
 
 /// What the operator accepts, for recovery and rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -209,12 +210,34 @@ impl<'a> Session<'a> {
             }
         }
         match wanted {
-            Some(journal) if journal.state() == RunState::Applied => Ok(*journal),
+            Some(journal) if journal.state() == RunState::Applied => {
+                self.check_links(&journal)?;
+                Ok(*journal)
+            }
             other => Err(ApplyError::NoSuchRun {
                 run,
                 state: other.map(|journal| journal.state()),
             }),
         }
+    }
+
+    /// Putting back a file that containerd does not read any more would not be a way back.
+    fn check_links(&self, journal: &Journal) -> Result<(), ApplyError> {
+        for file in &journal.files {
+            let Some(named) = &file.named else {
+                continue;
+            };
+            let now = self.store.node.real(named)?;
+            if now != file.path {
+                return Err(ApplyError::LeadsElsewhere {
+                    run: journal.record.run,
+                    named: named.clone(),
+                    now,
+                    then: file.path.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Puts back the files from before `run`. With a guard, containerd is restarted between `config.toml` and the hosts
@@ -254,7 +277,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn lock_files(&self, journal: &Journal) -> Result<Vec<OwnedFd>, ApplyError> {
+    fn lock_files(&self, journal: &Journal) -> Result<Vec<Held<OwnedFd>>, ApplyError> {
         let paths = journal.files.iter().map(|file| &file.path);
         self.store.lock_files(paths)
     }
@@ -447,8 +470,10 @@ impl<'a> Session<'a> {
             Err(error) => {
                 // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
                 // leftovers that only it will find.
-                let is_clean = transaction.remove_temporaries().is_ok();
-                if let (true, true, Some(event)) = (is_clean, is_new, journal.events.last()) {
+                if transaction.remove_temporaries().is_err() {
+                    return Err(self.not_rolled_back(journal, error));
+                }
+                if let (true, Some(event)) = (is_new, journal.events.last()) {
                     self.note(run, event, report);
                 }
                 return Err(error.into());
@@ -552,11 +577,16 @@ fn compare(
     let mut changed = Vec::new();
     for change in changes {
         let found = Found::at(node, &change.path)?;
-        if !found.is(change.before.as_deref()) {
+        let is_named = match &change.named {
+            Some(named) => node.real(named)? == change.path,
+            None => true,
+        };
+        if !is_named || !found.is(change.before.as_deref()) {
             changed.push(change.path.clone());
         } else if !found.is(Some(&change.after)) {
             files.push(FileChange {
                 path: change.path.clone(),
+                named: change.named.clone(),
                 before: match found {
                     Found::File(image) => Some(image),
                     Found::Absent | Found::Link => None,

@@ -30,6 +30,7 @@ impl Drop for Scratch {
 fn change(path: &str, before: Option<&str>, after: &str) -> Change {
     Change {
         path: NodePath::new(path),
+        named: None,
         before: before.map(|text| text.as_bytes().to_vec()),
         after: after.as_bytes().to_vec(),
     }
@@ -473,6 +474,39 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_a_hosts_file() {
         fs::read_to_string(certs.join("a/hosts.toml")).unwrap(),
         "hosts of a"
     );
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_since_stops_apply_and_rollback() {
+    let scratch = Scratch::new("repointed");
+    let node = scratch.node();
+    let named = scratch.0.join("etc/containerd/config.toml");
+    let point_to = |name: &str| {
+        fs::remove_file(&named).unwrap();
+        std::os::unix::fs::symlink(name, &named).unwrap();
+    };
+    fs::write(named.with_file_name("one.toml"), "old").unwrap();
+    fs::write(named.with_file_name("two.toml"), "old").unwrap();
+    let mut change = change("/etc/containerd/one.toml", Some("old"), "new");
+    change.named = Some(NodePath::new("/etc/containerd/config.toml"));
+    point_to("two.toml");
+    let error = apply(&node, std::slice::from_ref(&change)).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    point_to("one.toml");
+    apply(&node, &[change]).unwrap();
+    point_to("two.toml");
+    let before = contents(&scratch);
+    let error = rollback(&node, 1, ChangedSinceApply::Overwrite).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert_eq!(
+        error.to_string(),
+        "`/etc/containerd/config.toml` leads to `/etc/containerd/two.toml` now, and run 1 changed \
+         `/etc/containerd/one.toml`: nothing was written"
+    );
+    assert!(begin(&node).unwrap().0.way_back(1).is_err());
+    assert_eq!(contents(&scratch), before);
+    point_to("one.toml");
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
 }
 
 #[test]

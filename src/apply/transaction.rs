@@ -17,6 +17,8 @@ use crate::node::{Node, NodeError, NodePath, read_all};
 pub(crate) struct FileChange {
     /// The real path.
     pub(crate) path: NodePath,
+    /// The path as it is named, where a link on it leads to the real one.
+    pub(crate) named: Option<NodePath>,
     /// What it was; `None` if it did not exist.
     pub(crate) before: Option<Image>,
     /// The bytes that it gets; its metadata stays, or is that of a new file.

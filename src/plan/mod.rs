@@ -33,6 +33,8 @@ pub use wanted::{Decider, Wanted};
 pub struct Change {
     /// The real file (links already followed inside the root).
     pub path: NodePath,
+    /// The path as it is named, where a link on it leads to `path`.
+    pub named: Option<NodePath>,
     /// The bytes that were read when the plan was made; `None` if the file did not exist.
     pub before: Option<Vec<u8>>,
     /// The bytes to write.
@@ -150,6 +152,7 @@ impl Planner<'_> {
             changes.retain(|change: &Change| change.path != path);
             changes.push(Change {
                 path,
+                named: None,
                 before,
                 after: bytes,
             });
@@ -163,6 +166,7 @@ impl Planner<'_> {
         if edited.text != *on_disk {
             changes.push(Change {
                 path: self.config.real.clone(),
+                named: Some(self.config.path.clone()).filter(|path| *path != self.config.real),
                 before: Some(on_disk.clone().into_bytes()),
                 after: edited.text.clone().into_bytes(),
             });

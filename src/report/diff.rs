@@ -189,6 +189,7 @@ mod tests {
     fn of(before: Option<&str>, after: &str) -> Diff {
         let change = Change {
             path: NodePath::new("/etc/c.toml"),
+            named: None,
             before: before.map(|text| text.as_bytes().to_vec()),
             after: after.as_bytes().to_vec(),
         };

@@ -48,6 +48,13 @@ impl Matrix {
         }
     }
 
+    fn start_and_end(&self) -> (&Tree, &Tree) {
+        match self.action {
+            Action::Apply => (&self.old, &self.new),
+            Action::Rollback => (&self.new, &self.old),
+        }
+    }
+
     /// A node before the action, and the action.
     fn prepare(&self, name: &str) -> (PathBuf, Command) {
         let root = self.scratch.copy(name);
@@ -143,7 +150,7 @@ impl Injection {
 
 fn strace(command: &Command, trace: &Path, injections: &[&Injection]) -> Command {
     let mut strace = Command::new("strace");
-    strace.arg("-o").arg(trace);
+    strace.arg("-y").arg("-o").arg(trace);
     for injection in injections {
         strace.args(["-e", &injection.option()]);
     }
@@ -331,24 +338,73 @@ fn faults(matrix: &Matrix, stays: bool) -> Vec<Injection> {
     injections
 }
 
-/// The message says what failed: which path, at which step.
-fn assert_message(output: &Output, context: &str) {
+/// The step that a message names when this call is refused.
+const STEPS: [(&str, &[&str]); 14] = [
+    ("write", &["write", "add to the journal", "lock"]),
+    ("fsync", &["fsync", "add to the journal"]),
+    (
+        "openat",
+        &[
+            "open",
+            "list",
+            "read",
+            "create",
+            "lock",
+            "add to the journal",
+        ],
+    ),
+    ("openat2", &["open", "read"]),
+    ("open", &["open"]),
+    ("renameat", &["rename"]),
+    ("mkdirat", &["make the directory"]),
+    (
+        "fchmod",
+        &["set mode", "make the directory", "use the state directory"],
+    ),
+    ("fchown", &["set mode"]),
+    ("unlinkat", &["remove", "create"]),
+    ("ftruncate", &["lock", "add to the journal"]),
+    ("flock", &["lock"]),
+    ("read", &["read", "add to the journal"]),
+    ("getdents64", &["list"]),
+];
+
+/// The message says what failed: the path that was refused, and the step.
+fn assert_message(output: &Output, trace: &str, call: &str, root: &Path, context: &str) {
     let stderr = text(&output.stderr);
+    let line = trace.lines().find(|line| line.contains("(INJECTED)"));
+    let line = line.unwrap();
+    let (_, arguments) = line.split_once('(').unwrap();
+    if ["1<", "2<"]
+        .iter()
+        .any(|stream| arguments.starts_with(stream))
+    {
+        return;
+    }
+    // `openat(5</directory>, "name", …`, `fsync(5</file>)`
+    let between = |from, to| Some(arguments.split_once(from)?.1.split_once(to)?.0);
+    let file = between('<', '>').unwrap_or("/");
+    let name = between('"', '"').filter(|_| call.ends_with("at") || call.starts_with("open"));
+    let refused = Path::new(file).join(name.unwrap_or("").trim_start_matches('/'));
+    let refused = refused.strip_prefix(root).unwrap_or(&refused);
+    let (_, steps) = STEPS.iter().find(|(name, _)| *name == call).unwrap();
     let is_clear = stderr.lines().any(|line| {
-        line.starts_with("error: cannot ") && line.contains('`') && line.contains("(os error")
+        let Some(step) = line.strip_prefix("error: cannot ") else {
+            return false;
+        };
+        let path = line.split('`').nth(1).unwrap_or("").trim_start_matches('/');
+        let path = Path::new(path);
+        // On the way to it, itself, or a temporary file beside it.
+        let is_there = path.starts_with(refused)
+            || refused.starts_with(path)
+            || refused.parent() == path.parent();
+        is_there && line.contains("(os error") && steps.iter().any(|word| step.starts_with(word))
     });
-    // Stdout is not a disk, and starting has no path.
-    assert!(
-        is_clear || context.contains("inject=write"),
-        "{context}: {stderr}"
-    );
+    assert!(is_clear, "{context}: {line}\n{stderr}");
 }
 
 fn refuse_everywhere(matrix: &Matrix) {
-    let (start, end) = match matrix.action {
-        Action::Apply => (&matrix.old, &matrix.new),
-        Action::Rollback => (&matrix.new, &matrix.old),
-    };
+    let (start, end) = matrix.start_and_end();
     let injections = faults(matrix, false);
     let outcomes = Mutex::new(BTreeMap::<i32, usize>::new());
     matrix.run(&injections, |injection, name| {
@@ -364,7 +420,7 @@ fn refuse_everywhere(matrix: &Matrix) {
             0 => assert_eq!(&tree(&root), end, "{context}: {}", text(&output.stderr)),
             4 => {
                 assert_eq!(&tree(&root), start, "{context}: {}", text(&output.stderr));
-                assert_message(&output, &context);
+                assert_message(&output, &trace, &injection.call, &root, &context);
             }
             code => panic!("{context}: {code}, {}", text(&output.stderr)),
         }
@@ -391,6 +447,7 @@ fn a_rollback_may_be_refused_anything() {
 /// Where the disk stays broken, the way back may be closed, too: then that is said, the configuration is one that is
 /// whole, and the next run leads home.
 fn refuse_from_then_on(matrix: &Matrix) {
+    let (start, end) = matrix.start_and_end();
     let injections = faults(matrix, true);
     let outcomes = Mutex::new(BTreeMap::<i32, usize>::new());
     matrix.run(&injections, |injection, name| {
@@ -403,17 +460,20 @@ fn refuse_from_then_on(matrix: &Matrix) {
         let config = config(&root);
         let found = tree(&root);
         let stderr = text(&output.stderr);
-        if matrix.action == Action::Apply {
-            match code {
-                0 => assert_eq!(found, matrix.new, "{context}: {stderr}"),
-                4 => assert_eq!(found, matrix.old, "{context}: {stderr}"),
+        match code {
+            0 => assert_eq!(&found, end, "{context}: {stderr}"),
+            4 => assert_eq!(&found, start, "{context}: {stderr}"),
+            5 => {
                 // Unless nothing can be written to stderr, either.
-                5 => assert!(
+                assert!(
                     stderr.contains("next: ") || context.contains("inject=write"),
                     "{context}: {stderr}"
-                ),
-                code => panic!("{context}: {code}, {stderr}"),
+                );
+                if matrix.action == Action::Apply {
+                    assert_eq!(config, OLD, "{context}: {stderr}");
+                }
             }
+            code => panic!("{context}: {code}, {stderr}"),
         }
         assert!(config == OLD || is_new(&config), "{context}: {config}");
         if is_new(&config) {

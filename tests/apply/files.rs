@@ -224,6 +224,39 @@ fn a_full_disk_is_a_failure_without_a_trace() {
     assert_message(&output.stderr, &["No space left"]);
 }
 
+/// The disk fills while the guard waits: what containerd reads when it starts goes back all the same.
+#[test]
+fn a_disk_that_is_full_when_the_guard_goes_back() {
+    let scratch = Scratch::node("full-guard");
+    fs::create_dir_all(scratch.at("small")).unwrap();
+    let output = with_mounts(
+        &scratch,
+        r#"mount -t tmpfs -o size=256k tmpfs "$2/small"
+        cp -a "$2/node/." "$2/small"
+        code=0
+        "$1" apply --yes --existing replace --root "$2/small" --restart --health-timeout 1 \
+          --restart-command "test -e $2/filled || cat /dev/zero >>$2/small/filler; touch $2/filled" \
+          --health-command "grep -q mirrors $2/small/etc/containerd/config.toml" || code=$?
+        echo code $code
+        cmp "$2/small/etc/containerd/config.toml" "$2/node/etc/containerd/config.toml"
+        rm "$2/small/filler"
+        "$1" apply --yes --existing replace --root "$2/small"
+        "$1" rollback --yes --root "$2/small"
+        diff -r "$2/small/etc" "$2/node/etc""#,
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    // One hosts file had to be written, and there was no room for it.
+    assert_message(&output.stdout, &["code 5"]);
+    assert_message(
+        &output.stderr,
+        &[
+            "No space left",
+            "`/etc/containerd/config.toml` is as before",
+        ],
+    );
+}
+
 /// Each file is open until it has its name, and the usual limit is low.
 #[test]
 fn more_files_than_may_be_open() {
