@@ -78,10 +78,12 @@ impl Run {
             return Ok(exit::DONE);
         }
         let last = || -> Result<Option<u32>, u8> {
-            let mut runs = runs()?.into_iter();
-            Ok(runs
-                .rfind(|run| run.state == RunState::Applied)
-                .map(|run| run.run))
+            let runs = runs()?;
+            let newest = |state| runs.iter().rfind(|run| run.state == state);
+            // A journal that cannot be read may be of a run that is in effect: that is an error to explain, not
+            // "nothing to roll back".
+            let run = newest(RunState::Applied).or_else(|| newest(RunState::Damaged));
+            Ok(run.map(|run| run.run))
         };
         let run = match rollback.run {
             Some(run) => Some(run),
