@@ -137,17 +137,17 @@ pub struct Node {
 impl Node {
     /// Opens the tree whose root is the directory `root` of this machine.
     pub fn open(root: &str) -> Result<Self, NodeError> {
-        // The one path that is not a path inside the root: shown as it was typed, not cleaned.
-        let failed = |errno: Errno| NodeError::new(&NodePath(root.to_owned()), "open", errno);
         // Opened by the name that was given: `/proc/PID/root` leads into another process's tree, though as a link it
-        // reads `/`.
+        // reads `/`. These are the two paths that are not paths inside the root: shown as they are, not cleaned.
         let open = |path: &str| {
+            let failed = |errno: Errno| NodeError::new(&NodePath(path.to_owned()), "open", errno);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).map_err(failed)
+            let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+            let identity = Identity::of(&directory).map_err(failed)?;
+            Ok((directory, identity))
         };
-        let directory = open(root)?;
-        let identity = Identity::of(&directory).map_err(failed)?;
-        let is_host = identity == Identity::of(&open("/")?).map_err(failed)?;
+        let (directory, identity) = open(root)?;
+        let is_host = identity == open("/")?.1;
         Ok(Self {
             root: directory,
             name: root.to_owned(),
