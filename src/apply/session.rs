@@ -62,6 +62,8 @@ impl<'a> Session<'a> {
             seen: 0,
         };
         let mut recovered = Vec::new();
+        // Before the runs are looked at: one that begins in between is then noticed by `lock`.
+        session.seen = session.store.last()?;
         if session.store.runs()?.iter().any(Journal::is_unfinished) {
             let _busy = session.interrupt.busy();
             session.take_lock()?;
@@ -75,8 +77,8 @@ impl<'a> Session<'a> {
                 recovered.push(session.recover(journal, report)?);
             }
             session.interrupt.check()?;
+            session.seen = session.store.last()?;
         }
-        session.seen = session.store.last()?;
         Ok((session, recovered))
     }
 
