@@ -69,12 +69,15 @@ macro_rules! codes {
 use Decision::{Allow, HandEdit, Option as Choose};
 
 codes! {
+    BUILT_IN_CONFIG_PATH "built-in-config-path" Warning HandEdit,
+        "without config_path, newer containerd reads /etc/containerd/certs.d by itself: what is there comes alive";
     BYTE_ORDER_MARK "byte-order-mark" Error
         Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
         "the file begins with a byte order mark, with which containerd 2.x does not start";
     CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
         "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull";
-    CERTIFICATE_DIRECTORY "certificate-directory" Error HandEdit,
+    CERTIFICATE_DIRECTORY "certificate-directory" Error
+        Choose("--existing keep: what the directory gives is kept; --existing replace: the settings decide"),
         "a directory without a hosts.toml in the certs directory would change pulls";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
         "a certificate or key file is not there or cannot be read; the setting is carried as written";
@@ -89,22 +92,33 @@ codes! {
         "a file is neither what a run wrote nor what was there before it";
     COMMENT_DROPPED "comment-dropped" Note HandEdit,
         "a comment goes away with an entry that gets no hosts file";
+    CRI_DISABLED "cri-disabled" Warning HandEdit,
+        "CRI is in disabled_plugins, so that the registry settings have no effect";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
         "TLS settings under a name that no endpoint has; they have no effect and go";
+    DEAD_CREDENTIALS "dead-credentials" Warning HandEdit,
+        "credentials that containerd never uses, today or afterwards; they stay";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
         "a mirror under a name that no image has; it has no effect and goes";
+    DISCARDED_HOSTS_FILE "discarded-hosts-file" Warning HandEdit,
+        "a hosts file that containerd discards, so that it counts for nothing";
     EXISTING_HOSTS_FILE "existing-hosts-file" Error
         Choose("--existing keep: the file decides; --existing replace: the settings that are in effect today decide"),
         "a hosts file that is already in the certs directory would change pulls";
+    GENERATED_FILE "generated-file" Warning HandEdit,
+        "something else writes this file: if it renders mirrors again, CRI fails at its next restart";
     GO_TEMPLATE "go-template" Error HandEdit,
         "the file is a template, not the configuration that is made of it";
-    IMPORT_MISSING "import-missing" Warning HandEdit,
-        "an imported file is not there";
+    IMPORT_MISSING "import-missing" Error
+        Allow("plans as if the file were empty; containerd does not start without it"),
+        "an imported file is not there, so that containerd does not start";
     IMPORTS_TOUCH_CRI "imports-touch-cri" Error HandEdit,
         "an imported file has a CRI section of its own";
     INTERMEDIATE_VERSION "intermediate-version" Error
         Allow("accepts that the versions named pull differently"),
         "a containerd version between --from and --to would pull differently";
+    INVALID_PLUGIN_ID "invalid-plugin-id" Error HandEdit,
+        "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start";
     INVALID_TOML "invalid-toml" Error HandEdit,
         "the file is not valid TOML";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
@@ -116,13 +130,21 @@ codes! {
         "several registries share one hosts file through a link, but need different ones";
     MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,
         "with mirrors and config_path both set CRI does not load; the mirrors are carried";
+    MISSPELT_TABLE "misspelt-table" Warning HandEdit,
+        "a table that looks like registry settings under a name that no containerd reads; it stays";
+    MIXED_VERSIONS "mixed-versions" Error
+        Allow("accepts what the containerd versions named make of the files"),
+        "imported files of another version than the main file, which containerd versions read differently";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today";
     NOT_UTF8 "not-utf8" Error HandEdit,
         "the file is not UTF-8, which TOML and containerd 2.x require";
-    OTHER_PLUGIN_ID "other-plugin-id" Error HandEdit,
-        "registry settings under the CRI plugin's name of another file version";
+    OTHER_PLUGIN_ID "other-plugin-id" Error
+        Allow("removes the registry settings that --from does not read; the journal keeps them"),
+        "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another";
+    OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
+        "a file that is read later sets the same again, so that this one has no effect";
     OVERRIDE_PATH_UNSUPPORTED "override-path-unsupported" Error
         Allow("writes override_path, which containerd 1.5 ignores"),
         "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept";
@@ -130,18 +152,28 @@ codes! {
         "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404";
     PROOF_FAILED "proof-failed" Error HandEdit,
         "the planned files would not give the same pulls";
+    PULL_SERVICE_CHANGES "pull-service-changes" Note HandEdit,
+        "without legacy settings containerd 2.1 and later pull through the transfer service";
     RELATIVE_CERTIFICATE_PATH "relative-certificate-path" Warning HandEdit,
         "a relative certificate path is made absolute against /, where containerd runs";
     RELATIVE_CONFIG_PATH "relative-config-path" Warning HandEdit,
         "a relative config_path is made absolute against /, where containerd runs";
+    RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
+        "a relative pattern in imports, which older containerd looks up in its working directory";
     REPEATED_ENDPOINT "repeated-endpoint" Note HandEdit,
         "an endpoint that stands twice is tried once, where it stands first";
     SAME_AS_DEFAULT "same-as-default" Note HandEdit,
         "what is set is what containerd does anyway; no hosts file is needed";
     SECRET_COMMENT "secret-comment" Note HandEdit,
         "a comment that looks like a secret is not moved into a hosts file";
-    SEVERAL_CONFIG_PATHS "several-config-paths" Error HandEdit,
+    SECTION_SHADOWED "section-shadowed" Error
+        Allow("removes the registry settings that --from does not read; the journal keeps them"),
+        "registry settings that imports make inert on one containerd and live on another";
+    SEVERAL_CONFIG_PATHS "several-config-paths" Error
+        Choose("--existing keep: what the other directories give today is written into the first one; --existing replace: the settings decide"),
         "config_path names several directories, which containerd 2.1 and later do not find";
+    SHADOWED_DIRECTORY "shadowed-directory" Warning HandEdit,
+        "a directory in the certs directory that another spelling of its name hides";
     SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
         "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
@@ -153,9 +185,13 @@ codes! {
     TOML_DIALECT "toml-dialect" Error
         Allow("migrates and keeps the text; the containerd named does not start with it"),
         "a way to write TOML that one containerd reads and another does not";
+    UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
+        "a key beside credentials that containerd does not know; it stays, without effect";
     UNKNOWN_KEY "unknown-key" Error
         Allow("drops the key; the old file keeps it"),
         "a key that containerd does not know, in an entry that goes away";
+    UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
+        "a name in registry.auths that containerd cannot parse: CRI does not load";
     UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
         Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
         "an endpoint that containerd cannot parse, so that every pull of this name fails today";
@@ -168,7 +204,10 @@ codes! {
     VERSION_1 "version-1" Error
         Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
-    VERSION_MISSING "version-missing" Error HandEdit,
+    VERSION_1_SETTING "version-1-setting" Warning HandEdit,
+        "a setting of a version-1 file that containerd 2.x does not read under any name";
+    VERSION_MISSING "version-missing" Error
+        Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "the file has registry settings but no version, which containerd versions read differently";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
         "a containerd newer than this program knows is taken as the newest known one";
