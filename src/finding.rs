@@ -337,6 +337,12 @@ impl Findings {
         }
     }
 
+    /// Whether this is said of this place.
+    pub fn has(&self, code: &'static Code, place: &Place) -> bool {
+        let mut found = self.found.iter();
+        found.any(|finding| finding.code == code && finding.place.as_ref() == Some(place))
+    }
+
     /// Whether something stands in the way of writing.
     pub fn refused(&self) -> bool {
         self.found

@@ -13,7 +13,8 @@
 //! * [`config`] and [`hosts`] are the two kinds of files: what is written in them, with byte ranges, and how they are
 //!   edited and written. They take keys and texts as containerd's own readers do.
 //! * [`resolve`] and [`hosts::reader`] are containerd's rules: the ordered hosts of a namespace from legacy settings and
-//!   from hosts files. What differs between versions is in the one table of [`version`].
+//!   from hosts files. [`view`] is what one containerd makes of the whole: whether it starts, which settings of which
+//!   file are in effect, which hosts a pull tries. What differs between versions is in the one table of [`version`].
 //! * [`plan`] is pure. It is believed only after [`verify`] has read the planned bytes back.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it.
@@ -36,3 +37,4 @@ pub mod secret;
 mod shell;
 pub mod verify;
 pub mod version;
+pub mod view;

@@ -8,70 +8,203 @@ use std::collections::BTreeMap;
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::config::ConfigFile;
-use crate::config::dialect::{self, GoToml};
-use crate::config::legacy;
+use crate::config::configuration::Configuration;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
-use crate::plan::{Decider, Plan, Wanted};
+use crate::plan::{ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
 use crate::version::{Generation, TomlReader, Version, generations, ranges};
+use crate::view::{Reason, Roots, State, View, Views};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
-    let (Some(config), Some(registry)) = (inputs.files.last(), &inputs.registry) else {
-        return;
-    };
-    if plan.changes.is_empty() || findings.refused() {
+    if findings.refused() {
         // A refused plan is not written, and its other differences would only hide the reason.
         return;
     }
-    if let Err(reason) = config_is_right(inputs, config, plan) {
-        findings.add(
-            &finding::PROOF_FAILED,
-            config.place(0..0),
-            format!("the edited config.toml is not what it should be: {reason}"),
-            "nothing is written; report this as a bug, with the file",
-        );
+    if plan.changes.is_empty() {
+        as_it_is(inputs, findings);
+        return;
     }
-    let legacy = Legacy::new(Some(registry));
-    let generations = generations(inputs.from, inputs.options.to);
-    text_is_read(config, plan, &generations, findings);
-    // The tree is made of what is there and of the bytes to write at their real paths, links and all.
-    let mut certs = inputs.certs.clone();
-    for change in &plan.changes {
-        certs.write(&change.path, &change.after);
+    let bug = "nothing is written; report this as a bug, with the file";
+    for edit in &plan.edits {
+        let Some(loaded) = inputs.configuration.files.get(edit.file) else {
+            continue;
+        };
+        if let Err(reason) = edit_is_right(inputs, &loaded.file, edit) {
+            let path = &loaded.file.path;
+            let message = format!("the edited `{path}` is not what it should be: {reason}");
+            findings.add(
+                &finding::PROOF_FAILED,
+                loaded.file.place(0..0),
+                message,
+                bug,
+            );
+        }
     }
-    let certs = &certs;
+    let texts = plan
+        .edits
+        .iter()
+        .map(|edit| (edit.file, edit.text.clone()))
+        .collect();
+    let Some(configuration) = inputs.configuration.with_texts(&texts) else {
+        let message = "an edited configuration file cannot be read any more";
+        findings.add(&finding::PROOF_FAILED, None, message, bug);
+        return;
+    };
+    let planned = Planned::new(inputs, plan, &configuration);
+    planned.starts(findings);
+    let legacy = Legacy::new(Some(&inputs.registry));
     for wanted in &mut plan.namespaces {
-        let from_settings = from_settings(inputs, &legacy, wanted);
-        let mut differences: Vec<Difference> = Vec::new();
-        for generation in &generations {
-            let behaviour = &generation.behaviour;
-            let lost = registry.version == 1 && behaviour.loses_version_1;
-            let planned = if lost {
-                Legacy::new(None)
-                    .resolve(&wanted.name, behaviour, false)
-                    .pulls()
-            } else {
-                reader::pulls(certs, &wanted.name, behaviour)
+        planned.pulls_are_the_same(wanted, &legacy, findings);
+    }
+}
+
+/// Where nothing is to be written, that a daemon does not start is still said.
+fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
+    let mut views = Views::default();
+    for version in [inputs.from, inputs.options.to] {
+        let behaviour = crate::version::Behaviour::of(version);
+        let state = views.of(&inputs.configuration, &behaviour).state;
+        if let State::DoesNotStart(reason) | State::CriFails(reason) = &state {
+            let decided = version != inputs.from;
+            report(&state, reason, vec![version], decided, findings);
+        }
+    }
+}
+
+/// The node as it will be, with what each containerd on the way makes of it.
+struct Planned<'i> {
+    inputs: &'i Inputs,
+    /// Today and afterwards, by generation.
+    views: Vec<(Generation, View, View)>,
+    roots: Roots,
+    certs: CertsDirectory,
+}
+
+impl<'i> Planned<'i> {
+    fn new(inputs: &'i Inputs, plan: &Plan, after: &Configuration) -> Self {
+        let (mut views, mut views_after) = (Views::default(), Views::default());
+        let views = generations(inputs.from, inputs.options.to)
+            .into_iter()
+            .map(|generation| {
+                let today = views.of(&inputs.configuration, &generation.behaviour);
+                let afterwards = views_after.of(after, &generation.behaviour);
+                (generation, today, afterwards)
+            })
+            .collect();
+        // The trees are made of what is there and of the bytes to write at their real paths, links and all.
+        let mut roots = inputs.roots.clone();
+        let mut certs = inputs.certs.clone();
+        for change in &plan.changes {
+            certs.write(&change.path, &change.after);
+            for root in roots.values_mut() {
+                root.write(&change.path, &change.after);
+            }
+        }
+        Self {
+            inputs,
+            views,
+            roots,
+            certs,
+        }
+    }
+
+    /// Every containerd on the way must start and load CRI with the planned files. Where it does not today for the
+    /// same reason, that is for an operator to decide; where it does, the plan is wrong.
+    fn starts(&self, findings: &mut Findings) {
+        let bug = "nothing is written; report this as a bug, with the file";
+        // Versions that fail for the same reason at the same place are one finding.
+        let mut failures: Vec<(&State, Vec<Version>)> = Vec::new();
+        for (generation, today, afterwards) in &self.views {
+            if afterwards.registry.has_legacy() {
+                findings.add(
+                    &finding::PROOF_FAILED,
+                    None,
+                    "legacy settings would be left",
+                    bug,
+                );
+            }
+            let reason = match &afterwards.state {
+                State::Loads | State::CriDisabled(_) => continue,
+                State::CriFails(reason) | State::DoesNotStart(reason) => reason,
             };
+            let known = today
+                .state
+                .reason()
+                .is_some_and(|today| today.code == reason.code)
+                && std::mem::discriminant(&today.state)
+                    == std::mem::discriminant(&afterwards.state);
+            if !known {
+                let versions = ranges(generation.versions.clone());
+                let message = format!("containerd {versions} would not come up: {}", reason.text);
+                findings.add(&finding::PROOF_FAILED, None, message, bug);
+                continue;
+            }
+            // Places are those in the files as they are.
+            match failures
+                .iter_mut()
+                .find(|(state, _)| **state == today.state)
+            {
+                Some((_, versions)) => versions.extend(&generation.versions),
+                None => failures.push((&today.state, generation.versions.clone())),
+            }
+        }
+        for (state, versions) in failures {
+            if let Some(reason) = state.reason() {
+                report(state, reason, versions, false, findings);
+            }
+        }
+    }
+
+    fn pulls_are_the_same(
+        &self,
+        wanted: &mut Wanted,
+        legacy: &Legacy<'_>,
+        findings: &mut Findings,
+    ) {
+        let inputs = self.inputs;
+        let from_settings = from_settings(inputs, legacy, wanted);
+        let mut differences: Vec<Difference> = Vec::new();
+        for (generation, _, view) in &self.views {
+            if matches!(view.state, State::CriFails(_) | State::DoesNotStart(_)) {
+                continue;
+            }
+            let behaviour = &generation.behaviour;
+            let planned = view.pulls(
+                &wanted.name,
+                &self.roots,
+                &Legacy::new(Some(&view.registry)),
+            );
             // A file that is kept is for each version what it was.
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
                 Decider::HostsFile => reader::pulls(&inputs.certs, &wanted.name, behaviour),
             };
-            if planned.same(&expected) {
+            let same_credentials = credentials(&expected, view)
+                == credentials(&expected, &inputs.view)
+                && view.headers() == inputs.view.headers();
+            if planned.same(&expected) && same_credentials {
                 continue;
             }
-            let cause = if lost {
-                Some(&finding::VERSION_1)
-            } else {
-                cause(generation, &expected, certs, &wanted.name)
+            let read = inputs.view.last.is_none_or(|last| {
+                view.live.contains(&last) && view.config_path == inputs.certs.path.as_str()
+            });
+            let cause = match read {
+                false if behaviour.loses_version_1 && inputs.file_version() <= 1 => {
+                    Some(&finding::VERSION_1)
+                }
+                false if inputs.configuration.files.len() > 1 => Some(&finding::MIXED_VERSIONS),
+                _ => cause(generation, &expected, &self.certs, &wanted.name),
             };
             let code = judge(inputs, wanted, generation, cause, findings);
-            let planned = planned.to_string();
+            let mut planned_text = planned.to_string();
+            if !same_credentials {
+                planned_text.push_str(", with other credentials or headers");
+            }
+            let planned = planned_text;
             match differences
                 .iter_mut()
                 .find(|d| d.code == code && d.planned == planned)
@@ -91,63 +224,71 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     }
 }
 
-/// Every containerd on the way must be able to read the planned text. Where it cannot read the old one either, that is
-/// for an operator to decide; where it could, the edit is wrong.
-fn text_is_read(
-    config: &ConfigFile,
-    plan: &Plan,
-    generations: &[Generation],
+/// The credentials for every host of a list.
+fn credentials<'v>(
+    pulls: &Pulls,
+    view: &'v View,
+) -> Vec<Option<&'v crate::config::legacy::Credentials>> {
+    match pulls {
+        Pulls::Hosts(hosts) => hosts
+            .iter()
+            .map(|host| view.credentials(&host.host))
+            .collect(),
+        Pulls::Fail(_) => Vec::new(),
+    }
+}
+
+/// Says why these versions do not come up, today and afterwards.
+fn report(
+    state: &State,
+    reason: &Reason,
+    versions: Vec<Version>,
+    decided: bool,
     findings: &mut Findings,
 ) {
-    let Some(after) = plan.config.as_deref() else {
+    // Said once for the file, or for the value.
+    if [&finding::VERSION_NOT_READ, &finding::WRONG_TYPE].contains(&reason.code) {
         return;
+    }
+    let versions = ranges(versions);
+    let what = match state {
+        State::CriFails(_) => format!("CRI of containerd {versions} does not load"),
+        _ => format!("containerd {versions} does not start with this file"),
     };
-    let mut readers: BTreeMap<GoToml, Vec<Version>> = BTreeMap::new();
-    for generation in generations {
-        let versions = readers.entry(generation.behaviour.go_toml).or_default();
-        versions.extend(&generation.versions);
-    }
-    // Readers that stop at the same place for the same reason are one finding.
-    let mut refusals: Vec<(dialect::Refusal, Vec<Version>)> = Vec::new();
-    for (reader, versions) in readers {
-        let Some(refusal) = dialect::refusal(after.as_bytes(), reader) else {
-            continue;
-        };
-        let Some(old) = dialect::refusal(config.text.as_bytes(), reader) else {
-            findings.add(
-                &finding::PROOF_FAILED,
-                config.place(0..0),
-                format!(
-                    "containerd {} reads the old config.toml but not the edited one: {}",
-                    ranges(versions),
-                    refusal.reason
-                ),
-                "nothing is written; report this as a bug, with the file",
-            );
-            continue;
-        };
-        match refusals.iter_mut().find(|(other, _)| *other == old) {
-            Some((_, all)) => all.extend(versions),
-            None => refusals.push((old, versions)),
-        }
-    }
-    for (refusal, versions) in refusals {
-        let versions = ranges(versions);
-        if after.starts_with('\u{feff}') && refusal.range.start == 0 {
-            findings.add(
-                &finding::BYTE_ORDER_MARK,
-                config.place(0..'\u{feff}'.len_utf8()),
-                format!("the file begins with a byte order mark, with which containerd {versions} does not start"),
-                "take the mark out before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
-            );
-        } else {
-            findings.add(
-                &finding::TOML_DIALECT,
-                config.place(refusal.range),
-                format!("containerd {versions} does not start with this file: {}", refusal.reason),
-                "write it in a way that every containerd reads, or --allow toml-dialect if those versions never run here",
-            );
-        }
+    let (message, help) = if reason.code == &finding::BYTE_ORDER_MARK {
+        (
+            format!(
+                "the file begins with a byte order mark, with which containerd {versions} does not start"
+            ),
+            "take the mark out before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
+        )
+    } else if reason.code == &finding::TOML_DIALECT {
+        (
+            format!("{what}: {}", reason.text),
+            "write it in a way that every containerd reads, or --allow toml-dialect if those versions never run here",
+        )
+    } else if reason.code == &finding::INVALID_PLUGIN_ID {
+        (
+            format!("{what}: {}", reason.text),
+            "give the plugin its full name in quotes, or remove the table",
+        )
+    } else if reason.code == &finding::MIXED_VERSIONS {
+        (
+            format!("{what}: {}", reason.text),
+            "give every file the same `version`, or --allow mixed-versions if those versions never run here",
+        )
+    } else if reason.code == &finding::UNPARSABLE_AUTHS_KEY {
+        (
+            format!("{what}: {}", reason.text),
+            "write the key with its scheme: `https://` and the host",
+        )
+    } else {
+        (format!("{what}: {}", reason.text), reason.code.meaning)
+    };
+    if decided {
+        findings.add_decided(reason.code, reason.place.clone(), message, help);
+    } else {
+        findings.add(reason.code, reason.place.clone(), message, help);
     }
 }
 
@@ -261,57 +402,21 @@ fn judge(
     code
 }
 
-/// Reads the edited config.toml with toml_edit's own parser: it must be the old tree less what was removed, with
-/// `config_path` set; and with the model's reader: no legacy settings may be left.
-fn config_is_right(inputs: &Inputs, config: &ConfigFile, plan: &Plan) -> Result<(), String> {
-    let Some(after) = plan.config.as_deref() else {
-        return Err("there is none".to_owned());
-    };
-    let registry = inputs
-        .registry
-        .as_ref()
-        .ok_or("it has no registry settings")?;
+/// Reads the edited file with toml_edit's own parser: it must be the old tree less what was removed, with `config_path`
+/// set if it is to be.
+fn edit_is_right(inputs: &Inputs, file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
     let parse = |text| Document::parse(text).map_err(|error| error.message().to_owned());
-    let mut wanted = Tree::of(parse(config.text.as_str())?.as_table());
-    for path in &plan.removed {
+    let mut wanted = Tree::of(parse(file.text.as_str())?.as_table());
+    for path in &edit.removed {
         wanted.remove(path);
     }
-    let set = inputs.certs.path.as_str();
-    let keeps = registry
-        .config_path
-        .as_ref()
-        .is_some_and(|path| path.value.starts_with('/'));
-    if !keeps {
-        let path: Vec<String> = registry
-            .table
-            .iter()
-            .chain([&registry.config_path_key])
-            .cloned()
-            .collect();
-        wanted.set(&path, format!("string {set}"));
+    if let Some(path) = &edit.config_path {
+        wanted.set(path, format!("string {}", inputs.certs.path));
     }
-    if Tree::of(parse(after)?.as_table()) != wanted {
+    if Tree::of(parse(edit.text.as_str())?.as_table()) != wanted {
         return Err("more or less has changed than was meant to".to_owned());
     }
-    let mut scratch = Findings::default();
-    let bytes = after.as_bytes().to_vec();
-    let parsed = ConfigFile::parse(
-        config.id,
-        config.path.clone(),
-        config.real.clone(),
-        bytes,
-        &mut scratch,
-    );
-    let readers = [TomlReader::One, TomlReader::Two];
-    let again = parsed.and_then(|parsed| legacy::read(&parsed, &readers, &mut scratch));
-    match again {
-        Some(again) if again.pending() => Err("legacy settings are left".to_owned()),
-        Some(again) if again.config_paths().len() != 1 => {
-            Err("`config_path` is not one directory".to_owned())
-        }
-        Some(_) => Ok(()),
-        None => Err("the registry section is gone".to_owned()),
-    }
+    Ok(())
 }
 
 /// What a TOML text means, without its spelling.

@@ -185,6 +185,56 @@ pub struct Behaviour {
     pub newest_file_version: i64,
     /// `config_path` when none is set: 2.2.0 and 2.2.1 have two directories there whatever else is configured.
     pub default_config_path: DefaultConfigPath,
+    /// How the files that config.toml imports are put together.
+    pub merging: Merging,
+    /// What a relative pattern in `imports` is relative to.
+    pub pattern_base: PatternBase,
+    /// A config.toml newer than `newest_file_version` keeps the daemon from starting: 1.6.32, 1.7.17, all 2.x
+    /// (`ValidateV2`, `services/server/config/config.go@v1.7.34`:121). Before, the number 3 was as good as 2.
+    pub refuses_newer_file: bool,
+    /// What the name of a plugin must look like in a file of version 2 and later.
+    pub plugin_names: PluginNames,
+    /// A drop-in of a higher version than config.toml keeps the daemon from starting
+    /// (`cmd/containerd/server/config/config.go@v2.3.4`:475; taken out again for 2.4).
+    pub refuses_newer_drop_in: bool,
+    /// Pulls go through the transfer service unless a setting forbids it (2.1,
+    /// `internal/cri/server/images/image_pull.go@v2.1.9`:311).
+    pub transfer_service: bool,
+}
+
+/// How the files that config.toml imports are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Merging {
+    /// 1.x: the last file that has a plugin's section has all of it (`mergeConfig`,
+    /// `services/server/config/config.go@v1.7.34`:305).
+    Sections,
+    /// 2.0 to 2.2: key by key, and then one migration of it all (`cmd/containerd/server/config/config.go@v2.0.11`:432,
+    /// `cmd/containerd/server/server.go@v2.0.11`:255).
+    KeysThenMigration,
+    /// 2.3 and later: every file is migrated by itself, and then merged key by key
+    /// (`cmd/containerd/server/config/config.go@v2.3.4`:483).
+    MigrationThenKeys,
+}
+
+/// What a relative pattern in `imports` is relative to (`resolveImports`, `services/server/config/config.go@v1.6.39`:303).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PatternBase {
+    /// Where the daemon was started, which is `/` under systemd: 1.5, 1.6.0 to 1.6.28, 1.7.0 to 1.7.15.
+    WorkingDirectory,
+    /// The importing file.
+    ImportingFile,
+}
+
+/// What the name of a plugin must look like in a file of version 2 and later; others keep the daemon from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PluginNames {
+    /// Four parts (`ValidateV2`, `services/server/config/config.go@v1.6.39`).
+    FourParts,
+    /// Four parts, the first two `io.containerd` (`ValidateV2`, `services/server/config/config.go@v1.7.34`:128).
+    FourPartsOfContainerd,
+    /// In the lists of plugins two parts; tables may be called anything (`ValidateVersion`,
+    /// `cmd/containerd/server/config/config.go@v2.0.11`:115).
+    TwoPartsInLists,
 }
 
 /// The built-in `config_path`.
@@ -245,6 +295,24 @@ impl Behaviour {
                 (true, false) => DefaultConfigPath::Always,
                 (false, false) => DefaultConfigPath::None,
             },
+            merging: match (two, at.has(&[version(2, 3, 0)])) {
+                (_, true) => Merging::MigrationThenKeys,
+                (true, false) => Merging::KeysThenMigration,
+                (false, false) => Merging::Sections,
+            },
+            pattern_base: if at.has(&[version(1, 6, 29), version(1, 7, 16)]) {
+                PatternBase::ImportingFile
+            } else {
+                PatternBase::WorkingDirectory
+            },
+            refuses_newer_file: at.has(&[version(1, 6, 32), version(1, 7, 17)]),
+            plugin_names: match (two, at.has(&[version(1, 7, 0)])) {
+                (true, _) => PluginNames::TwoPartsInLists,
+                (false, true) => PluginNames::FourPartsOfContainerd,
+                (false, false) => PluginNames::FourParts,
+            },
+            refuses_newer_drop_in: at.has(&[version(2, 3, 0)]) && !at.has(&[version(2, 4, 0)]),
+            transfer_service: at.has(&[version(2, 1, 0)]),
         }
     }
 }

@@ -593,7 +593,10 @@ impl<'s> Layout<'s> {
     }
 
     fn set(&self, setting: Setting<'_>, cuts: &mut Cuts) -> Option<()> {
-        let (mut at, inserted) = match site(self.syntax, setting)? {
+        let Some(site) = site(self.syntax, setting) else {
+            return self.set_in_new_table(setting, cuts);
+        };
+        let (at, inserted) = match site {
             Site::Value(value) => {
                 let raw = self.text.get(value.range.clone()).unwrap_or_default();
                 let quoted = quote(setting.value, raw.starts_with('\''));
@@ -604,8 +607,103 @@ impl<'s> Layout<'s> {
             Site::Below(header, first) => self.line_below(header, first, setting),
             Site::Inline { table, dotted } => self.first_entry(table, dotted, setting, cuts)?,
             Site::Dotted(dotted) => self.dotted_line(dotted, setting),
-            Site::Above(header) => self.header_above(header, setting, cuts),
+            Site::Above(header) => {
+                let name = self.written(header.keys.get(..setting.table.len()).unwrap_or_default());
+                self.header_above(header, name, setting, cuts)
+            }
         };
+        self.insert(at, &inserted, cuts);
+        Some(())
+    }
+
+    /// Sets a key of a table that is not there yet, below a table that is.
+    fn set_in_new_table(&self, setting: Setting<'_>, cuts: &mut Cuts) -> Option<()> {
+        let (name, parent) = setting.table.split_last()?;
+        let headers: Vec<(usize, &Header)> = self
+            .syntax
+            .sections
+            .iter()
+            .enumerate()
+            .filter_map(|(index, section)| Some((index, section.header.as_ref()?)))
+            .filter(|(_, header)| !header.array && names(&header.keys).starts_with(parent))
+            .collect();
+        let is_parent = |header: &Header| header.keys.len() == parent.len();
+        let written = |header: &Header| {
+            let keys = header.keys.get(..parent.len()).unwrap_or_default();
+            format!("{}.{name}", self.written(keys))
+        };
+        let (at, inserted) = if let Some((index, header)) =
+            headers.iter().find(|(_, header)| is_parent(header))
+        {
+            let next = self
+                .syntax
+                .sections
+                .get(index + 1)
+                .and_then(|section| section.header.as_ref());
+            match next {
+                Some(next) => {
+                    let (at, mut text) = self.header_above(next, &written(header), setting, cuts);
+                    let before = self.line_of(at).checked_sub(1);
+                    if before.is_some_and(|line| !self.is_blank(line)) {
+                        text.insert_str(0, self.newline);
+                    }
+                    (at, text)
+                }
+                None => self.header_at_end(
+                    &written(header),
+                    self.indentation(header.range.start),
+                    setting,
+                ),
+            }
+        } else if let Some((_, header)) = headers.first() {
+            self.header_above(header, &written(header), setting, cuts)
+        } else {
+            // Only dotted keys or inline tables make the table above.
+            let key = format!("{name}.{}", setting.key);
+            let setting = Setting {
+                table: parent,
+                key: &key,
+                value: setting.value,
+            };
+            return match site(self.syntax, setting)? {
+                Site::Inline { table, dotted } => {
+                    let (at, inserted) = self.first_entry(table, dotted, setting, cuts)?;
+                    self.insert(at, &inserted, cuts);
+                    Some(())
+                }
+                Site::Dotted(dotted) => {
+                    let (at, inserted) = self.dotted_line(dotted, setting);
+                    self.insert(at, &inserted, cuts);
+                    Some(())
+                }
+                Site::Value(_) | Site::Below(..) | Site::Above(_) => None,
+            };
+        };
+        self.insert(at, &inserted, cuts);
+        Some(())
+    }
+
+    fn header_at_end(
+        &self,
+        name: &str,
+        indentation: &str,
+        setting: Setting<'_>,
+    ) -> (usize, String) {
+        let newline = self.newline;
+        let line = self.setting_line(&format!("{indentation}  "), "", setting);
+        let ended = if self.text.is_empty() || self.text.ends_with('\n') {
+            ""
+        } else {
+            newline
+        };
+        (
+            self.text.len(),
+            format!("{ended}{newline}{indentation}[{name}]{newline}{line}{newline}"),
+        )
+    }
+
+    /// Puts a text into the file.
+    fn insert(&self, mut at: usize, inserted: &str, cuts: &mut Cuts) {
         // A place inside a cut moves to its start, so that both become one replacement.
         let around = cuts.edits.range(..=at).next_back();
         if let Some((start, _)) = around.filter(|(_, (end, _))| at < *end) {
@@ -615,8 +713,7 @@ impl<'s> Layout<'s> {
             .entry(at)
             .or_insert((at, String::new()))
             .1
-            .insert_str(0, &inserted);
-        Some(())
+            .insert_str(0, inserted);
     }
 
     fn setting_line(&self, indentation: &str, dotted: &str, setting: Setting<'_>) -> String {
@@ -688,10 +785,15 @@ impl<'s> Layout<'s> {
         (at, format!("{line}{}", self.newline))
     }
 
-    fn header_above(&self, header: &Header, setting: Setting<'_>, cuts: &Cuts) -> (usize, String) {
+    fn header_above(
+        &self,
+        header: &Header,
+        name: &str,
+        setting: Setting<'_>,
+        cuts: &Cuts,
+    ) -> (usize, String) {
         let newline = self.newline;
         let indentation = self.indentation(header.range.start);
-        let name = self.written(header.keys.get(..setting.table.len()).unwrap_or_default());
         let line = self.setting_line(&format!("{indentation}  "), "", setting);
         let mut text = format!("{indentation}[{name}]{newline}{line}{newline}");
         let at = self.line_start(self.first_line_with_comments(header.range.start));

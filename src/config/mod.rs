@@ -1,8 +1,12 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
+pub mod configuration;
+pub mod contents;
 pub mod dialect;
 pub mod edit;
 pub mod legacy;
+pub mod lookup;
+pub mod merge;
 pub mod syntax;
 pub mod version_1;
 
@@ -96,6 +100,17 @@ impl ConfigFile {
             ValueKind::String(address) => Some(address),
             _ => None,
         }
+    }
+
+    /// Where the file says its version, or its first byte.
+    pub fn version_place(&self) -> Place {
+        let range = named(&self.tree, "version").map_or(0..0, |node| {
+            let end = node
+                .value()
+                .map_or(node.key.range.end, |value| value.range.end);
+            node.key.range.start..end
+        });
+        self.place(range)
     }
 
     /// A place in this file.

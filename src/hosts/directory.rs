@@ -133,6 +133,16 @@ fn port_spelling(namespace: &str) -> Option<String> {
 }
 
 impl CertsDirectory {
+    /// A directory with nothing in it.
+    pub fn empty(path: NodePath) -> Self {
+        Self {
+            real: path.clone(),
+            path,
+            directories: BTreeMap::new(),
+            dangling: Vec::new(),
+        }
+    }
+
     /// The name of the directory that a pull from `namespace` reads, if there is one
     /// (`hostPaths`, `core/remotes/docker/config/config_unix.go`; `_default` since 1.6.17).
     pub fn lookup(&self, namespace: &str, behaviour: &Behaviour) -> Option<String> {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
+use super::sections::Worth;
 use super::wanted::Wanted;
+use crate::config::ConfigFile;
 use crate::config::edit::{MovedComment, quote};
-use crate::finding::{self, Findings};
+use crate::finding::{self, Findings, Place};
 use crate::hosts::directory::DEFAULT;
 use crate::hosts::writer::{NewHost, NewHostsFile};
 use crate::hosts::{Host, Scheme, default_host, fold};
@@ -59,7 +61,8 @@ impl Planner<'_> {
         });
         let mut origins = Vec::new();
         if let Some(name) = &wanted.mirror {
-            origins.push(self.origin(&format!("registry.mirrors.{}", quote(name, false))));
+            let setting = format!("registry.mirrors.{}", quote(name, false));
+            origins.push(self.origin(&setting, self.mirror_place(name)));
         }
         let written = others.iter().chain(last);
         origins.extend(self.tls_origins(written.clone().map(|host| &host.host)));
@@ -92,7 +95,7 @@ impl Planner<'_> {
         let hosts = first_of_each(&listed);
         let mut origins = Vec::new();
         if self.legacy.mirror(WILDCARD).is_some() {
-            origins.push(self.origin("registry.mirrors.\"*\""));
+            origins.push(self.origin("registry.mirrors.\"*\"", self.mirror_place(WILDCARD)));
         } else {
             origins.push(format!(
                 "from the legacy default: no mirror or TLS setting in {} names {DEFAULT}",
@@ -122,8 +125,14 @@ impl Planner<'_> {
         }
     }
 
-    fn origin(&self, setting: &str) -> String {
-        format!("from {setting} in {}", self.config.path)
+    fn origin(&self, setting: &str, place: Option<&Place>) -> String {
+        let file = place.map_or(self.config, |place| self.file_of(place));
+        format!("from {setting} in {}", file.path)
+    }
+
+    fn mirror_place(&self, name: &str) -> Option<&Place> {
+        let mirror = self.legacy.mirror(name)?;
+        Some(mirror.endpoint_key.as_ref().unwrap_or(&mirror.name.place))
     }
 
     fn tls_origins<'h>(&self, hosts: impl Iterator<Item = &'h Host>) -> Vec<String> {
@@ -132,10 +141,12 @@ impl Planner<'_> {
             if host.scheme == Scheme::Http || host.tls == Default::default() {
                 continue;
             }
-            let origin = self.origin(&format!(
-                "registry.configs.{}.tls",
-                quote(&host.host, false)
-            ));
+            let tls = self
+                .legacy
+                .config(&host.host)
+                .and_then(|config| config.tls.as_ref());
+            let setting = format!("registry.configs.{}.tls", quote(&host.host, false));
+            let origin = self.origin(&setting, tls.map(|tls| &tls.place));
             if !origins.contains(&origin) {
                 origins.push(origin);
             }
@@ -146,7 +157,7 @@ impl Planner<'_> {
     /// Puts every comment that leaves config.toml into the hosts file of what it stood with.
     pub(super) fn place_comments(
         &self,
-        comments: &[MovedComment],
+        comments: &[(usize, MovedComment)],
         drafts: &mut BTreeMap<String, Draft>,
         findings: &mut Findings,
     ) {
@@ -169,17 +180,31 @@ impl Planner<'_> {
             .into_iter()
             .map(|(host, name)| (host.to_owned(), name.to_owned()))
             .collect();
-        let secrets = Secrets::of(&self.config.text, Some(&self.config.syntax));
-        let filter = Filter::new([&secrets]);
-        let mut said: BTreeSet<&[String]> = BTreeSet::new();
-        for comment in comments {
-            let Some((name, element)) = self.destination(comment, &by_namespace, &by_tls_host)
+        let files: Vec<&ConfigFile> = self
+            .inputs
+            .configuration
+            .files
+            .iter()
+            .map(|loaded| &loaded.file)
+            .collect();
+        let all_secrets: Vec<Secrets> = files
+            .iter()
+            .map(|file| Secrets::of(&file.text, Some(&file.syntax)))
+            .collect();
+        let filter = Filter::new(&all_secrets);
+        let mut said: BTreeSet<(usize, &[String])> = BTreeSet::new();
+        for (index, comment) in comments {
+            let (Some(file), Some(secrets)) = (files.get(*index), all_secrets.get(*index)) else {
+                continue;
+            };
+            let Some((name, element)) =
+                self.destination(*index, comment, &by_namespace, &by_tls_host)
             else {
                 // Once for each entry, however many lines it has.
-                if said.insert(&comment.path) {
+                if said.insert((*index, &comment.path)) {
                     findings.add(
                         &finding::COMMENT_DROPPED,
-                        self.config.place(comment.range.clone()),
+                        file.place(comment.range.clone()),
                         "this comment goes away with its entry, for which no hosts file is written",
                         "write it down elsewhere if it is needed",
                     );
@@ -191,7 +216,7 @@ impl Planner<'_> {
             if tells || secrets.touches(&comment.range) {
                 findings.add(
                     &finding::SECRET_COMMENT,
-                    self.config.place(comment.range.clone()),
+                    file.place(comment.range.clone()),
                     "this comment looks like a secret and is not moved into a hosts file",
                     "hosts files are readable by everyone; write it down elsewhere if it is needed",
                 );
@@ -206,14 +231,24 @@ impl Planner<'_> {
     /// The file that a comment goes into, and the endpoint in it.
     fn destination(
         &self,
+        file: usize,
         comment: &MovedComment,
         by_namespace: &BTreeMap<String, String>,
         by_tls_host: &BTreeMap<String, String>,
     ) -> Option<(String, Option<usize>)> {
-        let registry = self.registry;
-        let below = comment.path.get(registry.table.len()..)?;
+        // Only what was in effect has a hosts file that its comments can go with.
+        let mut placements = self
+            .placements
+            .iter()
+            .filter(|placement| placement.id.0 == file);
+        let placement = placements.find(|placement| {
+            matches!(placement.worth, Worth::Live)
+                && comment.path.starts_with(&placement.section.spelling.table)
+        })?;
+        let (registry, spelling) = (placement.registry, &placement.section.spelling);
+        let below = comment.path.get(spelling.table.len()..)?;
         let (key, rest) = below.split_first()?;
-        if Some(key) == registry.mirrors_key.as_ref() {
+        if Some(key) == spelling.mirrors.as_ref() {
             let file = |name: &str| by_namespace.get(name).cloned();
             let name = match rest.first() {
                 Some(name) => file(name),

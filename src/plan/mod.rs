@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ConfigFile;
-use crate::config::edit::{self, Edited, PathSet, Setting};
+use crate::config::contents::PluginId;
+use crate::config::edit::{self, MovedComment, PathSet, Setting};
 use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Findings, Place};
 use crate::hosts::directory::DEFAULT;
@@ -17,12 +18,15 @@ use crate::inputs::Inputs;
 use crate::node::NodePath;
 use crate::resolve::Legacy;
 use crate::version::{Generation, generations};
+use crate::view::State;
 
 mod files;
+mod sections;
 mod settings;
 mod wanted;
 
 use files::Draft;
+use sections::Placement;
 use wanted::AllWanted;
 
 pub use settings::{Fate, Outcome};
@@ -50,12 +54,23 @@ pub struct Plan {
     pub outcomes: Vec<Outcome>,
     /// The hosts of every interesting namespace, before and after.
     pub namespaces: Vec<Wanted>,
-    /// The text of config.toml as it will be.
-    pub config: Option<String>,
-    /// The key paths that config.toml loses.
-    pub removed: Vec<Vec<String>>,
+    /// The configuration files as they will be.
+    pub edits: Vec<ConfigEdit>,
     /// Whether hosts files take effect as soon as they are written, since `config_path` is in effect already.
     pub live: bool,
+}
+
+/// A configuration file as it will be.
+#[derive(Clone, Debug)]
+pub struct ConfigEdit {
+    /// Its index in the configuration.
+    pub file: usize,
+    /// The text.
+    pub text: String,
+    /// The key paths that it loses.
+    pub removed: Vec<Vec<String>>,
+    /// The key path of `config_path`, if it is set in this file.
+    pub config_path: Option<Vec<String>>,
 }
 
 /// What containerd does with the registry settings today, as far as they are in each other's way.
@@ -73,32 +88,43 @@ pub enum Today {
 pub(crate) struct Planner<'i> {
     inputs: &'i Inputs,
     registry: &'i Registry,
+    /// config.toml itself.
     config: &'i ConfigFile,
+    placements: Vec<Placement<'i>>,
     legacy: Legacy<'i>,
     generations: Vec<Generation>,
     today: Today,
     /// Where each certificate file is named first.
-    first_mentions: BTreeMap<String, usize>,
+    first_mentions: BTreeMap<String, Place>,
 }
 
 /// Plans the migration. Without anything to do the plan is empty; what is in the way is in the findings, and a plan
 /// with refusals is for looking at only.
 pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
-    let (Some(registry), Some(config)) = (&inputs.registry, inputs.files.last()) else {
+    let Some(config) = inputs.configuration.main() else {
         return Plan::default();
     };
-    if !registry.pending() {
-        return Plan::default();
-    }
+    let registry = &inputs.registry;
+    let generations = generations(inputs.from, inputs.options.to);
     let planner = Planner {
         inputs,
         registry,
         config,
+        placements: sections::placements(inputs, &generations),
         legacy: Legacy::new(Some(registry)),
-        generations: generations(inputs.from, inputs.options.to),
-        today: wanted::today(inputs, registry),
+        generations,
+        today: wanted::today(inputs),
         first_mentions: settings::first_mentions(registry),
     };
+    planner.check_contents(findings);
+    if planner.is_not_read(findings) {
+        return Plan::default();
+    }
+    planner.check_placements(findings);
+    let silenced = planner.placements.iter().any(Placement::is_silenced);
+    if !registry.pending() && !silenced {
+        return Plan::default();
+    }
     planner.check_file(findings);
     let mut wanted = planner.wanted(findings);
     let plan = planner.assemble(&mut wanted, findings);
@@ -110,39 +136,53 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
 }
 
 impl Planner<'_> {
-    /// Puts the parts together: removals, edited config, hosts files, outcomes.
+    /// The configuration file of this place.
+    fn file_of(&self, place: &Place) -> &ConfigFile {
+        let mut files = self
+            .inputs
+            .configuration
+            .files
+            .iter()
+            .map(|loaded| &loaded.file);
+        files
+            .find(|file| file.id == place.file)
+            .unwrap_or(self.config)
+    }
+
+    /// Puts the parts together: removals, edited configuration files, hosts files, outcomes.
     fn assemble(&self, wanted: &mut AllWanted, findings: &mut Findings) -> Plan {
-        let removed = self.removed();
-        let mut removed_set = PathSet::default();
-        for path in &removed {
-            removed_set.insert(path);
-        }
-        let certs_path = self.inputs.certs.path.as_str();
         let is_set = self
             .registry
             .config_path
             .as_ref()
-            .is_some_and(|path| path.value.starts_with('/'));
-        let table = self.registry.table.each_ref().map(String::as_str);
-        let setting = Setting {
-            table: &table,
-            key: &self.registry.config_path_key,
-            value: certs_path,
-        };
-        let setting = (!is_set).then_some(setting);
-        let text = &self.config.text;
-        let Some(edited) = edit::edit(text, &self.config.syntax, &removed_set, setting) else {
-            findings.add(
-                &finding::PROOF_FAILED,
-                self.config.place(0..0),
-                "there is no place for `config_path` in this file",
-                "set `config_path` by hand and report this file as a bug",
-            );
-            return Plan::default();
-        };
+            .is_some_and(|path| path.value.starts_with('/') && !path.value.contains(':'));
+        let mut edits = Vec::new();
+        let mut comments = Vec::new();
+        for (index, loaded) in self.inputs.configuration.files.iter().enumerate() {
+            let last = self
+                .inputs
+                .view
+                .last
+                .filter(|(file, _)| !is_set && *file == index);
+            match self.edit(index, &loaded.file, last.map(|(_, id)| id)) {
+                Some((edit, moved)) => {
+                    edits.push(edit);
+                    comments.extend(moved.into_iter().map(|comment| (index, comment)));
+                }
+                None => {
+                    findings.add(
+                        &finding::PROOF_FAILED,
+                        loaded.file.place(0..0),
+                        "there is no place for `config_path` in this file",
+                        "set `config_path` by hand and report this file as a bug",
+                    );
+                    return Plan::default();
+                }
+            }
+        }
         let mut certs = self.inputs.certs.clone();
         let mut changes = Vec::new();
-        for (name, draft) in self.drafts(wanted, &edited, findings) {
+        for (name, draft) in self.drafts(wanted, &comments, findings) {
             let bytes = draft.file.render().into_bytes();
             let path = certs.hosts_path(&name);
             let directory = certs.directories.get(&name);
@@ -162,23 +202,89 @@ impl Planner<'_> {
             self.check_dangling(&change.path, findings);
         }
         let outcomes = self.outcomes(wanted, &certs);
-        let on_disk = self.inputs.converted_from.as_ref().unwrap_or(text);
-        if edited.text != *on_disk {
-            changes.push(Change {
-                path: self.config.real.clone(),
-                named: Some(self.config.path.clone()).filter(|path| *path != self.config.real),
-                before: Some(on_disk.clone().into_bytes()),
-                after: edited.text.clone().into_bytes(),
-            });
-        }
+        changes.extend(self.config_changes(&edits));
         Plan {
             changes,
             outcomes,
             namespaces: Vec::new(),
-            config: Some(edited.text),
-            removed,
+            edits,
             live: is_set,
         }
+    }
+
+    /// The file as it will be, and the comments that leave it. `None` if there is no place for `config_path`, which
+    /// belongs under this name if the file is the last one that has the section.
+    fn edit(
+        &self,
+        index: usize,
+        file: &ConfigFile,
+        last: Option<PluginId>,
+    ) -> Option<(ConfigEdit, Vec<MovedComment>)> {
+        let removed = self.removed(index);
+        let mut removed_set = PathSet::default();
+        for path in &removed {
+            removed_set.insert(path);
+        }
+        let contents = self
+            .inputs
+            .configuration
+            .files
+            .get(index)?
+            .contents(self.inputs.behaviour().toml);
+        let spelling = last
+            .and_then(|id| contents.section(id))
+            .map(|section| &section.spelling);
+        let table = spelling.map(|spelling| spelling.table.each_ref().map(String::as_str));
+        let setting = match (&table, spelling) {
+            (Some(table), Some(spelling)) => Some(Setting {
+                table,
+                key: &spelling.config_path,
+                value: self.inputs.certs.path.as_str(),
+            }),
+            _ => None,
+        };
+        let edited = edit::edit(&file.text, &file.syntax, &removed_set, setting)?;
+        let config_path = spelling.map(|spelling| {
+            let key = std::iter::once(&spelling.config_path);
+            spelling.table.iter().chain(key).cloned().collect()
+        });
+        let edit = ConfigEdit {
+            file: index,
+            text: edited.text,
+            removed,
+            config_path,
+        };
+        Some((edit, edited.comments))
+    }
+
+    /// The configuration files that change, in the order in which they are written: the last one that has the section
+    /// comes last, since 2.x would find `config_path` there beside mirrors that are still in another file.
+    fn config_changes(&self, edits: &[ConfigEdit]) -> Vec<Change> {
+        let last = self.inputs.view.last.map_or(0, |(file, _)| file);
+        let mut ordered: Vec<&ConfigEdit> = edits.iter().collect();
+        ordered.sort_by_key(|edit| edit.file == last);
+        let mut changes: Vec<Change> = Vec::new();
+        for edit in ordered {
+            let Some(loaded) = self.inputs.configuration.files.get(edit.file) else {
+                continue;
+            };
+            let file = &loaded.file;
+            let converted = self
+                .inputs
+                .converted_from
+                .as_ref()
+                .filter(|_| edit.file == 0);
+            let on_disk = converted.unwrap_or(&file.text);
+            if edit.text != *on_disk {
+                changes.push(Change {
+                    path: file.real.clone(),
+                    named: Some(file.path.clone()).filter(|path| *path != file.real),
+                    before: Some(on_disk.clone().into_bytes()),
+                    after: edit.text.clone().into_bytes(),
+                });
+            }
+        }
+        changes
     }
 
     /// A link that leads nowhere is in the way of the hosts file that would be written there, and comes alive with
@@ -207,55 +313,50 @@ impl Planner<'_> {
         }
     }
 
-    /// The key paths to remove: `mirrors`, every `configs.*.tls`, and those of their parents that are empty by that.
-    fn removed(&self) -> Vec<Vec<String>> {
-        let below = |names: &[&str]| -> Vec<String> {
-            self.registry
-                .table
+    /// Whether the configuration cannot be looked at with the eyes of the containerd whose behaviour is kept, which is
+    /// said.
+    fn is_not_read(&self, findings: &mut Findings) -> bool {
+        let (from, to) = (self.inputs.from, self.inputs.options.to);
+        let file_version = self.inputs.file_version();
+        if !(0..=4).contains(&file_version) {
+            return true;
+        }
+        let mut ends = self
+            .generations
+            .iter()
+            .filter(|g| g.versions.contains(&from) || g.versions.contains(&to));
+        if let Some(unread) = ends.find(|g| g.behaviour.newest_file_version < file_version) {
+            let version = unread
+                .versions
                 .iter()
-                .map(String::as_str)
-                .chain(names.iter().copied())
-                .map(str::to_owned)
-                .collect()
-        };
-        let mut removed = Vec::new();
-        if let Some(key) = self.registry.mirrors_key.as_deref()
-            && self.registry.has_legacy()
-        {
-            removed.push(below(&[key]));
+                .find(|v| **v == from || **v == to)
+                .copied()
+                .unwrap_or(to);
+            findings.add(
+                &finding::VERSION_NOT_READ,
+                self.config.version_place(),
+                format!(
+                    "containerd {version} does not read a config.toml of version {file_version}"
+                ),
+                "name the containerd that runs here with --from, and the one that comes with --to",
+            );
+            return true;
         }
-        let Some(key) = self.registry.configs_key.as_deref() else {
-            return removed;
-        };
-        let configs = &self.registry.configs;
-        if !configs.is_empty()
-            && configs
-                .iter()
-                .all(|config| config.tls.is_some() && !config.has_more)
-        {
-            removed.push(below(&[key]));
-            return removed;
-        }
-        for config in configs.iter().filter(|config| config.tls.is_some()) {
-            let name = config.name.value.as_str();
-            removed.push(if config.has_more {
-                below(&[key, name, &config.tls_key])
-            } else {
-                below(&[key, name])
-            });
-        }
-        removed
+        // Of these nothing is mended by a migration, and a plan for a daemon that does not start would mean nothing.
+        let hopeless = [
+            &finding::IMPORT_MISSING,
+            &finding::INVALID_PLUGIN_ID,
+            &finding::MIXED_VERSIONS,
+            &finding::WRONG_TYPE,
+        ];
+        let reason = self.inputs.view.state.reason();
+        matches!(self.inputs.view.state, State::DoesNotStart(_))
+            && reason.is_some_and(|reason| hopeless.contains(&reason.code))
     }
 
     /// What is wrong with the file as a whole.
     fn check_file(&self, findings: &mut Findings) {
         let registry = self.registry;
-        let (from, to) = (self.inputs.from, self.inputs.options.to);
-        let ends = || {
-            self.generations
-                .iter()
-                .filter(|g| g.versions.contains(&from) || g.versions.contains(&to))
-        };
         if let Some(config_path) = &registry.config_path
             && registry.config_paths().len() > 1
         {
@@ -267,24 +368,12 @@ impl Planner<'_> {
                  name one directory and put all hosts files there",
             );
         }
-        if let Some(unread) = ends().find(|g| g.behaviour.newest_file_version < registry.version) {
-            let version = unread
-                .versions
-                .iter()
-                .find(|v| **v == from || **v == to)
-                .copied()
-                .unwrap_or(to);
-            findings.add(
-                &finding::VERSION_NOT_READ,
-                self.file_version_place(),
-                format!(
-                    "containerd {version} does not read a config.toml of version {}",
-                    registry.version
-                ),
-                "name the containerd that runs here with --from, and the one that comes with --to",
-            );
-        }
-        if registry.version == 1 && self.generations.iter().any(|g| g.behaviour.loses_version_1) {
+        let reads_version_1 = self
+            .inputs
+            .view
+            .last
+            .is_some_and(|(_, id)| id == PluginId::Cri);
+        if reads_version_1 && self.generations.iter().any(|g| g.behaviour.loses_version_1) {
             let help = "--v1 convert gives every plugin its version-2 name, which all containerd versions read; \
                         --v1 keep migrates the file as it is, which is enough for 2.3 and later";
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
@@ -292,7 +381,7 @@ impl Planner<'_> {
                 crate::inputs::Version1::Refuse | crate::inputs::Version1::Convert => {
                     findings.add(
                         &finding::VERSION_1,
-                        self.file_version_place(),
+                        self.config.version_place(),
                         message,
                         help,
                     );
@@ -300,7 +389,7 @@ impl Planner<'_> {
                 crate::inputs::Version1::Keep => {
                     findings.add_decided(
                         &finding::VERSION_1,
-                        self.file_version_place(),
+                        self.config.version_place(),
                         message,
                         help,
                     );
@@ -309,27 +398,12 @@ impl Planner<'_> {
         }
     }
 
-    fn file_version_place(&self) -> Place {
-        let node = self
-            .config
-            .tree
-            .iter()
-            .find(|node| node.key.name.eq_ignore_ascii_case("version"));
-        let range = node.map_or(0..0, |node| {
-            node.key.range.start
-                ..node
-                    .value()
-                    .map_or(node.key.range.end, |value| value.range.end)
-        });
-        self.config.place(range)
-    }
-
     /// The hosts files to write, by directory name: one for `_default` if there is a wildcard, and one for each
     /// namespace that would have other hosts without it, on any version.
     fn drafts(
         &self,
         wanted: &mut AllWanted,
-        edited: &Edited,
+        comments: &[(usize, MovedComment)],
         findings: &mut Findings,
     ) -> BTreeMap<String, Draft> {
         let mut certs = self.inputs.certs.clone();
@@ -362,7 +436,7 @@ impl Planner<'_> {
             }
             drafts.insert(certs.name_for(&namespace.name), self.hosts_file(namespace));
         }
-        self.place_comments(&edited.comments, &mut drafts, findings);
+        self.place_comments(comments, &mut drafts, findings);
         drafts
     }
 }

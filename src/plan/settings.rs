@@ -222,6 +222,9 @@ impl Planner<'_> {
 
     fn unknown_keys(&self, unknown: &[Placed<String>], findings: &mut Findings) {
         for key in unknown {
+            if findings.has(&finding::KEY_CASE, &key.place) {
+                continue;
+            }
             let help = if key.value == "rewrite" {
                 "`rewrite` is read by the containerd of k3s and rke2 only, which writes hosts files itself from \
                  registries.yaml; --allow unknown-key drops it here"
@@ -357,7 +360,7 @@ impl Planner<'_> {
 
     /// Whether no earlier setting names the same file.
     fn first_mention(&self, file: &Placed<String>) -> bool {
-        self.first_mentions.get(&absolute(&file.value)) == Some(&file.place.range.start)
+        self.first_mentions.get(&absolute(&file.value)) == Some(&file.place)
     }
 
     /// What becomes of every setting.
@@ -577,7 +580,7 @@ fn probably_meant(name: &str, unknown: &[Placed<String>]) -> Option<String> {
 }
 
 /// Where each certificate file is named first.
-pub(super) fn first_mentions(registry: &Registry) -> BTreeMap<String, usize> {
+pub(super) fn first_mentions(registry: &Registry) -> BTreeMap<String, Place> {
     let mut mentions = BTreeMap::new();
     for tls in registry
         .configs
@@ -590,7 +593,7 @@ pub(super) fn first_mentions(registry: &Registry) -> BTreeMap<String, usize> {
         {
             mentions
                 .entry(absolute(&file.value))
-                .or_insert(file.place.range.start);
+                .or_insert_with(|| file.place.clone());
         }
     }
     mentions

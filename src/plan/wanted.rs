@@ -3,13 +3,12 @@
 
 use super::files::Draft;
 use super::{Planner, Today, interesting};
-use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Findings};
 use crate::hosts::directory::{DEFAULT, RegistryDirectory};
 use crate::hosts::{Pulls, default_host, reader};
 use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
 use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
-use crate::version::{Behaviour, DefaultConfigPath, TomlReader};
+use crate::version::{Behaviour, TomlReader};
 
 /// A namespace with its hosts today and afterwards.
 #[derive(Clone, Debug)]
@@ -50,22 +49,12 @@ pub(crate) struct AllWanted {
 }
 
 /// What is in effect today.
-pub(super) fn today(inputs: &Inputs, registry: &Registry) -> Today {
-    let behaviour = inputs.behaviour();
-    let has_mirrors = !registry.mirrors.is_empty();
-    let set = registry.config_path.is_some()
-        || match behaviour.default_config_path {
-            DefaultConfigPath::None => false,
-            DefaultConfigPath::Always => true,
-            DefaultConfigPath::WithoutMirrors => !has_mirrors,
-        };
-    match (set, has_mirrors) {
-        (false, _) => Today::Legacy,
-        (true, true) => Today::Down(&finding::MIRRORS_BESIDE_CONFIG_PATH),
-        (true, false) if behaviour.legacy_tls && registry.has_legacy() => {
-            Today::Down(&finding::TLS_BESIDE_CONFIG_PATH)
-        }
-        (true, false) => Today::HostsFiles,
+pub(super) fn today(inputs: &Inputs) -> Today {
+    // Where CRI is disabled, or the daemon does not start for another reason, what is kept is what it would do.
+    match inputs.view.conflict() {
+        Some(reason) => Today::Down(reason.code),
+        None if inputs.view.config_path.is_empty() => Today::Legacy,
+        None => Today::HostsFiles,
     }
 }
 
@@ -115,11 +104,11 @@ impl Planner<'_> {
             let decides = self.hosts_file_decides(&name, &settings, default_decides, findings);
             let file_pulls = |b: &Behaviour| reader::pulls(&self.inputs.certs, &name, b);
             let before = match self.today {
-                Today::Legacy => self
-                    .legacy
-                    .resolve(&name, &behaviour, behaviour.legacy_tls)
-                    .pulls(),
-                Today::HostsFiles => file_pulls(&behaviour),
+                Today::Legacy | Today::HostsFiles => {
+                    self.inputs
+                        .view
+                        .pulls(&name, &self.inputs.roots, &self.legacy)
+                }
                 Today::Down(_) => Pulls::Fail("CRI does not load".to_owned()),
             };
             let after = if decides {

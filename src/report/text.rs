@@ -10,16 +10,21 @@ use crate::plan::{Fate, Plan, Wanted};
 /// The report of a plan with changes, up to the summary with its digest.
 pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {
     let mut text = String::new();
-    let version = inputs
-        .registry
-        .as_ref()
-        .map_or(0, |registry| registry.version);
     let config = &inputs.options.config;
-    let version = match inputs.converted_from {
-        Some(_) => "version 1, converted to 2".to_owned(),
-        None => format!("version {version}"),
+    let version = match (&inputs.converted_from, inputs.file_version()) {
+        (Some(_), _) => "version 1, converted to 2".to_owned(),
+        (None, 0) => "no version".to_owned(),
+        (None, version) => format!("version {version}"),
     };
     let _ = writeln!(text, "Migration of {config} ({version})");
+    let order = inputs
+        .configuration
+        .order(inputs.view.behaviour.pattern_base);
+    for index in order.iter().flat_map(|order| &order.files).skip(1) {
+        if let Some(loaded) = inputs.configuration.files.get(*index) {
+            let _ = writeln!(text, "which imports {}", loaded.file.path);
+        }
+    }
     let _ = writeln!(
         text,
         "Keeps what containerd {} does; upgrade to containerd {}\n",

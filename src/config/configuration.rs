@@ -1,0 +1,98 @@
+//! All files that containerd reads when it starts: config.toml, what it imports, and in which order.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use super::ConfigFile;
+use super::contents::Contents;
+use super::dialect::{self, GoToml, Refusal};
+use crate::finding::{Findings, Place};
+use crate::node::NodePath;
+use crate::version::{PatternBase, TomlReader};
+
+/// A file with what each containerd makes of it.
+#[derive(Clone, Debug)]
+pub struct LoadedFile {
+    /// The file.
+    pub file: ConfigFile,
+    /// What it says, by [`TomlReader`].
+    contents: [OnceCell<Contents>; 2],
+    /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
+    refusals: [OnceCell<Option<Refusal>>; GoToml::ALL.len()],
+}
+
+impl LoadedFile {
+    /// Nothing is looked at yet.
+    pub fn new(file: ConfigFile) -> Self {
+        Self {
+            file,
+            contents: Default::default(),
+            refusals: Default::default(),
+        }
+    }
+
+    /// What the file says to this reader.
+    pub fn contents(&self, reader: TomlReader) -> &Contents {
+        let [one, two] = &self.contents;
+        let cell = match reader {
+            TomlReader::One => one,
+            TomlReader::Two => two,
+        };
+        cell.get_or_init(|| Contents::of(&self.file, &[reader]))
+    }
+
+    /// Why this reader does not take the text for TOML.
+    pub fn refusal(&self, reader: GoToml) -> Option<&Refusal> {
+        let index = GoToml::ALL.iter().position(|other| *other == reader)?;
+        let refusal = || dialect::refusal(self.file.text.as_bytes(), reader);
+        self.refusals.get(index)?.get_or_init(refusal).as_ref()
+    }
+}
+
+/// Which files are read, in load order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOrder {
+    /// Indexes into [`Configuration::files`].
+    pub files: Vec<usize>,
+    /// Imports that are not there or cannot be read, with the place that asks for them.
+    pub missing: Vec<(NodePath, Place)>,
+}
+
+/// A node's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// Every file that some containerd reads; config.toml is the first.
+    pub files: Vec<LoadedFile>,
+    /// Which are read, and when, by what relative patterns in `imports` are relative to.
+    pub orders: BTreeMap<PatternBase, LoadOrder>,
+}
+
+impl Configuration {
+    /// The files that are read where relative patterns mean this, in load order.
+    pub fn order(&self, base: PatternBase) -> Option<&LoadOrder> {
+        self.orders.get(&base)
+    }
+
+    /// config.toml itself.
+    pub fn main(&self) -> Option<&ConfigFile> {
+        self.files.first().map(|loaded| &loaded.file)
+    }
+
+    /// The configuration with other texts, by index. `None` if one of them is no TOML.
+    pub fn with_texts(&self, texts: &BTreeMap<usize, String>) -> Option<Self> {
+        let mut unused = Findings::default();
+        let files = self.files.iter().enumerate().map(|(index, loaded)| {
+            let Some(text) = texts.get(&index) else {
+                return Some(loaded.clone());
+            };
+            let ConfigFile { id, path, real, .. } = &loaded.file;
+            let bytes = text.clone().into_bytes();
+            ConfigFile::parse(*id, path.clone(), real.clone(), bytes, &mut unused)
+                .map(LoadedFile::new)
+        });
+        Some(Self {
+            files: files.collect::<Option<_>>()?,
+            orders: self.orders.clone(),
+        })
+    }
+}

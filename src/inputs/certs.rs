@@ -1,0 +1,92 @@
+//! A certs directory as it is on the disk: what containerd would find in it, links followed.
+
+use std::collections::BTreeMap;
+
+use crate::hosts::directory::{CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory};
+use crate::node::{EntryKind, Node, NodeError, NodePath};
+
+/// Reads the directory that `config_path` calls `path`; one that is not there is empty.
+pub(super) fn read(node: &Node, path: NodePath) -> Result<CertsDirectory, NodeError> {
+    let real = node.real(&path)?;
+    let mut directories = BTreeMap::new();
+    let mut dangling = Vec::new();
+    for entry in node.list(&real)?.unwrap_or_default() {
+        let directory = match entry.kind {
+            EntryKind::Directory => {
+                let inside = node.real(&real.join(&entry.name))?;
+                let (directory, is_dangling) = read_registry_directory(node, inside)?;
+                if is_dangling {
+                    let hosts_path = directory.real.join(HOSTS_FILE);
+                    dangling.push(Dangling {
+                        link: path.join(&entry.name).join(HOSTS_FILE),
+                        target: target(node, &hosts_path),
+                        blocked: hosts_path,
+                    });
+                }
+                directory
+            }
+            EntryKind::File => RegistryDirectory {
+                unreadable: Some(format!("`{}` is a file", path.join(&entry.name))),
+                is_file: true,
+                ..RegistryDirectory::empty(real.join(&entry.name))
+            },
+            // A link that leads nowhere is no directory to containerd either.
+            EntryKind::Other => {
+                let link = real.join(&entry.name);
+                dangling.push(Dangling {
+                    blocked: link.join(HOSTS_FILE),
+                    target: target(node, &link).join(HOSTS_FILE),
+                    link: path.join(&entry.name),
+                });
+                continue;
+            }
+        };
+        if entry.is_utf8 {
+            directories.insert(entry.name, directory);
+        }
+    }
+    Ok(CertsDirectory {
+        path,
+        real,
+        directories,
+        dangling,
+    })
+}
+
+/// Where a link that leads nowhere would lead; one that cannot be followed leads to itself.
+fn target(node: &Node, link: &NodePath) -> NodePath {
+    node.real(link).unwrap_or_else(|_| link.clone())
+}
+
+/// What is in a registry's directory, and whether its hosts.toml is a link that leads nowhere.
+fn read_registry_directory(
+    node: &Node,
+    real: NodePath,
+) -> Result<(RegistryDirectory, bool), NodeError> {
+    let entries = node.list(&real)?.unwrap_or_default();
+    let mut directory = RegistryDirectory::empty(real);
+    let mut is_dangling = false;
+    for entry in entries {
+        let file = directory.real.join(&entry.name);
+        if entry.name == HOSTS_FILE {
+            match entry.kind {
+                EntryKind::File => {
+                    directory.hosts_file = node
+                        .read(&file)?
+                        .map(|file| HostsFile::new(file.path, file.bytes));
+                }
+                EntryKind::Directory => {
+                    directory.unreadable = Some(format!("`{file}` is a directory"));
+                }
+                EntryKind::Other => is_dangling = true,
+            }
+        } else if entry.kind != EntryKind::Directory
+            && [".crt", ".cert", ".key"]
+                .iter()
+                .any(|ending| entry.name.ends_with(ending))
+        {
+            directory.certificates.push(entry.name);
+        }
+    }
+    Ok((directory, is_dangling))
+}

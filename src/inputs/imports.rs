@@ -1,0 +1,183 @@
+//! The files that containerd reads when it starts, in load order: config.toml first, then what it imports, then what
+//! that imports (`LoadConfig`, `services/server/config/config.go@v1.7.34`:295,
+//! `cmd/containerd/server/config/config.go@v2.0.11`:295).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Sources;
+use crate::config::ConfigFile;
+use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
+use crate::config::syntax::ValueKind;
+use crate::finding::{self, Findings, Place};
+use crate::glob;
+use crate::node::{Node, NodeError, NodePath};
+use crate::version::PatternBase;
+
+/// What came of reading an imported file.
+enum Read {
+    /// It is the file of this index.
+    File(usize),
+    /// It is not there, or no file.
+    Missing,
+    /// It is no TOML, which has been said.
+    NotUnderstood,
+}
+
+/// Reads everything that `main` imports. `None` if a file cannot be understood, which the findings say.
+pub(super) fn read(
+    node: &Node,
+    main: ConfigFile,
+    findings: &mut Findings,
+    sources: &mut Sources,
+) -> Result<Option<Configuration>, NodeError> {
+    let mut reader = Reader {
+        node,
+        files: vec![LoadedFile::new(main)],
+        read: BTreeMap::new(),
+        findings,
+        sources,
+        understood: true,
+    };
+    let mut orders = BTreeMap::new();
+    for base in [PatternBase::ImportingFile, PatternBase::WorkingDirectory] {
+        let order = reader.order(base)?;
+        orders.insert(base, order);
+    }
+    let Reader {
+        files, understood, ..
+    } = reader;
+    Ok(understood.then_some(Configuration { files, orders }))
+}
+
+struct Reader<'a> {
+    node: &'a Node,
+    files: Vec<LoadedFile>,
+    /// What came of each path: containerd does not resolve links before it compares.
+    read: BTreeMap<NodePath, Read>,
+    findings: &'a mut Findings,
+    sources: &'a mut Sources,
+    understood: bool,
+}
+
+impl Reader<'_> {
+    /// The load order: breadth first, each path once.
+    fn order(&mut self, base: PatternBase) -> Result<LoadOrder, NodeError> {
+        let mut order = LoadOrder::default();
+        let mut seen: BTreeSet<NodePath> = self
+            .files
+            .iter()
+            .take(1)
+            .map(|loaded| loaded.file.path.clone())
+            .collect();
+        order.files.push(0);
+        let mut next = 0;
+        while let Some(index) = order.files.get(next).copied() {
+            next += 1;
+            let Some(importer) = self.files.get(index).map(|loaded| loaded.file.clone()) else {
+                continue;
+            };
+            for (pattern, place) in imports_of(&importer) {
+                for path in resolve(self.node, &importer.path, &pattern, base)? {
+                    if !seen.insert(path.clone()) {
+                        continue;
+                    }
+                    match self.file(&path, &place)? {
+                        Read::File(index) => order.files.push(*index),
+                        Read::Missing => order.missing.push((path, place.clone())),
+                        Read::NotUnderstood => {}
+                    }
+                }
+            }
+        }
+        if self.findings.allows(&finding::IMPORT_MISSING) {
+            order.missing.clear();
+        }
+        Ok(order)
+    }
+
+    fn file(&mut self, path: &NodePath, place: &Place) -> Result<&Read, NodeError> {
+        if !self.read.contains_key(path) {
+            let read = self.open(path, place)?;
+            self.read.insert(path.clone(), read);
+        }
+        Ok(self.read.get(path).unwrap_or(&Read::NotUnderstood))
+    }
+
+    fn open(&mut self, path: &NodePath, place: &Place) -> Result<Read, NodeError> {
+        let Some(file) = self.node.read(path)? else {
+            self.findings.add(
+                &finding::IMPORT_MISSING,
+                place.clone(),
+                format!("`{path}` is imported, but it is not there"),
+                "containerd does not start without it, and what it says of CRI would count; if this is a copy of a \
+                 node, copy that file, too",
+            );
+            return Ok(Read::Missing);
+        };
+        let id = self.sources.add(&file.path, &file.bytes);
+        let parsed = ConfigFile::parse(id, path.clone(), file.path, file.bytes, self.findings);
+        let Some(parsed) = parsed else {
+            self.understood = false;
+            return Ok(Read::NotUnderstood);
+        };
+        self.files.push(LoadedFile::new(parsed));
+        Ok(Read::File(self.files.len() - 1))
+    }
+}
+
+fn imports_of(file: &ConfigFile) -> Vec<(String, Place)> {
+    let value = file.tree.get("imports").and_then(|node| node.value());
+    let Some(ValueKind::Array(elements)) = value.map(|value| &value.kind) else {
+        return Vec::new();
+    };
+    elements
+        .iter()
+        .filter_map(|element| match &element.kind {
+            ValueKind::String(text) => Some((text.clone(), file.place(element.range.clone()))),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but
+/// in older containerd a pattern is relative to where it was started (`resolveImports`,
+/// `services/server/config/config.go@v1.5.18`:295).
+fn resolve(
+    node: &Node,
+    importer: &NodePath,
+    pattern: &str,
+    base: PatternBase,
+) -> Result<Vec<NodePath>, NodeError> {
+    let is_pattern = pattern.contains('*');
+    let pattern = if pattern.starts_with('/') {
+        NodePath::new(pattern)
+    } else if is_pattern && base == PatternBase::WorkingDirectory {
+        NodePath::new("/").join(pattern)
+    } else {
+        importer.parent().join(pattern)
+    };
+    if !is_pattern {
+        return Ok(vec![pattern]);
+    }
+    let mut paths = vec![NodePath::new("/")];
+    for part in pattern.as_str().split('/').filter(|part| !part.is_empty()) {
+        let mut matched = Vec::new();
+        for path in paths {
+            if !part.contains(['*', '?', '[', '\\']) {
+                matched.push(path.join(part));
+                continue;
+            }
+            let entries = node.list(&path).ok().flatten().unwrap_or_default();
+            let names = entries
+                .iter()
+                .filter(|entry| entry.is_utf8 && glob::matches(part, &entry.name));
+            matched.extend(names.map(|entry| path.join(&entry.name)));
+        }
+        paths = matched;
+    }
+    // A pattern's files may have literal parts behind the `*` that do not exist.
+    Ok(paths
+        .into_iter()
+        .filter(|path| matches!(node.read(path), Ok(Some(_)) | Err(_)))
+        .collect())
+}

@@ -1,0 +1,280 @@
+//! The CRI plugin's tables of all files: which of them are in effect today, which would come alive after the upgrade,
+//! and what goes of each.
+
+use super::Planner;
+use crate::config::ConfigFile;
+use crate::config::contents::{Contents, PluginId, Section};
+use crate::config::legacy::Registry;
+use crate::finding::{self, Code, Findings};
+use crate::inputs::Inputs;
+use crate::version::{Generation, TomlReader, Version, ranges};
+use crate::view::{SectionId, Views};
+
+/// A table of the CRI plugin that has registry settings, and what they are worth.
+pub(super) struct Placement<'i> {
+    /// Which one it is.
+    pub(super) id: SectionId,
+    pub(super) file: &'i ConfigFile,
+    pub(super) section: &'i Section,
+    pub(super) registry: &'i Registry,
+    pub(super) worth: Worth,
+}
+
+/// What a section's registry settings are worth.
+pub(super) enum Worth {
+    /// They are in effect for the containerd whose behaviour is kept.
+    Live,
+    /// They are not, but are for later versions, because of what the code says.
+    ComesAlive {
+        code: &'static Code,
+        versions: Vec<Version>,
+    },
+    /// No version on the way reads them.
+    Dead,
+}
+
+impl Placement<'_> {
+    /// Whether its whole registry table goes, because it must stay as dead as it is.
+    pub(super) fn is_silenced(&self) -> bool {
+        matches!(self.worth, Worth::ComesAlive { .. })
+    }
+}
+
+/// All sections with registry settings, by file and name.
+pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> Vec<Placement<'i>> {
+    let mut views = Views::default();
+    let views: Vec<_> = generations
+        .iter()
+        .map(|generation| {
+            (
+                generation,
+                views.of(&inputs.configuration, &generation.behaviour),
+            )
+        })
+        .collect();
+    let mut placements = Vec::new();
+    for (index, loaded) in inputs.configuration.files.iter().enumerate() {
+        let contents = loaded.contents(inputs.behaviour().toml);
+        for section in &contents.sections {
+            let Some(registry) = &section.registry else {
+                continue;
+            };
+            let id = (index, section.id);
+            let versions: Vec<Version> = views
+                .iter()
+                .filter(|(_, view)| view.live.contains(&id))
+                .flat_map(|(generation, _)| generation.versions.iter().copied())
+                .collect();
+            // Even an empty table of an older name replaces the newer one's where it is migrated.
+            let replaces = contents.version >= 3 && section.id != PluginId::Images;
+            let worth = if inputs.view.live.contains(&id) {
+                Worth::Live
+            } else if !versions.is_empty() && (registry.says_something() || replaces) {
+                let native = PluginId::of_version(contents.version);
+                let code = if contents.version == 0 && section.id != PluginId::Cri {
+                    &finding::VERSION_MISSING
+                } else if section.id != native {
+                    &finding::OTHER_PLUGIN_ID
+                } else if inputs.view.last.is_some_and(|(_, id)| id == section.id) {
+                    &finding::SECTION_SHADOWED
+                } else {
+                    &finding::MIXED_VERSIONS
+                };
+                Worth::ComesAlive { code, versions }
+            } else {
+                Worth::Dead
+            };
+            placements.push(Placement {
+                id,
+                file: &loaded.file,
+                section,
+                registry,
+                worth,
+            });
+        }
+    }
+    placements
+}
+
+impl Planner<'_> {
+    /// Findings about what the files say that nobody reads alike, or that keeps the daemon from starting.
+    pub(super) fn check_contents(&self, findings: &mut Findings) {
+        let mut readers: Vec<TomlReader> =
+            self.generations.iter().map(|g| g.behaviour.toml).collect();
+        readers.dedup();
+        for (index, loaded) in self.inputs.configuration.files.iter().enumerate() {
+            let contents = loaded.contents(self.inputs.behaviour().toml);
+            if !(0..=4).contains(&contents.version) {
+                // What newer files look like, nobody knows.
+                findings.add(
+                    &finding::UNSUPPORTED_VERSION,
+                    loaded.file.version_place(),
+                    format!("config.toml of version {}", contents.version),
+                    "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
+                );
+            }
+            for case in Contents::of(&loaded.file, &readers).cases {
+                case.report(findings);
+            }
+            let counts = |section: &&Section| {
+                let mut placements = self.placements.iter();
+                placements.all(|placement| {
+                    placement.id != (index, section.id) || !matches!(placement.worth, Worth::Dead)
+                })
+            };
+            let sections = contents.sections.iter().filter(counts);
+            for error in contents
+                .errors
+                .iter()
+                .chain(sections.flat_map(|section| &section.errors))
+            {
+                error.report(findings);
+            }
+        }
+    }
+
+    /// Findings about registry settings that are not in effect.
+    pub(super) fn check_placements(&self, findings: &mut Findings) {
+        let from = self.inputs.from;
+        for placement in &self.placements {
+            let place = placement
+                .section
+                .registry_place
+                .clone()
+                .unwrap_or_else(|| placement.section.place.clone());
+            let name = placement.section.id.name();
+            match &placement.worth {
+                Worth::Live => {}
+                Worth::Dead if !placement.registry.says_something() => {}
+                Worth::Dead => findings.add(
+                    &finding::MISSPELT_TABLE,
+                    place,
+                    format!(
+                        "no containerd from {from} to {} reads the registry settings under `{name}` in this file",
+                        self.inputs.options.to
+                    ),
+                    "they have no effect, today or afterwards, and stay as they are",
+                ),
+                Worth::ComesAlive { code, versions } => {
+                    let versions = ranges(versions.clone());
+                    let (why, help) = self.why(placement, code);
+                    findings.add(
+                        code,
+                        place,
+                        format!("containerd {from} does not read these registry settings, and {versions} does: {why}"),
+                        format!("{help}; --allow {} removes them, so that pulls stay as they are on {from}", code.name),
+                    );
+                }
+            }
+        }
+    }
+
+    fn why(&self, placement: &Placement<'_>, code: &Code) -> (String, String) {
+        let name = placement.section.id.name();
+        if code == &finding::VERSION_MISSING {
+            let below = self.version_below_a_table(placement.file);
+            let help = "put `version = 2` into the first line if they are meant to count, and try that on one node first";
+            return (
+                format!(
+                    "{}, and `{name}` is not the name that the plugin has in a version-1 file",
+                    if below {
+                        "`version` stands below a table and belongs to that"
+                    } else {
+                        "the file has no `version`"
+                    }
+                ),
+                help.to_owned(),
+            );
+        }
+        if code == &finding::OTHER_PLUGIN_ID {
+            return (
+                format!("`{name}` is the name that the plugin has in a file of another version"),
+                "move them under the name that fits, if they are meant to count".to_owned(),
+            );
+        }
+        let last = self
+            .inputs
+            .view
+            .last
+            .and_then(|(index, _)| self.inputs.configuration.files.get(index));
+        let last = last.map_or_else(String::new, |loaded| loaded.file.path.to_string());
+        if code == &finding::SECTION_SHADOWED {
+            return (
+                format!(
+                    "`{last}` has a section of the same plugin and is read later, which replaces this one on 1.x and is merged with it on 2.x"
+                ),
+                format!("--from 2.0 keeps what the merged settings do; or move them into `{last}`"),
+            );
+        }
+        (
+            "the imported files are not all of the same version".to_owned(),
+            "give every file the same `version`".to_owned(),
+        )
+    }
+
+    /// Whether the file has its `version` in a table by mistake.
+    fn version_below_a_table(&self, file: &ConfigFile) -> bool {
+        file.syntax
+            .sections
+            .iter()
+            .filter(|section| section.header.is_some())
+            .flat_map(|section| &section.entries)
+            .any(|entry| matches!(entry.keys.as_slice(), [key] if key.name == "version"))
+    }
+
+    /// The key paths that go from one file: of sections in effect `mirrors`, every `configs.*.tls`, and those of their
+    /// parents that are empty by that; of sections that would come alive all registry settings.
+    pub(super) fn removed(&self, file: usize) -> Vec<Vec<String>> {
+        let mut removed = Vec::new();
+        for placement in self
+            .placements
+            .iter()
+            .filter(|placement| placement.id.0 == file)
+        {
+            match placement.worth {
+                Worth::Live => removed_legacy(placement, &mut removed),
+                Worth::ComesAlive { .. } => removed.push(placement.section.spelling.table.to_vec()),
+                Worth::Dead => {}
+            }
+        }
+        removed
+    }
+}
+
+fn removed_legacy(placement: &Placement<'_>, removed: &mut Vec<Vec<String>>) {
+    let (registry, spelling) = (placement.registry, &placement.section.spelling);
+    let below = |names: &[&str]| -> Vec<String> {
+        spelling
+            .table
+            .iter()
+            .map(String::as_str)
+            .chain(names.iter().copied())
+            .map(str::to_owned)
+            .collect()
+    };
+    if let Some(key) = spelling.mirrors.as_deref()
+        && registry.has_legacy()
+    {
+        removed.push(below(&[key]));
+    }
+    let Some(key) = spelling.configs.as_deref() else {
+        return;
+    };
+    let configs = &registry.configs;
+    if !configs.is_empty()
+        && configs
+            .iter()
+            .all(|config| config.tls.is_some() && !config.has_more)
+    {
+        removed.push(below(&[key]));
+        return;
+    }
+    for config in configs.iter().filter(|config| config.tls.is_some()) {
+        let name = config.name.value.as_str();
+        removed.push(if config.has_more {
+            below(&[key, name, &config.tls_key])
+        } else {
+            below(&[key, name])
+        });
+    }
+}

@@ -1,0 +1,658 @@
+//! What one containerd makes of a node: whether the daemon starts and CRI loads, which registry settings are in
+//! effect, and which hosts a pull tries.
+//!
+//! The files and the certs directories are data here; nothing is read from the disk, and nobody is told anything: a
+//! view is what `plan` keeps, what `verify` compares and what `check` shows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
+use crate::config::contents::{Contents, PluginId, PullerSettings, Section};
+use crate::config::legacy::{Credentials, Headers, Registry};
+use crate::config::merge::merge;
+use crate::finding::{self, Code, Place, Placed};
+use crate::go_url;
+use crate::hosts::directory::CertsDirectory;
+use crate::hosts::{Pulls, reader};
+use crate::node::NodePath;
+use crate::resolve::Legacy;
+use crate::version::{Behaviour, DefaultConfigPath, Merging, PluginNames};
+
+/// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
+pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
+
+/// How far a daemon gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// CRI loads.
+    Loads,
+    /// The daemon runs, but CRI is switched off.
+    CriDisabled(Reason),
+    /// The daemon runs, but CRI fails to load.
+    CriFails(Reason),
+    /// The daemon does not start.
+    DoesNotStart(Reason),
+}
+
+/// Why a daemon does not get further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The finding that explains it.
+    pub code: &'static Code,
+    /// Where it is.
+    pub place: Option<Place>,
+    /// What it is, as a phrase.
+    pub text: String,
+}
+
+impl Reason {
+    fn new(code: &'static Code, place: impl Into<Option<Place>>, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            place: place.into(),
+            text: text.into(),
+        }
+    }
+}
+
+impl State {
+    /// Why it gets no further.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Loads => None,
+            Self::CriDisabled(reason) | Self::CriFails(reason) | Self::DoesNotStart(reason) => {
+                Some(reason)
+            }
+        }
+    }
+}
+
+/// A table of the CRI plugin: the file's index in the configuration, and the name.
+pub type SectionId = (usize, PluginId);
+
+/// What one containerd makes of a configuration.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// How far it gets.
+    pub state: State,
+    /// The registry settings in effect, also where it does not get far enough to use them.
+    pub registry: Rc<Registry>,
+    /// The sections whose registry tables are in it, in load order.
+    pub live: Vec<SectionId>,
+    /// The last file that has the section, L in semantics §12.1, and the name under which it is read there.
+    pub last: Option<SectionId>,
+    /// `config_path` as it is in effect: the setting's, or a built-in one.
+    pub config_path: String,
+    /// Whether pulls go through the transfer service.
+    pub transfer_service: bool,
+    /// What this containerd does.
+    pub behaviour: Behaviour,
+}
+
+/// The certs directories of a node, by the path that `config_path` says.
+pub type Roots = BTreeMap<String, CertsDirectory>;
+
+/// Views share the settings that they make of the same sections.
+#[derive(Debug, Default)]
+pub struct Views {
+    merged: HashMap<(Vec<SectionId>, bool), Rc<Registry>>,
+}
+
+impl Views {
+    /// What a containerd of this behaviour makes of `configuration`.
+    pub fn of(&mut self, configuration: &Configuration, behaviour: &Behaviour) -> View {
+        let empty = LoadOrder::default();
+        let order = configuration
+            .order(behaviour.pattern_base)
+            .unwrap_or(&empty);
+        let loader = Loader {
+            files: order
+                .files
+                .iter()
+                .filter_map(|index| Some((*index, configuration.files.get(*index)?)))
+                .collect(),
+            order,
+            behaviour,
+        };
+        let loaded = loader.load();
+        let sections: Vec<&Section> = loaded
+            .live
+            .iter()
+            .filter_map(|id| loader.section(*id))
+            .collect();
+        let key = (loaded.live.clone(), behaviour.legacy_tls);
+        let registry = Rc::clone(self.merged.entry(key).or_insert_with(|| {
+            let layers: Vec<&Registry> = sections
+                .iter()
+                .filter_map(|section| section.registry.as_ref())
+                .collect();
+            Rc::new(merge(&layers))
+        }));
+        let config_path = config_path(&registry, &loaded, behaviour);
+        let transfer_service = behaviour.transfer_service
+            && !loaded.puller.local()
+            && registry.mirrors.is_empty()
+            && registry.configs.is_empty()
+            && registry.auths.is_empty();
+        let mut view = View {
+            state: State::Loads,
+            registry,
+            live: loaded.live,
+            last: loaded.last,
+            config_path,
+            transfer_service,
+            behaviour: *behaviour,
+        };
+        view.state = match loader.start(loaded.version, &loaded.errors) {
+            Err(reason) => State::DoesNotStart(reason),
+            Ok(()) => loader.cri(&view, loaded.version),
+        };
+        view
+    }
+}
+
+/// The files of one containerd, in load order.
+struct Loader<'c> {
+    files: Vec<(usize, &'c LoadedFile)>,
+    order: &'c LoadOrder,
+    behaviour: &'c Behaviour,
+}
+
+/// What comes out of putting the files together.
+struct Loaded {
+    /// The version of the whole.
+    version: i64,
+    live: Vec<SectionId>,
+    last: Option<SectionId>,
+    puller: PullerSettings,
+    /// Values of the wrong type in what is in effect.
+    errors: Vec<Reason>,
+}
+
+impl<'c> Loader<'c> {
+    fn contents(&self) -> impl Iterator<Item = (usize, &'c Contents)> + '_ {
+        let reader = self.behaviour.toml;
+        self.files
+            .iter()
+            .map(move |(index, file)| (*index, file.contents(reader)))
+    }
+
+    fn section(&self, (file, id): SectionId) -> Option<&'c Section> {
+        let (_, loaded) = self.files.iter().find(|(index, _)| *index == file)?;
+        loaded.contents(self.behaviour.toml).section(id)
+    }
+
+    /// Puts the files together.
+    fn load(&self) -> Loaded {
+        let (version, layers) = match self.behaviour.merging {
+            Merging::Sections => self.last_section(),
+            Merging::KeysThenMigration => self.merged_and_migrated(),
+            Merging::MigrationThenKeys => self.migrated_and_merged(),
+        };
+        let has_registry =
+            |id: &&SectionId| self.section(**id).is_some_and(|s| s.registry.is_some());
+        let live: Vec<SectionId> = layers
+            .registries
+            .iter()
+            .filter(has_registry)
+            .copied()
+            .collect();
+        let mut puller = PullerSettings::default();
+        let mut errors = Vec::new();
+        for section in layers.all.iter().filter_map(|id| self.section(*id)) {
+            puller = puller.merged(section.puller);
+            let seen = section
+                .errors
+                .iter()
+                .filter(|error| self.behaviour.legacy_tls || !error.in_tls);
+            errors.extend(seen.map(|error| {
+                Reason::new(
+                    &finding::WRONG_TYPE,
+                    error.place.clone(),
+                    error.message.clone(),
+                )
+            }));
+        }
+        Loaded {
+            version,
+            live,
+            last: layers.last,
+            puller,
+            errors,
+        }
+    }
+
+    /// 1.x: the last file with the section has all of it.
+    fn last_section(&self) -> (i64, Layers) {
+        let version = self
+            .contents()
+            .filter(|(_, contents)| contents.version != 0)
+            .last()
+            .map_or(1, |(_, contents)| contents.version);
+        let id = if version == 1 {
+            PluginId::Cri
+        } else {
+            PluginId::Grpc
+        };
+        let last = self
+            .contents()
+            .filter(|(_, contents)| contents.section(id).is_some())
+            .last()
+            .map(|(index, _)| (index, id));
+        (version, Layers::of(last.into_iter().collect()))
+    }
+
+    /// 2.0 to 2.2: files of version 1 get the names and the number of what is merged so far; then all is merged, and
+    /// what is not of version 3 by then is migrated.
+    fn merged_and_migrated(&self) -> (i64, Layers) {
+        let mut version = self.behaviour.newest_file_version;
+        let mut grpc = Vec::new();
+        let mut images = Vec::new();
+        for (index, contents) in self.contents() {
+            let renamed = contents.version <= 1;
+            if !renamed {
+                version = contents.version;
+            }
+            for section in &contents.sections {
+                match section.id {
+                    PluginId::Cri if renamed => grpc.push((index, PluginId::Cri)),
+                    PluginId::Cri => {}
+                    PluginId::Grpc => grpc.push((index, PluginId::Grpc)),
+                    PluginId::Images => images.push((index, PluginId::Images)),
+                }
+            }
+        }
+        if version >= self.behaviour.newest_file_version {
+            return (version, Layers::of(images));
+        }
+        // The older name's registry table replaces the newer one's.
+        let replaces = grpc.iter().any(|id| {
+            self.section(*id)
+                .is_some_and(|section| section.registry.is_some())
+        });
+        let mut layers = Layers {
+            registries: if replaces {
+                grpc.clone()
+            } else {
+                images.clone()
+            },
+            last: None,
+            all: images,
+        };
+        layers.all.extend(grpc);
+        layers
+            .all
+            .sort_by_key(|(index, id)| (self.position(*index), *id));
+        let of_registry = layers.registries.last().copied();
+        layers.last = of_registry.or(layers.all.last().copied());
+        (version, layers)
+    }
+
+    /// 2.3 and later: each file is migrated, and then merged.
+    fn migrated_and_merged(&self) -> (i64, Layers) {
+        let newest = self.behaviour.newest_file_version;
+        let mut version = newest;
+        let mut layers = Layers::default();
+        for (index, contents) in self.contents() {
+            version = version.max(contents.version);
+            let native = contents
+                .section(PluginId::Images)
+                .map(|_| (index, PluginId::Images));
+            let mut older = None;
+            if contents.version < newest {
+                let has_older_name =
+                    contents.version <= 1 && contents.section(PluginId::Cri).is_some();
+                older = if has_older_name {
+                    Some((index, PluginId::Cri))
+                } else {
+                    contents
+                        .section(PluginId::Grpc)
+                        .map(|_| (index, PluginId::Grpc))
+                };
+            }
+            let replaces = |id: &SectionId| self.section(*id).is_some_and(|s| s.registry.is_some());
+            let registry = older.filter(replaces).or(native).or(older);
+            layers.all.extend(native.into_iter().chain(older));
+            layers.registries.extend(registry);
+            layers.last = registry.or(layers.last);
+        }
+        (version, layers)
+    }
+
+    fn position(&self, file: usize) -> usize {
+        self.files
+            .iter()
+            .position(|(index, _)| *index == file)
+            .unwrap_or_default()
+    }
+
+    /// Whether the daemon starts.
+    fn start(&self, version: i64, errors: &[Reason]) -> Result<(), Reason> {
+        let behaviour = self.behaviour;
+        if let Some((path, place)) = self.order.missing.first() {
+            let text = format!("`{path}` is imported, but it is not there");
+            return Err(Reason::new(&finding::IMPORT_MISSING, place.clone(), text));
+        }
+        let mut root_version = 0;
+        for (_, loaded) in &self.files {
+            let file = &loaded.file;
+            if let Some(refusal) = loaded.refusal(behaviour.go_toml) {
+                let mark = file.text.starts_with('\u{feff}') && refusal.range.start == 0;
+                let (code, range) = if mark {
+                    (&finding::BYTE_ORDER_MARK, 0..'\u{feff}'.len_utf8())
+                } else {
+                    (&finding::TOML_DIALECT, refusal.range.clone())
+                };
+                return Err(Reason::new(code, file.place(range), refusal.reason));
+            }
+            let contents = loaded.contents(behaviour.toml);
+            if let Some(error) = contents.errors.first() {
+                let text = error.message.clone();
+                return Err(Reason::new(&finding::WRONG_TYPE, error.place.clone(), text));
+            }
+            if root_version == 0 {
+                root_version = contents.version;
+            }
+            if behaviour.refuses_newer_drop_in && contents.version > root_version {
+                let (drop_in, main) = (contents.version, root_version);
+                let text =
+                    format!("a drop-in of version {drop_in} below a main file of version {main}");
+                return Err(Reason::new(
+                    &finding::MIXED_VERSIONS,
+                    file.version_place(),
+                    text,
+                ));
+            }
+        }
+        if behaviour.refuses_newer_file && version > behaviour.newest_file_version {
+            let newest = self
+                .files
+                .iter()
+                .filter(|(_, loaded)| loaded.contents(behaviour.toml).version == version)
+                .next_back();
+            let code = match newest {
+                Some((index, _)) if self.position(*index) > 0 => &finding::MIXED_VERSIONS,
+                _ => &finding::VERSION_NOT_READ,
+            };
+            let place = newest.map(|(_, loaded)| loaded.file.version_place());
+            return Err(Reason::new(
+                code,
+                place,
+                format!("it does not read a file of version {version}"),
+            ));
+        }
+        self.names(version)?;
+        match errors.first() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all plugins have names that this containerd accepts.
+    fn names(&self, version: i64) -> Result<(), Reason> {
+        let names = self.behaviour.plugin_names;
+        if version < 2 && names != PluginNames::TwoPartsInLists {
+            return Ok(());
+        }
+        for (_, contents) in self.contents() {
+            let lists = contents.disabled.iter().chain(&contents.required);
+            let tables = contents.plugins.iter();
+            let checked: Vec<&Placed<String>> = match names {
+                // Names without a dot have been renamed in files of version 1.
+                PluginNames::TwoPartsInLists if contents.version <= 1 => Vec::new(),
+                PluginNames::TwoPartsInLists => lists.collect(),
+                PluginNames::FourParts | PluginNames::FourPartsOfContainerd => {
+                    lists.chain(tables).collect()
+                }
+            };
+            let accepts = |name: &str| match names {
+                PluginNames::FourParts => name.split('.').count() >= 4,
+                PluginNames::FourPartsOfContainerd => {
+                    name.split('.').count() >= 4 && name.starts_with("io.containerd.")
+                }
+                PluginNames::TwoPartsInLists => name.contains('.'),
+            };
+            if let Some(name) = checked.into_iter().find(|name| !accepts(&name.value)) {
+                let text = format!(
+                    "`{}` is not the name of a plugin as a version {version} file has them",
+                    name.value
+                );
+                return Err(Reason::new(
+                    &finding::INVALID_PLUGIN_ID,
+                    name.place.clone(),
+                    text,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether CRI loads in a daemon that starts.
+    fn cri(&self, view: &View, version: i64) -> State {
+        let (disabled, required) = (
+            self.listed(version, |c| &c.disabled),
+            self.listed(version, |c| &c.required),
+        );
+        let two = self.behaviour.merging != Merging::Sections;
+        let name = if two || version >= 2 {
+            PluginId::Grpc.name()
+        } else {
+            PluginId::Cri.name()
+        };
+        let is_required = |reason: Reason| match required.iter().find(|(listed, _)| listed == name)
+        {
+            Some(_) => State::DoesNotStart(Reason {
+                text: format!("{}, and CRI is in `required_plugins`", reason.text),
+                ..reason
+            }),
+            None => State::CriFails(reason),
+        };
+        if let Some((_, place)) = disabled.iter().find(|(listed, _)| listed == name) {
+            let reason = Reason::new(
+                &finding::CRI_DISABLED,
+                place.clone(),
+                "CRI is in `disabled_plugins`",
+            );
+            return match is_required(reason.clone()) {
+                State::CriFails(_) => State::CriDisabled(reason),
+                state => state,
+            };
+        }
+        let parts = [PluginId::Images.name(), "io.containerd.cri.v1.runtime"];
+        if two
+            && let Some((part, place)) = disabled
+                .iter()
+                .find(|(listed, _)| parts.contains(&listed.as_str()))
+        {
+            let text = format!("`{part}`, which CRI needs, is in `disabled_plugins`");
+            return is_required(Reason::new(&finding::CRI_DISABLED, place.clone(), text));
+        }
+        match view.conflict() {
+            Some(reason) => is_required(reason),
+            None => State::Loads,
+        }
+    }
+
+    /// The names in one of the lists of all files, those of version-1 files by their newer names on 2.x.
+    fn listed(
+        &self,
+        version: i64,
+        list: impl Fn(&Contents) -> &Vec<Placed<String>>,
+    ) -> Vec<(String, Place)> {
+        let renames = self.behaviour.merging != Merging::Sections;
+        let mut names = Vec::new();
+        for (_, contents) in self.contents() {
+            for name in list(contents) {
+                let is_cri = name.value == PluginId::Cri.name();
+                let renamed = renames && contents.version <= 1 && is_cri;
+                // 1.x looks for `cri` where the whole is of version 1.
+                let known = if renamed && version != 1 {
+                    PluginId::Grpc.name()
+                } else {
+                    &name.value
+                };
+                names.push((known.to_owned(), name.place.clone()));
+            }
+        }
+        names
+    }
+}
+
+/// The sections that count.
+#[derive(Default)]
+struct Layers {
+    /// Those whose registry tables count.
+    registries: Vec<SectionId>,
+    /// The last one that has a place for registry settings.
+    last: Option<SectionId>,
+    /// All that count.
+    all: Vec<SectionId>,
+}
+
+impl Layers {
+    fn of(sections: Vec<SectionId>) -> Self {
+        Self {
+            last: sections.last().copied(),
+            registries: sections.clone(),
+            all: sections,
+        }
+    }
+}
+
+fn config_path(registry: &Registry, loaded: &Loaded, behaviour: &Behaviour) -> String {
+    if let Some(path) = &registry.config_path {
+        return path.value.clone();
+    }
+    // An empty string is filled in by the migration of older files, and stays in a file of version 3
+    // (`plugins/cri/images/plugin.go@v2.2.1`:213).
+    let stays_empty = registry.cleared_config_path.is_some()
+        && loaded
+            .live
+            .last()
+            .is_some_and(|(_, id)| *id == PluginId::Images);
+    let built_in = match behaviour.default_config_path {
+        DefaultConfigPath::None => false,
+        DefaultConfigPath::Always => !stays_empty,
+        DefaultConfigPath::WithoutMirrors => registry.mirrors.is_empty(),
+    };
+    if built_in {
+        BUILT_IN_CONFIG_PATH.to_owned()
+    } else {
+        String::new()
+    }
+}
+
+impl View {
+    /// Why CRI refuses the registry settings (`ValidatePluginConfig` and `ValidateImageConfig`,
+    /// `pkg/cri/config/config.go@v1.7.34`:510, `internal/cri/config/config.go@v2.1.9`:489).
+    pub fn conflict(&self) -> Option<Reason> {
+        let registry = &self.registry;
+        if !self.config_path.is_empty() {
+            if let Some(mirror) = registry.mirrors.first() {
+                let text = if registry.config_path.is_some() {
+                    "`mirrors` and `config_path` are both set"
+                } else {
+                    "`mirrors` are set beside its built-in `config_path`"
+                };
+                let place = mirror.name.place.clone();
+                return Some(Reason::new(
+                    &finding::MIRRORS_BESIDE_CONFIG_PATH,
+                    place,
+                    text,
+                ));
+            }
+            let tls = registry
+                .configs
+                .iter()
+                .find_map(|config| config.tls.as_ref());
+            if let (true, Some(tls)) = (self.behaviour.legacy_tls, tls) {
+                let text = "`configs.*.tls` and `config_path` are both set";
+                return Some(Reason::new(
+                    &finding::TLS_BESIDE_CONFIG_PATH,
+                    tls.place.clone(),
+                    text,
+                ));
+            }
+        }
+        let colons = self.behaviour.strict_colons;
+        registry.auths.iter().find_map(|entry| {
+            let error = go_url::parse(&entry.name.value, colons).err()?;
+            let text = format!("a name in `auths` is no URL: {error}");
+            Some(Reason::new(
+                &finding::UNPARSABLE_AUTHS_KEY,
+                entry.name.place.clone(),
+                text,
+            ))
+        })
+    }
+
+    /// The directories of `config_path`, as this containerd's puller splits it: the transfer service takes it for one
+    /// name (semantics §2.8).
+    pub fn roots(&self) -> Vec<&str> {
+        if self.config_path.is_empty() {
+            Vec::new()
+        } else if self.transfer_service {
+            vec![&self.config_path]
+        } else {
+            self.config_path
+                .split(':')
+                .filter(|root| !root.is_empty())
+                .collect()
+        }
+    }
+
+    /// The hosts that a pull from `namespace` tries, if CRI loads: the state is another question.
+    pub fn pulls(&self, namespace: &str, roots: &Roots, legacy: &Legacy<'_>) -> Pulls {
+        let behaviour = &self.behaviour;
+        let directories: Vec<Option<&CertsDirectory>> = self
+            .roots()
+            .into_iter()
+            .map(|root| roots.get(root))
+            .collect();
+        if directories.is_empty() {
+            return legacy
+                .resolve(namespace, behaviour, behaviour.legacy_tls)
+                .pulls();
+        }
+        // The first directory that has something for it, `_default` included.
+        let found = directories
+            .iter()
+            .flatten()
+            .find(|directory| directory.lookup(namespace, behaviour).is_some());
+        match found.or(directories.iter().flatten().next()) {
+            Some(directory) => reader::pulls(directory, namespace, behaviour),
+            None => {
+                let nothing = CertsDirectory::empty(NodePath::new("/"));
+                reader::pulls(&nothing, namespace, behaviour)
+            }
+        }
+    }
+
+    /// The credentials that containerd has for a host (`ParseAuth`; `auths` overwrite `configs.*.auth`,
+    /// `pkg/cri/config/config.go@v1.7.34`:535).
+    pub fn credentials(&self, host: &str) -> Option<&Credentials> {
+        let colons = self.behaviour.strict_colons;
+        let of_auths = self.registry.auths.iter().rfind(|entry| {
+            let name = &entry.name.value;
+            match go_url::parse(name, colons) {
+                Ok(url) if !url.scheme.is_empty() => url.host == host,
+                _ => name == host,
+            }
+        });
+        let of_configs = || {
+            let config = self
+                .registry
+                .configs
+                .iter()
+                .rfind(|config| config.name.value == host);
+            config.and_then(|config| config.auth.as_ref())
+        };
+        of_auths.map(|entry| &entry.credentials).or_else(of_configs)
+    }
+
+    /// The headers that containerd sends to every registry.
+    pub fn headers(&self) -> &Headers {
+        &self.registry.headers
+    }
+}
