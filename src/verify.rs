@@ -15,7 +15,7 @@ use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
-use crate::version::{Generation, TomlReader, Version, generations, ranges};
+use crate::version::{Behaviour, Generation, TomlReader, Version, generations, ranges};
 use crate::view::{Reason, Roots, State, View, Views};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
@@ -33,7 +33,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
         let Some(loaded) = inputs.configuration.files.get(edit.file) else {
             continue;
         };
-        if let Err(reason) = edit_is_right(inputs, &loaded.file, edit) {
+        if let Err(reason) = edit_is_right(&loaded.file, edit) {
             let path = &loaded.file.path;
             let message = format!("the edited `{path}` is not what it should be: {reason}");
             findings.add(
@@ -60,18 +60,32 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     for wanted in &mut plan.namespaces {
         planned.pulls_are_the_same(wanted, &legacy, findings);
     }
+    if !findings.refused() {
+        planned.check_puller(findings);
+    }
 }
 
 /// Where nothing is to be written, that a daemon does not start is still said.
 fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
     let mut views = Views::default();
-    for version in [inputs.from, inputs.options.to] {
-        let behaviour = crate::version::Behaviour::of(version);
-        let state = views.of(&inputs.configuration, &behaviour).state;
-        if let State::DoesNotStart(reason) | State::CriFails(reason) = &state {
-            let decided = version != inputs.from;
-            report(&state, reason, vec![version], decided, findings);
-        }
+    let (from, to) = (inputs.from, inputs.options.to);
+    let mut state = |version| {
+        views
+            .of(&inputs.configuration, &Behaviour::of(version))
+            .state
+    };
+    let (today, afterwards) = (state(from), state(to));
+    let fails = |state: &State| matches!(state, State::DoesNotStart(_) | State::CriFails(_));
+    if let Some(reason) = today.reason().filter(|_| fails(&today)) {
+        let mut versions = vec![from];
+        versions.extend(Some(to).filter(|_| today == afterwards));
+        report(&today, reason, versions, false, findings);
+    }
+    if let Some(reason) = afterwards
+        .reason()
+        .filter(|_| fails(&afterwards) && today != afterwards)
+    {
+        report(&afterwards, reason, vec![to], true, findings);
     }
 }
 
@@ -156,6 +170,26 @@ impl<'i> Planned<'i> {
             if let Some(reason) = state.reason() {
                 report(state, reason, versions, false, findings);
             }
+        }
+    }
+
+    /// Whether pulls move to the transfer service on the containerd that comes (semantics §12.4).
+    fn check_puller(&self, findings: &mut Findings) {
+        let to = self.inputs.options.to;
+        let mut views = self.views.iter();
+        let moves = views.any(|(generation, today, afterwards)| {
+            generation.versions.contains(&to)
+                && !today.transfer_service
+                && afterwards.transfer_service
+        });
+        if moves {
+            findings.add(
+                &finding::PULL_SERVICE_CHANGES,
+                None,
+                format!("containerd {to} pulls through its transfer service once no legacy setting is left"),
+                "requests, credentials and images stay the same; `registry.headers` no longer reach token servers, and \
+                 `image_pull_progress_timeout` no longer acts; --keep-local-pull stays with the puller of today",
+            );
         }
     }
 
@@ -247,7 +281,13 @@ fn report(
     findings: &mut Findings,
 ) {
     // Said once for the file, or for the value.
-    if [&finding::VERSION_NOT_READ, &finding::WRONG_TYPE].contains(&reason.code) {
+    if [
+        &finding::VERSION_NOT_READ,
+        &finding::WRONG_TYPE,
+        &finding::CRI_DISABLED,
+    ]
+    .contains(&reason.code)
+    {
         return;
     }
     let versions = ranges(versions);
@@ -404,16 +444,24 @@ fn judge(
 
 /// Reads the edited file with toml_edit's own parser: it must be the old tree less what was removed, with `config_path`
 /// set if it is to be.
-fn edit_is_right(inputs: &Inputs, file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
+fn edit_is_right(file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
     let parse = |text| Document::parse(text).map_err(|error| error.message().to_owned());
     let mut wanted = Tree::of(parse(file.text.as_str())?.as_table());
+    let edited = Tree::of(parse(edit.text.as_str())?.as_table());
     for path in &edit.removed {
         wanted.remove(path);
+        // A table that is only implied by what goes, goes with it.
+        for depth in (1..path.len()).rev() {
+            let above = path.get(..depth).unwrap_or_default();
+            if wanted.get(above).is_some_and(Tree::is_empty) && edited.get(above).is_none() {
+                wanted.remove(above);
+            }
+        }
     }
-    if let Some(path) = &edit.config_path {
-        wanted.set(path, format!("string {}", inputs.certs.path));
+    for (path, value) in &edit.set {
+        wanted.set(path, value.clone());
     }
-    if Tree::of(parse(edit.text.as_str())?.as_table()) != wanted {
+    if edited != wanted {
         return Err("more or less has changed than was meant to".to_owned());
     }
     Ok(())
@@ -458,6 +506,17 @@ impl Tree {
             Value::Array(array) => return Self::Array(array.iter().map(Self::of_value).collect()),
             Value::InlineTable(table) => return Self::of(table),
         })
+    }
+
+    fn get(&self, path: &[String]) -> Option<&Self> {
+        path.iter().try_fold(self, |tree, name| match tree {
+            Self::Table(table) => table.get(name),
+            Self::Array(_) | Self::Scalar(_) => None,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Table(table) if table.is_empty())
     }
 
     fn remove(&mut self, path: &[String]) {

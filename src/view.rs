@@ -86,6 +86,8 @@ pub struct View {
     pub config_path: String,
     /// Whether pulls go through the transfer service.
     pub transfer_service: bool,
+    /// What the settings beside `registry` say about that.
+    pub puller: PullerSettings,
     /// What this containerd does.
     pub behaviour: Behaviour,
 }
@@ -142,6 +144,7 @@ impl Views {
             last: loaded.last,
             config_path,
             transfer_service,
+            puller: loaded.puller,
             behaviour: *behaviour,
         };
         view.state = match loader.start(loaded.version, &loaded.errors) {
@@ -575,8 +578,14 @@ impl View {
                 ));
             }
         }
+        self.auths_error()
+    }
+
+    /// The name in `auths` that containerd cannot parse, which keeps CRI from loading
+    /// (`ValidateImageConfig`, `internal/cri/config/config.go@v2.0.11`:479).
+    pub fn auths_error(&self) -> Option<Reason> {
         let colons = self.behaviour.strict_colons;
-        registry.auths.iter().find_map(|entry| {
+        self.registry.auths.iter().find_map(|entry| {
             let error = go_url::parse(&entry.name.value, colons).err()?;
             let text = format!("a name in `auths` is no URL: {error}");
             Some(Reason::new(

@@ -111,6 +111,9 @@ pub(super) struct Common {
     /// What is done with a version-1 file
     #[arg(long, global = true, value_enum, default_value_t = Version1::Refuse)]
     pub(super) v1: Version1,
+    /// Keep containerd 2.1 and later from pulling through the transfer service once no legacy setting is left
+    #[arg(long, global = true)]
+    pub(super) keep_local_pull: bool,
     /// Accept a finding by its code; repeatable
     #[arg(long, global = true, value_name = "CODE", value_parser = parse_code, long_help = allow_help())]
     pub(super) allow: Vec<&'static Code>,

@@ -213,6 +213,7 @@ impl Run {
             to,
             existing: common.existing,
             version_1: common.v1,
+            keep_local_pull: common.keep_local_pull,
         })
     }
 
@@ -293,6 +294,13 @@ impl Run {
             Version1::Convert => option("--v1", "convert"),
             Version1::Keep => option("--v1", "keep"),
         }
+        if common.keep_local_pull {
+            words.push("--keep-local-pull".to_owned());
+        }
+        let mut option = |name: &str, value: &str| {
+            words.push(name.to_owned());
+            words.push(shell::quote(value));
+        };
         if common.state_dir.as_str() != apply::STATE_DIR {
             option("--state-dir", common.state_dir.as_str());
         }

@@ -63,29 +63,67 @@ pub struct Edited {
     pub comments: Vec<MovedComment>,
 }
 
-/// A string to set at a key path.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
+/// A value to set at a key path.
+#[derive(Clone, Debug)]
+pub struct Setting {
     /// The table that gets the key.
-    pub table: &'a [&'a str],
+    pub table: Vec<String>,
     /// The key.
-    pub key: &'a str,
-    /// The value, written as a TOML string.
-    pub value: &'a str,
+    pub key: String,
+    /// The value.
+    pub value: NewValue,
+    /// The table's name as it is to be written in a header at the end of the file, if it has none of its own. Without
+    /// it, a new table comes beside what is around it.
+    pub new_header: Option<String>,
 }
 
-/// Cuts `removed` out of `text` and sets `setting`, if there is one.
+/// What is set.
+#[derive(Clone, Debug)]
+pub enum NewValue {
+    /// Text, written as a TOML string.
+    String(String),
+    /// `true`.
+    True,
+}
+
+impl NewValue {
+    fn written(&self, literal: bool) -> String {
+        match self {
+            Self::String(text) => quote(text, literal),
+            Self::True => "true".to_owned(),
+        }
+    }
+}
+
+impl Setting {
+    /// The key path, and the value with its type, to compare with what a parser finds.
+    pub fn typed(&self) -> (Vec<String>, String) {
+        let path = self.table.iter().chain([&self.key]).cloned().collect();
+        let value = match &self.value {
+            NewValue::String(text) => format!("string {text}"),
+            NewValue::True => "boolean true".to_owned(),
+        };
+        (path, value)
+    }
+
+    fn table(&self) -> Vec<&str> {
+        self.table.iter().map(String::as_str).collect()
+    }
+}
+
+/// Cuts `removed` out of `text` and makes `settings`.
 ///
-/// `None` if there is no place for the setting: no header, dotted key or inline table leads to its table.
+/// `None` if there is no place for a setting.
 pub fn edit(
     text: &str,
     syntax: &Syntax,
     removed: &PathSet,
-    setting: Option<Setting<'_>>,
+    settings: &[Setting],
 ) -> Option<Edited> {
     let layout = Layout::new(text, syntax);
     let mut cuts = layout.cuts(removed);
-    if let Some(setting) = setting {
+    // Of two that come to the same place the first stands first.
+    for setting in settings.iter().rev() {
         layout.set(setting, &mut cuts)?;
     }
     layout.trim_end(&mut cuts);
@@ -162,7 +200,8 @@ fn names(keys: &[Key]) -> Vec<&str> {
     keys.iter().map(|key| key.name.as_str()).collect()
 }
 
-fn site<'s>(syntax: &'s Syntax, setting: Setting<'_>) -> Option<Site<'s>> {
+fn site<'s>(syntax: &'s Syntax, setting: &Setting) -> Option<Site<'s>> {
+    let table = setting.table();
     let mut sites = Vec::new();
     for section in &syntax.sections {
         let path = section
@@ -171,16 +210,16 @@ fn site<'s>(syntax: &'s Syntax, setting: Setting<'_>) -> Option<Site<'s>> {
             .map(|header| names(&header.keys))
             .unwrap_or_default();
         if let Some(header) = &section.header
-            && path.starts_with(setting.table)
+            && path.starts_with(&table)
         {
-            sites.push(if path == setting.table {
+            sites.push(if path == table {
                 Site::Below(header, section.entries.first())
             } else {
                 Site::Above(header)
             });
         }
-        if let Some(rest) = setting.table.strip_prefix(path.as_slice()) {
-            entry_sites(&section.entries, rest, setting.key, None, &mut sites);
+        if let Some(rest) = table.strip_prefix(path.as_slice()) {
+            entry_sites(&section.entries, rest, &setting.key, None, &mut sites);
         }
     }
     // `min_by_key` takes the first of equals, which is the first in the file.
@@ -592,33 +631,36 @@ impl<'s> Layout<'s> {
         }
     }
 
-    fn set(&self, setting: Setting<'_>, cuts: &mut Cuts) -> Option<()> {
-        let Some(site) = site(self.syntax, setting) else {
-            return self.set_in_new_table(setting, cuts);
-        };
-        let (at, inserted) = match site {
-            Site::Value(value) => {
-                let raw = self.text.get(value.range.clone()).unwrap_or_default();
-                let quoted = quote(setting.value, raw.starts_with('\''));
-                cuts.edits
-                    .insert(value.range.start, (value.range.end, quoted));
-                return Some(());
-            }
-            Site::Below(header, first) => self.line_below(header, first, setting),
-            Site::Inline { table, dotted } => self.first_entry(table, dotted, setting, cuts)?,
-            Site::Dotted(dotted) => self.dotted_line(dotted, setting),
-            Site::Above(header) => {
-                let name = self.written(header.keys.get(..setting.table.len()).unwrap_or_default());
-                self.header_above(header, name, setting, cuts)
-            }
+    fn set(&self, setting: &Setting, cuts: &mut Cuts) -> Option<()> {
+        let (at, inserted) = match (site(self.syntax, setting), &setting.new_header) {
+            (None | Some(Site::Above(_)), Some(name)) => self.header_at_end(name, "", setting),
+            (None, None) => return self.set_in_new_table(setting, cuts),
+            (Some(site), _) => match site {
+                Site::Value(value) => {
+                    let raw = self.text.get(value.range.clone()).unwrap_or_default();
+                    let quoted = setting.value.written(raw.starts_with('\''));
+                    cuts.edits
+                        .insert(value.range.start, (value.range.end, quoted));
+                    return Some(());
+                }
+                Site::Below(header, first) => self.line_below(header, first, setting),
+                Site::Inline { table, dotted } => self.first_entry(table, dotted, setting, cuts)?,
+                Site::Dotted(dotted) => self.dotted_line(dotted, setting),
+                Site::Above(header) => {
+                    let name =
+                        self.written(header.keys.get(..setting.table.len()).unwrap_or_default());
+                    self.header_above(header, name, setting, cuts)
+                }
+            },
         };
         self.insert(at, &inserted, cuts);
         Some(())
     }
 
     /// Sets a key of a table that is not there yet, below a table that is.
-    fn set_in_new_table(&self, setting: Setting<'_>, cuts: &mut Cuts) -> Option<()> {
-        let (name, parent) = setting.table.split_last()?;
+    fn set_in_new_table(&self, setting: &Setting, cuts: &mut Cuts) -> Option<()> {
+        let table = setting.table();
+        let (name, parent) = table.split_last()?;
         let headers: Vec<(usize, &Header)> = self
             .syntax
             .sections
@@ -660,10 +702,11 @@ impl<'s> Layout<'s> {
         } else {
             // Only dotted keys or inline tables make the table above.
             let key = format!("{name}.{}", setting.key);
-            let setting = Setting {
-                table: parent,
-                key: &key,
-                value: setting.value,
+            let setting = &Setting {
+                table: parent.iter().map(|part| (*part).to_owned()).collect(),
+                key,
+                value: setting.value.clone(),
+                new_header: None,
             };
             return match site(self.syntax, setting)? {
                 Site::Inline { table, dotted } => {
@@ -683,12 +726,7 @@ impl<'s> Layout<'s> {
         Some(())
     }
 
-    fn header_at_end(
-        &self,
-        name: &str,
-        indentation: &str,
-        setting: Setting<'_>,
-    ) -> (usize, String) {
+    fn header_at_end(&self, name: &str, indentation: &str, setting: &Setting) -> (usize, String) {
         let newline = self.newline;
         let line = self.setting_line(&format!("{indentation}  "), "", setting);
         let ended = if self.text.is_empty() || self.text.ends_with('\n') {
@@ -716,11 +754,11 @@ impl<'s> Layout<'s> {
             .insert_str(0, inserted);
     }
 
-    fn setting_line(&self, indentation: &str, dotted: &str, setting: Setting<'_>) -> String {
+    fn setting_line(&self, indentation: &str, dotted: &str, setting: &Setting) -> String {
         format!(
             "{indentation}{dotted}{} = {}",
             setting.key,
-            quote(setting.value, false)
+            setting.value.written(false)
         )
     }
 
@@ -728,7 +766,7 @@ impl<'s> Layout<'s> {
         &self,
         header: &Header,
         first: Option<&Entry>,
-        setting: Setting<'_>,
+        setting: &Setting,
     ) -> (usize, String) {
         let indentation = match first {
             Some(entry) => self.indentation(entry.range().start).to_owned(),
@@ -748,7 +786,7 @@ impl<'s> Layout<'s> {
         &self,
         table: &Value,
         dotted: Option<Dotted<'_>>,
-        setting: Setting<'_>,
+        setting: &Setting,
         cuts: &Cuts,
     ) -> Option<(usize, String)> {
         let prefix = dotted
@@ -777,7 +815,7 @@ impl<'s> Layout<'s> {
         format!("{}.", self.written(keys))
     }
 
-    fn dotted_line(&self, dotted: Dotted<'_>, setting: Setting<'_>) -> (usize, String) {
+    fn dotted_line(&self, dotted: Dotted<'_>, setting: &Setting) -> (usize, String) {
         let start = dotted.entry.range().start;
         let prefix = self.dotted_prefix(dotted);
         let line = self.setting_line(self.indentation(start), &prefix, setting);
@@ -789,7 +827,7 @@ impl<'s> Layout<'s> {
         &self,
         header: &Header,
         name: &str,
-        setting: Setting<'_>,
+        setting: &Setting,
         cuts: &Cuts,
     ) -> (usize, String) {
         let newline = self.newline;
@@ -824,7 +862,7 @@ impl<'s> Layout<'s> {
 mod tests {
     use super::*;
 
-    const SETTING: Setting<'_> = Setting {
+    const SETTING: &Setting = Setting {
         table: &["p", "r"],
         key: "config_path",
         value: "/certs.d",

@@ -40,6 +40,8 @@ pub struct Options {
     pub existing: Existing,
     /// `--v1`.
     pub version_1: Version1,
+    /// `--keep-local-pull`.
+    pub keep_local_pull: bool,
 }
 
 /// Who decides where a hosts file is there already.

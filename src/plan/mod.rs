@@ -8,17 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ConfigFile;
-use crate::config::contents::PluginId;
-use crate::config::edit::{self, MovedComment, PathSet, Setting};
-use crate::config::legacy::Registry;
+use crate::config::contents::{Contents, PluginId};
+use crate::config::edit::{self, MovedComment, NewValue, PathSet, Setting};
+use crate::config::legacy::{HostConfig, Registry};
 use crate::finding::{self, Code, Findings, Place};
 use crate::hosts::directory::DEFAULT;
 use crate::hosts::reader;
 use crate::inputs::Inputs;
 use crate::node::NodePath;
 use crate::resolve::Legacy;
-use crate::version::{Generation, generations};
-use crate::view::State;
+use crate::version::{Behaviour, Generation, generations};
+use crate::view::{State, Views};
 
 mod files;
 mod sections;
@@ -69,8 +69,8 @@ pub struct ConfigEdit {
     pub text: String,
     /// The key paths that it loses.
     pub removed: Vec<Vec<String>>,
-    /// The key path of `config_path`, if it is set in this file.
-    pub config_path: Option<Vec<String>>,
+    /// The key paths that are set in it, with their values: the type and the text.
+    pub set: Vec<(Vec<String>, String)>,
 }
 
 /// What containerd does with the registry settings today, as far as they are in each other's way.
@@ -212,8 +212,9 @@ impl Planner<'_> {
         }
     }
 
-    /// The file as it will be, and the comments that leave it. `None` if there is no place for `config_path`, which
-    /// belongs under this name if the file is the last one that has the section.
+    /// The file as it will be, and the comments that leave it. `None` if there is no place for what is to be set.
+    ///
+    /// `config_path` is set if `last` is the name of the section in the last file that has it.
     fn edit(
         &self,
         index: usize,
@@ -231,30 +232,43 @@ impl Planner<'_> {
             .files
             .get(index)?
             .contents(self.inputs.behaviour().toml);
-        let spelling = last
-            .and_then(|id| contents.section(id))
-            .map(|section| &section.spelling);
-        let table = spelling.map(|spelling| spelling.table.each_ref().map(String::as_str));
-        let setting = match (&table, spelling) {
-            (Some(table), Some(spelling)) => Some(Setting {
-                table,
-                key: &spelling.config_path,
-                value: self.inputs.certs.path.as_str(),
-            }),
-            _ => None,
-        };
-        let edited = edit::edit(&file.text, &file.syntax, &removed_set, setting)?;
-        let config_path = spelling.map(|spelling| {
-            let key = std::iter::once(&spelling.config_path);
-            spelling.table.iter().chain(key).cloned().collect()
-        });
+        let mut settings = Vec::new();
+        if let Some(section) = last.and_then(|id| contents.section(id)) {
+            let spelling = &section.spelling;
+            settings.push(Setting {
+                table: spelling.table.to_vec(),
+                key: spelling.config_path.clone(),
+                value: NewValue::String(self.inputs.certs.path.to_string()),
+                new_header: None,
+            });
+        }
+        if self.keeps_local_pull(index) {
+            settings.push(local_pull(file, contents));
+        }
+        let edited = edit::edit(&file.text, &file.syntax, &removed_set, &settings)?;
         let edit = ConfigEdit {
             file: index,
             text: edited.text,
             removed,
-            config_path,
+            set: settings.iter().map(Setting::typed).collect(),
         };
         Some((edit, edited.comments))
+    }
+
+    /// Whether this file is to say that images are pulled as they are today: with the last legacy setting gone, 2.1 and
+    /// later would pull through the transfer service (semantics §12.4).
+    fn keeps_local_pull(&self, file: usize) -> bool {
+        let behaviour = Behaviour::of(self.inputs.options.to);
+        if !self.inputs.options.keep_local_pull || !behaviour.transfer_service {
+            return false;
+        }
+        let view = Views::default().of(&self.inputs.configuration, &behaviour);
+        let goes = |config: &HostConfig| config.tls.is_some() && !config.has_more;
+        let nothing_else = view.registry.auths.is_empty() && view.registry.configs.iter().all(goes);
+        self.inputs.view.last.is_some_and(|(last, _)| last == file)
+            && !view.transfer_service
+            && !view.puller.local()
+            && nothing_else
     }
 
     /// The configuration files that change, in the order in which they are written: the last one that has the section
@@ -339,6 +353,15 @@ impl Planner<'_> {
                     "containerd {version} does not read a config.toml of version {file_version}"
                 ),
                 "name the containerd that runs here with --from, and the one that comes with --to",
+            );
+            return true;
+        }
+        if let Some(reason) = self.inputs.view.auths_error() {
+            findings.add(
+                reason.code,
+                reason.place,
+                format!("CRI does not load: {}", reason.text),
+                "write the name with its scheme: `https://` and the host",
             );
             return true;
         }
@@ -438,6 +461,27 @@ impl Planner<'_> {
         }
         self.place_comments(comments, &mut drafts, findings);
         drafts
+    }
+}
+
+/// `use_local_image_pull = true` in the table that 2.x reads and 1.x does not, in whatever file.
+fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
+    let id = PluginId::Images.name();
+    // In quotes like those of the other section.
+    let quoted = contents
+        .sections
+        .iter()
+        .filter_map(|section| file.text.get(section.place.range.clone()));
+    let literal = quoted.last().is_some_and(|raw| raw.starts_with('\''));
+    let plugins = contents.sections.first().map_or("plugins", |section| {
+        let [plugins, _] = &section.table;
+        plugins
+    });
+    Setting {
+        table: vec![plugins.to_owned(), id.to_owned()],
+        key: "use_local_image_pull".to_owned(),
+        value: NewValue::True,
+        new_header: Some(format!("{plugins}.{}", edit::quote(id, literal))),
     }
 }
 

@@ -5,7 +5,7 @@ use super::Planner;
 use crate::config::ConfigFile;
 use crate::config::contents::{Contents, PluginId, Section};
 use crate::config::legacy::Registry;
-use crate::finding::{self, Code, Findings};
+use crate::finding::{self, Code, Decision, Findings};
 use crate::inputs::Inputs;
 use crate::version::{Generation, TomlReader, Version, ranges};
 use crate::view::{SectionId, Views};
@@ -71,7 +71,12 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
                 Worth::Live
             } else if !versions.is_empty() && (registry.says_something() || replaces) {
                 let native = PluginId::of_version(contents.version);
-                let code = if contents.version == 0 && section.id != PluginId::Cri {
+                let code = if section.id == PluginId::Cri
+                    && contents.version <= 1
+                    && inputs.behaviour().loses_version_1
+                {
+                    &finding::VERSION_1
+                } else if contents.version == 0 && section.id != PluginId::Cri {
                     &finding::VERSION_MISSING
                 } else if section.id != native {
                     &finding::OTHER_PLUGIN_ID
@@ -136,6 +141,28 @@ impl Planner<'_> {
     /// Findings about registry settings that are not in effect.
     pub(super) fn check_placements(&self, findings: &mut Findings) {
         let from = self.inputs.from;
+        let mut views = Views::default();
+        let disabled = self.generations.iter().find_map(|generation| {
+            let view = views.of(&self.inputs.configuration, &generation.behaviour);
+            view.state
+                .reason()
+                .filter(|reason| reason.code == &finding::CRI_DISABLED)
+                .cloned()
+        });
+        let says_something = |placement: &Placement<'_>| placement.registry.says_something();
+        if let Some(reason) = disabled
+            && self.placements.iter().any(says_something)
+        {
+            findings.add(
+                reason.code,
+                reason.place,
+                format!(
+                    "{}: nothing pulls with these registry settings",
+                    reason.text
+                ),
+                "they are carried all the same; if CRI is to be used, take it out of the list",
+            );
+        }
         for placement in &self.placements {
             let place = placement
                 .section
@@ -157,13 +184,17 @@ impl Planner<'_> {
                 ),
                 Worth::ComesAlive { code, versions } => {
                     let versions = ranges(versions.clone());
-                    let (why, help) = self.why(placement, code);
-                    findings.add(
-                        code,
-                        place,
-                        format!("containerd {from} does not read these registry settings, and {versions} does: {why}"),
-                        format!("{help}; --allow {} removes them, so that pulls stay as they are on {from}", code.name),
+                    let (why, mut help) = self.why(placement, code);
+                    if let Decision::Allow(_) = code.decision {
+                        help.push_str(&format!(
+                            "; --allow {} removes them, so that pulls stay as they are on {from}",
+                            code.name
+                        ));
+                    }
+                    let message = format!(
+                        "containerd {from} does not read these registry settings, and {versions} does: {why}"
                     );
+                    findings.add(code, place, message, help);
                 }
             }
         }
@@ -184,6 +215,12 @@ impl Planner<'_> {
                     }
                 ),
                 help.to_owned(),
+            );
+        }
+        if code == &finding::VERSION_1 {
+            return (
+                "it drops the whole CRI section of a version-1 file".to_owned(),
+                "name the containerd that they were written for: --from 1.7 keeps what it did with them".to_owned(),
             );
         }
         if code == &finding::OTHER_PLUGIN_ID {
