@@ -112,8 +112,8 @@ codes! {
     IMPORT_MISSING "import-missing" Error
         Allow("plans as if the file were empty; containerd does not start without it"),
         "an imported file is not there, so that containerd does not start";
-    IMPORTS_TOUCH_CRI "imports-touch-cri" Error HandEdit,
-        "an imported file has a CRI section of its own";
+    INERT_SECTION "inert-section" Warning HandEdit,
+        "registry settings in a section that no containerd from --from to --to reads; they stay";
     INTERMEDIATE_VERSION "intermediate-version" Error
         Allow("accepts that the versions named pull differently"),
         "a containerd version between --from and --to would pull differently";
@@ -125,7 +125,7 @@ codes! {
         Allow("writes the table; containerd 1.x then ignores the whole hosts file"),
         "containerd 1.x cannot read a hosts file with an IPv6 address in a table name";
     KEY_CASE "key-case" Error HandEdit,
-        "a key whose capitals make one containerd read it and another not";
+        "a key whose capitals or escapes make one containerd read it and another not";
     LINKED_HOSTS_FILE "linked-hosts-file" Error HandEdit,
         "several registries share one hosts file through a link, but need different ones";
     MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,

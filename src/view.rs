@@ -417,15 +417,14 @@ impl<'c> Loader<'c> {
                 PluginNames::TwoPartsInLists => name.contains('.'),
             };
             if let Some(name) = checked.into_iter().find(|name| !accepts(&name.value)) {
-                let text = format!(
-                    "`{}` is not the name of a plugin as a version {version} file has them",
-                    name.value
-                );
-                return Err(Reason::new(
-                    &finding::INVALID_PLUGIN_ID,
-                    name.place.clone(),
-                    text,
-                ));
+                // In a file of version 1 the short name was right, until another one made it all version 2.
+                let code = if contents.version <= 1 {
+                    &finding::MIXED_VERSIONS
+                } else {
+                    &finding::INVALID_PLUGIN_ID
+                };
+                let text = format!("`{}` is not the full name of a plugin", name.value);
+                return Err(Reason::new(code, name.place.clone(), text));
             }
         }
         Ok(())

@@ -661,66 +661,36 @@ impl<'s> Layout<'s> {
     fn set_in_new_table(&self, setting: &Setting, cuts: &mut Cuts) -> Option<()> {
         let table = setting.table();
         let (name, parent) = table.split_last()?;
-        let headers: Vec<(usize, &Header)> = self
+        let headers = self
             .syntax
             .sections
             .iter()
-            .enumerate()
-            .filter_map(|(index, section)| Some((index, section.header.as_ref()?)))
-            .filter(|(_, header)| !header.array && names(&header.keys).starts_with(parent))
+            .filter_map(|section| section.header.as_ref());
+        let headers: Vec<&Header> = headers
+            .filter(|header| !header.array && names(&header.keys).starts_with(parent))
             .collect();
-        let is_parent = |header: &Header| header.keys.len() == parent.len();
-        let written = |header: &Header| {
+        let deeper = headers
+            .iter()
+            .find(|header| header.keys.len() > parent.len());
+        if let Some(header) = deeper.or(headers.first()) {
             let keys = header.keys.get(..parent.len()).unwrap_or_default();
-            format!("{}.{name}", self.written(keys))
+            let name = format!("{}.{name}", self.written(keys));
+            let indentation = self.indentation(header.range.start);
+            let (at, inserted) = self.header_at_end(&name, indentation, setting);
+            self.insert(at, &inserted, cuts);
+            return Some(());
+        }
+        // Only dotted keys or inline tables make the table above.
+        let setting = &Setting {
+            table: parent.iter().map(|part| (*part).to_owned()).collect(),
+            key: format!("{name}.{}", setting.key),
+            value: setting.value.clone(),
+            new_header: None,
         };
-        let (at, inserted) = if let Some((index, header)) =
-            headers.iter().find(|(_, header)| is_parent(header))
-        {
-            let next = self
-                .syntax
-                .sections
-                .get(index + 1)
-                .and_then(|section| section.header.as_ref());
-            match next {
-                Some(next) => {
-                    let (at, mut text) = self.header_above(next, &written(header), setting, cuts);
-                    let before = self.line_of(at).checked_sub(1);
-                    if before.is_some_and(|line| !self.is_blank(line)) {
-                        text.insert_str(0, self.newline);
-                    }
-                    (at, text)
-                }
-                None => self.header_at_end(
-                    &written(header),
-                    self.indentation(header.range.start),
-                    setting,
-                ),
-            }
-        } else if let Some((_, header)) = headers.first() {
-            self.header_above(header, &written(header), setting, cuts)
-        } else {
-            // Only dotted keys or inline tables make the table above.
-            let key = format!("{name}.{}", setting.key);
-            let setting = &Setting {
-                table: parent.iter().map(|part| (*part).to_owned()).collect(),
-                key,
-                value: setting.value.clone(),
-                new_header: None,
-            };
-            return match site(self.syntax, setting)? {
-                Site::Inline { table, dotted } => {
-                    let (at, inserted) = self.first_entry(table, dotted, setting, cuts)?;
-                    self.insert(at, &inserted, cuts);
-                    Some(())
-                }
-                Site::Dotted(dotted) => {
-                    let (at, inserted) = self.dotted_line(dotted, setting);
-                    self.insert(at, &inserted, cuts);
-                    Some(())
-                }
-                Site::Value(_) | Site::Below(..) | Site::Above(_) => None,
-            };
+        let (at, inserted) = match site(self.syntax, setting)? {
+            Site::Inline { table, dotted } => self.first_entry(table, dotted, setting, cuts)?,
+            Site::Dotted(dotted) => self.dotted_line(dotted, setting),
+            Site::Value(_) | Site::Below(..) | Site::Above(_) => return None,
         };
         self.insert(at, &inserted, cuts);
         Some(())
@@ -729,15 +699,19 @@ impl<'s> Layout<'s> {
     fn header_at_end(&self, name: &str, indentation: &str, setting: &Setting) -> (usize, String) {
         let newline = self.newline;
         let line = self.setting_line(&format!("{indentation}  "), "", setting);
-        let ended = if self.text.is_empty() || self.text.ends_with('\n') {
+        let ended = if self.text.ends_with('\n') {
             ""
         } else {
             newline
         };
-        (
-            self.text.len(),
-            format!("{ended}{newline}{indentation}[{name}]{newline}{line}{newline}"),
-        )
+        let last_line = self.line_of(self.text.len().saturating_sub(1));
+        let apart = if self.is_blank(last_line) {
+            ""
+        } else {
+            newline
+        };
+        let text = format!("{ended}{apart}{indentation}[{name}]{newline}{line}{newline}");
+        (self.text.len(), text)
     }
 
     /// Puts a text into the file.
@@ -837,7 +811,7 @@ impl<'s> Layout<'s> {
         let at = self.line_start(self.first_line_with_comments(header.range.start));
         // What will follow stands behind the cuts that begin here.
         let mut follows = at;
-        while let Some((end, _)) = cuts.edits.get(&follows) {
+        while let Some((end, _)) = cuts.edits.get(&follows).filter(|(end, _)| *end > follows) {
             follows = *end;
         }
         if follows < self.text.len() && !self.is_blank(self.line_of(follows)) {

@@ -117,10 +117,51 @@ pub struct Tls {
 }
 
 impl Registry {
+    /// Every setting that has to have an outcome: those that go, and those that stay.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let mut leaves = Vec::new();
+        let mut push = |name: String, place: &Place| {
+            leaves.push(Leaf {
+                name,
+                place: place.clone(),
+            });
+        };
+        for mirror in &self.mirrors {
+            let name = format!("registry.mirrors.{}", quote_name(&mirror.name.value));
+            match &mirror.endpoint_key {
+                Some(place) => push(format!("{name}.endpoint"), place),
+                None => push(name.clone(), &mirror.name.place),
+            }
+            for key in &mirror.unknown {
+                push(format!("{name}.{}", quote_name(&key.value)), &key.place);
+            }
+        }
+        for config in &self.configs {
+            let Some(tls) = &config.tls else { continue };
+            let name = format!(
+                "registry.configs.{}.{}",
+                quote_name(&config.name.value),
+                config.tls_key
+            );
+            if tls.keys.is_empty() && tls.unknown.is_empty() {
+                push(name.clone(), &tls.place);
+            }
+            for key in tls.keys.iter().chain(&tls.unknown) {
+                push(format!("{name}.{}", quote_name(&key.value)), &key.place);
+            }
+        }
+        leaves.extend(self.kept.iter().cloned());
+        leaves
+    }
+
     /// Whether there is anything in it that could change a pull.
     pub fn says_something(&self) -> bool {
-        self.config_path.is_some()
-            || !self.mirrors.is_empty()
+        self.config_path.is_some() || self.says_more_than_config_path()
+    }
+
+    /// Whether there is anything in it besides `config_path` that could change a pull.
+    pub fn says_more_than_config_path(&self) -> bool {
+        !self.mirrors.is_empty()
             || !self.configs.is_empty()
             || !self.auths.is_empty()
             || !self.headers.is_empty()

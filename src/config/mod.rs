@@ -12,6 +12,7 @@ pub mod version_1;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
+use dialect::GoToml;
 use syntax::{Syntax, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
@@ -81,11 +82,16 @@ impl ConfigFile {
                         "run on the file that is made of it, and change the template itself in its source",
                     );
                 } else {
+                    // go-toml v1 takes some texts that are no TOML.
+                    let starts = match dialect::refusal(text.as_bytes(), GoToml::V1) {
+                        None => "containerd 1.x starts with it, and 2.x does not",
+                        Some(_) => "no containerd starts with it",
+                    };
                     findings.add(
                         &finding::INVALID_TOML,
                         place,
                         format!("`{path}` is not valid TOML: {}", error.message),
-                        "mend the file; no containerd would start with it, or the next one would not",
+                        format!("{starts}; mend the file"),
                     );
                 }
                 None

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ConfigFile;
+use crate::config::configuration::LoadedFile;
 use crate::config::contents::{Contents, PluginId};
 use crate::config::edit::{self, MovedComment, NewValue, PathSet, Setting};
 use crate::config::legacy::{HostConfig, Registry};
@@ -117,7 +118,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         first_mentions: settings::first_mentions(registry),
     };
     planner.check_contents(findings);
-    if planner.is_not_read(findings) {
+    if planner.is_not_read(findings) || planner.files_differ(findings) {
         return Plan::default();
     }
     planner.check_placements(findings);
@@ -158,27 +159,32 @@ impl Planner<'_> {
             .is_some_and(|path| path.value.starts_with('/') && !path.value.contains(':'));
         let mut edits = Vec::new();
         let mut comments = Vec::new();
-        for (index, loaded) in self.inputs.configuration.files.iter().enumerate() {
+        let files = &self.inputs.configuration.files;
+        for (index, loaded) in files.iter().enumerate() {
+            // Of several names of one file the last one says what becomes of it.
+            let same = |other: &LoadedFile| other.file.real == loaded.file.real;
+            let decides = files.iter().rposition(same).unwrap_or(index);
             let last = self
                 .inputs
                 .view
                 .last
-                .filter(|(file, _)| !is_set && *file == index);
-            match self.edit(index, &loaded.file, last.map(|(_, id)| id)) {
-                Some((edit, moved)) => {
-                    edits.push(edit);
-                    comments.extend(moved.into_iter().map(|comment| (index, comment)));
-                }
-                None => {
-                    findings.add(
-                        &finding::PROOF_FAILED,
-                        loaded.file.place(0..0),
-                        "there is no place for `config_path` in this file",
-                        "set `config_path` by hand and report this file as a bug",
-                    );
-                    return Plan::default();
-                }
-            }
+                .filter(|(file, _)| !is_set && *file == decides);
+            let Some((edit, moved)) = self.edit(decides, &loaded.file, last.map(|(_, id)| id))
+            else {
+                findings.add(
+                    &finding::PROOF_FAILED,
+                    loaded.file.place(0..0),
+                    "there is no place for `config_path` in this file",
+                    "set `config_path` by hand and report this file as a bug",
+                );
+                return Plan::default();
+            };
+            edits.push(ConfigEdit {
+                file: index,
+                ..edit
+            });
+            let moved = moved.into_iter().filter(|_| decides == index);
+            comments.extend(moved.map(|comment| (index, comment)));
         }
         let mut certs = self.inputs.certs.clone();
         let mut changes = Vec::new();
@@ -289,7 +295,7 @@ impl Planner<'_> {
                 .as_ref()
                 .filter(|_| edit.file == 0);
             let on_disk = converted.unwrap_or(&file.text);
-            if edit.text != *on_disk {
+            if edit.text != *on_disk && changes.iter().all(|change| change.path != file.real) {
                 changes.push(Change {
                     path: file.real.clone(),
                     named: Some(file.path.clone()).filter(|path| *path != file.real),
@@ -375,6 +381,38 @@ impl Planner<'_> {
         let reason = self.inputs.view.state.reason();
         matches!(self.inputs.view.state, State::DoesNotStart(_))
             && reason.is_some_and(|reason| hopeless.contains(&reason.code))
+    }
+
+    /// Whether the versions on the way do not even read the same files, which is said.
+    fn files_differ(&self, findings: &mut Findings) -> bool {
+        let configuration = &self.inputs.configuration;
+        let orders: Vec<_> = self
+            .generations
+            .iter()
+            .map(|generation| configuration.order(generation.behaviour.pattern_base))
+            .collect();
+        if orders
+            .windows(2)
+            .all(|pair| matches!(pair, [one, other] if one == other))
+        {
+            return false;
+        }
+        let imports = configuration
+            .files
+            .iter()
+            .flat_map(|loaded| &loaded.contents(self.inputs.behaviour().toml).imports);
+        let pattern = imports
+            .into_iter()
+            .find(|pattern| !pattern.value.starts_with('/') && pattern.value.contains('*'));
+        findings.add(
+            &finding::RELATIVE_IMPORT_PATTERN,
+            pattern.map(|pattern| pattern.place.clone()),
+            "containerd before 1.6.29 and 1.7.16 looks for this pattern below /, where it was started, and newer \
+             containerd beside this file: they do not read the same files",
+            "write the pattern with its whole path, and see on one node that the containerd that runs today starts with \
+             the files that it then reads",
+        );
+        true
     }
 
     /// What is wrong with the file as a whole.

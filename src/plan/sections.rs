@@ -3,12 +3,14 @@
 
 use super::Planner;
 use crate::config::ConfigFile;
+use crate::config::configuration::LoadedFile;
 use crate::config::contents::{Contents, PluginId, Section};
+use crate::config::edit;
 use crate::config::legacy::Registry;
-use crate::finding::{self, Code, Decision, Findings};
+use crate::finding::{self, Code, Decision, Findings, Placed};
 use crate::inputs::Inputs;
 use crate::version::{Generation, TomlReader, Version, ranges};
-use crate::view::{SectionId, Views};
+use crate::view::{SectionId, View, Views};
 
 /// A table of the CRI plugin that has registry settings, and what they are worth.
 pub(super) struct Placement<'i> {
@@ -29,6 +31,8 @@ pub(super) enum Worth {
         code: &'static Code,
         versions: Vec<Version>,
     },
+    /// Some version reads them, but another file says the same again there, or is the same one by another name.
+    Overruled,
     /// No version on the way reads them.
     Dead,
 }
@@ -60,15 +64,32 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
                 continue;
             };
             let id = (index, section.id);
-            let versions: Vec<Version> = views
+            let live: Vec<_> = views
                 .iter()
                 .filter(|(_, view)| view.live.contains(&id))
+                .collect();
+            let versions: Vec<Version> = live
+                .iter()
+                .filter(|(_, view)| counts(registry, view))
                 .flat_map(|(generation, _)| generation.versions.iter().copied())
                 .collect();
+            let is_live = |other: &LoadedFile| {
+                let index = inputs
+                    .configuration
+                    .files
+                    .iter()
+                    .position(|file| file.file.id == other.file.id);
+                index.is_some_and(|index| inputs.view.live.contains(&(index, section.id)))
+            };
+            let mut files = inputs.configuration.files.iter();
+            let is_live_by_another_name =
+                files.any(|other| other.file.real == loaded.file.real && is_live(other));
             // Even an empty table of an older name replaces the newer one's where it is migrated.
             let replaces = contents.version >= 3 && section.id != PluginId::Images;
             let worth = if inputs.view.live.contains(&id) {
                 Worth::Live
+            } else if is_live_by_another_name {
+                Worth::Overruled
             } else if !versions.is_empty() && (registry.says_something() || replaces) {
                 let native = PluginId::of_version(contents.version);
                 let code = if section.id == PluginId::Cri
@@ -86,8 +107,10 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
                     &finding::MIXED_VERSIONS
                 };
                 Worth::ComesAlive { code, versions }
-            } else {
+            } else if live.is_empty() {
                 Worth::Dead
+            } else {
+                Worth::Overruled
             };
             placements.push(Placement {
                 id,
@@ -99,6 +122,14 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
         }
     }
     placements
+}
+
+/// Whether a section that is live adds anything: a `config_path` that a later file sets again does not.
+fn counts(registry: &Registry, view: &View) -> bool {
+    let place = |path: &Placed<String>| path.place.clone();
+    let decides =
+        registry.config_path.as_ref().map(place) == view.registry.config_path.as_ref().map(place);
+    registry.config_path.is_some() && decides || registry.says_more_than_config_path()
 }
 
 impl Planner<'_> {
@@ -117,6 +148,9 @@ impl Planner<'_> {
                     format!("config.toml of version {}", contents.version),
                     "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
                 );
+            }
+            if readers.contains(&TomlReader::One) {
+                check_escapes(&loaded.file, findings);
             }
             for case in Contents::of(&loaded.file, &readers).cases {
                 case.report(findings);
@@ -171,10 +205,10 @@ impl Planner<'_> {
                 .unwrap_or_else(|| placement.section.place.clone());
             let name = placement.section.id.name();
             match &placement.worth {
-                Worth::Live => {}
+                Worth::Live | Worth::Overruled => {}
                 Worth::Dead if !placement.registry.says_something() => {}
                 Worth::Dead => findings.add(
-                    &finding::MISSPELT_TABLE,
+                    &finding::INERT_SECTION,
                     place,
                     format!(
                         "no containerd from {from} to {} reads the registry settings under `{name}` in this file",
@@ -271,10 +305,32 @@ impl Planner<'_> {
             match placement.worth {
                 Worth::Live => removed_legacy(placement, &mut removed),
                 Worth::ComesAlive { .. } => removed.push(placement.section.spelling.table.to_vec()),
-                Worth::Dead => {}
+                Worth::Overruled | Worth::Dead => {}
             }
         }
         removed
+    }
+}
+
+/// go-toml v1 takes escapes in the quoted name of a table as they are (semantics §7.2).
+fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
+    let headers = file
+        .syntax
+        .sections
+        .iter()
+        .filter_map(|section| section.header.as_ref());
+    let plugins =
+        headers.filter(|header| header.keys.first().is_some_and(|key| key.name == "plugins"));
+    for key in plugins.flat_map(|header| &header.keys) {
+        let raw = file.text.get(key.range.clone()).unwrap_or_default();
+        if raw.starts_with('"') && raw.contains('\\') {
+            findings.add(
+                &finding::KEY_CASE,
+                file.place(key.range.clone()),
+                "containerd 1.x does not decode the escape in this name, and 2.x does: it is not the same name to both",
+                format!("write the name without an escape: {}", edit::quote(&key.name, true)),
+            );
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Findings about single settings, and what becomes of each one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::sections::Worth;
 use super::wanted::{AllWanted, Decider, Wanted};
 use super::{Planner, Today};
-use crate::config::legacy::{Mirror, Registry, Tls, quote_name};
+use crate::config::legacy::{Leaf, Mirror, Registry, Tls, quote_name};
 use crate::finding::{self, Code, Findings, Place, Placed};
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
 use crate::hosts::{Host, Scheme};
@@ -119,6 +120,7 @@ impl Planner<'_> {
 
     /// Findings about every mirror and TLS table.
     pub(super) fn check_settings(&self, wanted: &AllWanted, findings: &mut Findings) {
+        self.check_overridden(findings);
         if let Some(config_path) = &self.registry.config_path
             && let [path] = self.registry.config_paths()[..]
             && !path.starts_with('/')
@@ -463,7 +465,73 @@ impl Planner<'_> {
             fate: Fate::Stays,
         });
         outcomes.extend(kept);
+        outcomes.extend(self.outcomes_without_effect());
         outcomes
+    }
+
+    /// What becomes of the settings that are not in effect.
+    fn outcomes_without_effect(&self) -> Vec<Outcome> {
+        let start = |place: &Place| (place.file, place.range.start);
+        let in_effect: HashSet<_> = self
+            .registry
+            .leaves()
+            .iter()
+            .map(|leaf| start(&leaf.place))
+            .collect();
+        let mut outcomes = Vec::new();
+        for placement in &self.placements {
+            let fate = match &placement.worth {
+                Worth::Live => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
+                Worth::ComesAlive { code, .. } => Fate::LeftOut(code),
+                Worth::Overruled | Worth::Dead => Fate::Stays,
+            };
+            let mut leaves = placement.registry.leaves();
+            if let (Some(path), true) = (&placement.registry.config_path, placement.is_silenced()) {
+                leaves.push(Leaf {
+                    name: "registry.config_path".to_owned(),
+                    place: path.place.clone(),
+                });
+            }
+            let is_empty_entry = |leaf: &Leaf| {
+                let mut mirrors = placement.registry.mirrors.iter();
+                mirrors.any(|mirror| mirror.name.place == leaf.place)
+            };
+            for leaf in leaves {
+                if in_effect.contains(&start(&leaf.place)) {
+                    continue;
+                }
+                // An entry without endpoints says nothing that could be set again.
+                let fate = match placement.worth {
+                    Worth::Live if is_empty_entry(&leaf) => {
+                        Fate::WithoutEffect(&finding::SAME_AS_DEFAULT)
+                    }
+                    _ => fate.clone(),
+                };
+                outcomes.push(Outcome {
+                    setting: leaf.name,
+                    place: leaf.place,
+                    fate,
+                });
+            }
+        }
+        outcomes
+    }
+
+    /// Findings about settings that a file sets again that is read later.
+    pub(super) fn check_overridden(&self, findings: &mut Findings) {
+        for outcome in self.outcomes_without_effect() {
+            if outcome.fate == Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING) {
+                findings.add(
+                    &finding::OVERRIDDEN_SETTING,
+                    outcome.place,
+                    format!(
+                        "`{}` is set again by a file that is read later",
+                        outcome.setting
+                    ),
+                    "this one has no effect, and goes",
+                );
+            }
+        }
     }
 
     /// One outcome for the whole list, or one for each endpoint where some are left out.

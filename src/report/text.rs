@@ -37,7 +37,17 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
     }
     text.push_str("\nSettings\n");
     for outcome in &plan.outcomes {
-        let _ = writeln!(text, "  {}", outcome.setting);
+        let _ = write!(text, "  {}", outcome.setting);
+        let mut files = inputs
+            .configuration
+            .files
+            .iter()
+            .skip(1)
+            .map(|loaded| &loaded.file);
+        if let Some(file) = files.find(|file| file.id == outcome.place.file) {
+            let _ = write!(text, " in {}", file.path);
+        }
+        text.push('\n');
         match &outcome.fate {
             Fate::Carried(files) => {
                 for file in files {
@@ -53,7 +63,7 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
             Fate::Overruled(code) => {
                 let _ = writeln!(text, "    a hosts file decides instead: {}", code.name);
             }
-            Fate::Stays => text.push_str("    stays in config.toml\n"),
+            Fate::Stays => text.push_str("    stays as it is\n"),
         }
     }
     text.push('\n');
