@@ -203,8 +203,15 @@ impl<'i> Planned<'i> {
         let from_settings = from_settings(inputs, legacy, wanted);
         let mut differences: Vec<Difference> = Vec::new();
         for (generation, _, view) in &self.views {
-            if matches!(view.state, State::CriFails(_) | State::DoesNotStart(_)) {
-                continue;
+            // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
+            // distribution has replaced: what the settings in it say is still compared.
+            let is_text = |reason: &Reason| {
+                [&finding::TOML_DIALECT, &finding::BYTE_ORDER_MARK].contains(&reason.code)
+            };
+            match &view.state {
+                State::DoesNotStart(reason) if is_text(reason) => {}
+                State::CriFails(_) | State::DoesNotStart(_) => continue,
+                State::Loads | State::CriDisabled(_) => {}
             }
             let behaviour = &generation.behaviour;
             let planned = view.pulls(
@@ -216,6 +223,7 @@ impl<'i> Planned<'i> {
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
                 Decider::HostsFile => reader::pulls(&inputs.certs, &wanted.name, behaviour),
+                Decider::Nobody => wanted.before.clone(),
             };
             let same_credentials = credentials(&expected, view)
                 == credentials(&expected, &inputs.view)

@@ -836,18 +836,21 @@ impl<'s> Layout<'s> {
 mod tests {
     use super::*;
 
-    const SETTING: &Setting = Setting {
-        table: &["p", "r"],
-        key: "config_path",
-        value: "/certs.d",
-    };
+    fn setting() -> Setting {
+        Setting {
+            table: ["p", "r"].map(str::to_owned).to_vec(),
+            key: "config_path".to_owned(),
+            value: NewValue::String("/certs.d".to_owned()),
+            new_header: None,
+        }
+    }
 
     fn edited(text: &str) -> Edited {
         let syntax = Syntax::parse(text).unwrap();
         let mut removed = PathSet::default();
         removed.insert(&["p", "r", "mirrors"]);
         removed.insert(&["p", "r", "configs", "h"]);
-        let edited = edit(text, &syntax, &removed, Some(SETTING)).unwrap();
+        let edited = edit(text, &syntax, &removed, &[setting()]).unwrap();
         let tree = Syntax::parse(&edited.text)
             .unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text))
             .tree();
@@ -1049,6 +1052,48 @@ k = 1 # kept
         assert_eq!(
             edited("[p.r]\nconfig_path = ''\n\n[p.r.mirrors]\n\n# end\n").text,
             "[p.r]\nconfig_path = '/certs.d'\n\n# end\n"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_comes_last_and_is_written_like_its_siblings() {
+        for (text, after) in [
+            (
+                "[p]\nx = 1\n",
+                "[p]\nx = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n",
+            ),
+            (
+                "[p]\r\n  ['p'.c]\r\n    x = 1",
+                "[p]\r\n  ['p'.c]\r\n    x = 1\r\n\r\n  ['p'.r]\r\n    config_path = \"/certs.d\"\r\n",
+            ),
+            (
+                "p.x = 1\n[q]\n",
+                "p.r.config_path = \"/certs.d\"\np.x = 1\n[q]\n",
+            ),
+            (
+                "p = { x = 1 }\n",
+                "p = { r.config_path = \"/certs.d\", x = 1 }\n",
+            ),
+        ] {
+            assert_eq!(edited(text).text, after);
+        }
+    }
+
+    #[test]
+    fn two_new_tables_at_the_end_stand_in_the_order_in_which_they_are_set() {
+        let text = "[p.c]\nx = 1\n";
+        let syntax = Syntax::parse(text).unwrap();
+        let flag = Setting {
+            table: vec!["q".to_owned()],
+            key: "keep".to_owned(),
+            value: NewValue::True,
+            new_header: Some("q".to_owned()),
+        };
+        let settings = [setting(), flag];
+        let edited = edit(text, &syntax, &PathSet::default(), &settings).unwrap();
+        assert_eq!(
+            edited.text,
+            "[p.c]\nx = 1\n\n[p.r]\n  config_path = \"/certs.d\"\n\n[q]\n  keep = true\n"
         );
     }
 }

@@ -480,7 +480,7 @@ impl Planner<'_> {
                     namespace.mirror.is_some() && !certs.directories.contains_key(DEFAULT);
                 continue;
             }
-            if namespace.decider == Decider::HostsFile {
+            if namespace.decider != Decider::Settings {
                 continue;
             }
             let without_file = |generation: &Generation| {

@@ -40,6 +40,8 @@ pub enum Decider {
     Settings,
     /// A hosts file that is there.
     HostsFile,
+    /// Nobody: no file has a section in which `config_path` would be read, and pulls stay as they are.
+    Nobody,
 }
 
 /// The wanted hosts of all interesting namespaces, and the file for all others.
@@ -85,9 +87,10 @@ impl Planner<'_> {
         self.check_today(findings);
         let behaviour = self.inputs.behaviour();
         let all = interesting(self.registry, &self.legacy, self.inputs);
+        let nobody = self.inputs.view.last.is_none();
         let (default_decides, default_file) = match all.last() {
-            Some((unnamed, _)) => self.default_directory(unnamed, findings),
-            None => (false, None),
+            Some((unnamed, _)) if !nobody => self.default_directory(unnamed, findings),
+            _ => (false, None),
         };
         let mut namespaces = Vec::new();
         for (name, unnamed) in all {
@@ -101,7 +104,8 @@ impl Planner<'_> {
                     .hosts;
             }
             let settings = Pulls::Hosts(hosts.iter().map(|host| host.host.clone()).collect());
-            let decides = self.hosts_file_decides(&name, &settings, default_decides, findings);
+            let decides =
+                !nobody && self.hosts_file_decides(&name, &settings, default_decides, findings);
             let file_pulls = |b: &Behaviour| reader::pulls(&self.inputs.certs, &name, b);
             let before = match self.today {
                 Today::Legacy | Today::HostsFiles => {
@@ -111,7 +115,9 @@ impl Planner<'_> {
                 }
                 Today::Down(_) => Pulls::Fail("CRI does not load".to_owned()),
             };
-            let after = if decides {
+            let after = if nobody {
+                before.clone()
+            } else if decides {
                 file_pulls(&behaviour)
             } else {
                 settings
@@ -139,7 +145,9 @@ impl Planner<'_> {
                 changed,
                 legacy: hosts,
                 mirror: resolved.mirror.map(|mirror| mirror.name.value.clone()),
-                decider: if decides {
+                decider: if nobody {
+                    Decider::Nobody
+                } else if decides {
                     Decider::HostsFile
                 } else {
                     Decider::Settings

@@ -67,6 +67,7 @@ impl Planned {
             } else {
                 Version1::Refuse
             },
+            keep_local_pull: false,
         };
         let inputs = match inputs::read(&disk, options, &mut findings, &mut sources) {
             Ok(inputs) => inputs,
@@ -146,6 +147,13 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
         })?;
     }
     if planned.ended == Ended::Refused || planned.ended == Ended::NotRead {
+        return Ok(planned.ended);
+    }
+    // Settings that would come alive go whole; what a node of one file expects does not cover that.
+    if ["version-missing", "other-plugin-id"]
+        .iter()
+        .any(|code| planned.says(code))
+    {
         return Ok(planned.ended);
     }
     ensure(
@@ -562,7 +570,7 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     if accepted.iter().any(|code| planned.says(code)) {
         return Ok(());
     }
-    let legacy = Legacy::new(inputs.registry.as_ref());
+    let legacy = Legacy::new(Some(&inputs.registry));
     let behaviour = inputs.behaviour();
     let unnamed = planned.plan.namespaces.iter().find(|wanted| wanted.unnamed);
     let unnamed = unnamed.ok_or("pulls: nobody stands for the others")?;
@@ -592,6 +600,7 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
             let wanted = match decider {
                 Decider::Settings => settings.clone(),
                 Decider::HostsFile => reader::pulls(&inputs.certs, name, behaviour),
+                Decider::Nobody => continue,
             };
             let found = reader::pulls(&after.certs, name, behaviour);
             ensure(found.same(&wanted), || {

@@ -1,6 +1,6 @@
 //! The edit engine on trees that mean nothing.
 
-use containerd_registry_migrate::config::edit::{self, PathSet, Setting};
+use containerd_registry_migrate::config::edit::{self, NewValue, PathSet, Setting};
 use containerd_registry_migrate::config::syntax::Syntax;
 
 use crate::check::{NewSetting, check_lines};
@@ -49,11 +49,12 @@ pub(crate) fn check(seed: u64) -> Result<(), String> {
         set.insert(path);
     }
     let setting = Setting {
-        table: &setting_table,
-        key: "set",
-        value: "/new",
+        table: path[..path.len() - 1].to_vec(),
+        key: "set".to_owned(),
+        value: NewValue::String("/new".to_owned()),
+        new_header: None,
     };
-    let edited = edit::edit(&written.text, &syntax, &set, Some(setting))
+    let edited = edit::edit(&written.text, &syntax, &set, &[setting])
         .ok_or_else(|| fail("no place".to_owned(), ""))?;
     let mut wanted = tree.meaning();
     for path in &removed {

@@ -21,7 +21,7 @@ impl Model {
         let version = Version::parse(version)?;
         let config = NodePath::new(config.to_str()?);
         let mut inputs = read(tree, &config, None, version)?;
-        let registry = inputs.registry.as_ref();
+        let registry = Some(&inputs.registry);
         if let Some(path) = registry.and_then(|registry| registry.config_path.as_ref()) {
             let path = NodePath::new(&path.value);
             inputs = read(tree, &config, Some(path), version)?;
@@ -33,7 +33,7 @@ impl Model {
     /// as `scheme://host/path`. For a tag and for a digest they may be others.
     pub(crate) fn hosts(&self, namespace: &str, by_digest: bool) -> Vec<String> {
         let behaviour = Behaviour::of(self.version);
-        let registry = self.inputs.registry.as_ref();
+        let registry = Some(&self.inputs.registry);
         let pulls = if registry.is_some_and(|registry| registry.config_path.is_some()) {
             reader::pulls(&self.inputs.certs, namespace, &behaviour)
         } else {
@@ -80,6 +80,7 @@ fn read(
         to: version,
         existing: Existing::Keep,
         version_1: Version1::Keep,
+        keep_local_pull: false,
     };
     inputs::read(
         &node,
