@@ -6,16 +6,17 @@
 //! how far the run is. A line without its line feed is one whose writing was cut off, and does not count.
 //!
 //! ```text
-//! {"schema":1,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
+//! {"schema":2,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
 //!  "directories":["/etc/containerd/certs.d"],
-//!  "files":[{"path":"/etc/containerd/config.toml",
+//!  "files":[{"path":"/etc/containerd/config.toml","kind":"configuration",
 //!            "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"}}],
 //!  "restart":null}
 //! {"event":"applied"}
 //! ```
 //! * `directories`: those that the run makes, parents first.
 //! * `files`: in the order in which they are changed; `path` is the real one, and `named` is there where a link on the
-//!   path that was given leads to it; `before` is `null` for one that did not exist. Bytes that are not
+//!   path that was given leads to it; `kind` is `hosts-file` or `configuration`, and in schema 1, which knew one
+//!   configuration file, not there: the name tells; `before` is `null` for one that did not exist. Bytes that are not
 //!   UTF-8 are `{"hex":"…"}`.
 //! * `restart`: with `--restart`, how to restart containerd and how it was before.
 //!
@@ -35,11 +36,15 @@ use super::ApplyError;
 use super::guard::Restart;
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
+use crate::hosts::directory::HOSTS_FILE;
 use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::plan::FileKind;
 use crate::shell;
 
 /// Raised whenever an older program would misread a journal.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
+/// The oldest one that this program can read.
+const OLDEST_SCHEMA: u32 = 1;
 const LOCK: &str = "lock";
 const SUFFIX: &str = ".journal";
 const TEMPORARY: &str = "journal.new";
@@ -68,8 +73,17 @@ struct FileRecord {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     named: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<KindRecord>,
     before: Option<ImageRecord>,
     after: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KindRecord {
+    HostsFile,
+    Configuration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +186,10 @@ impl Record {
                 .map(|file| FileRecord {
                     path: file.path.to_string(),
                     named: file.named.as_ref().map(NodePath::to_string),
+                    kind: Some(match file.kind {
+                        FileKind::HostsFile => KindRecord::HostsFile,
+                        FileKind::Configuration => KindRecord::Configuration,
+                    }),
                     before: file.before.as_ref().map(image),
                     after: Bytes::new(&file.after),
                 })
@@ -205,8 +223,14 @@ impl Record {
         };
         let mut files = Vec::new();
         for file in &self.files {
+            let path = NodePath::new(&file.path);
             files.push(FileChange {
-                path: NodePath::new(&file.path),
+                kind: match file.kind {
+                    Some(KindRecord::HostsFile) => FileKind::HostsFile,
+                    None if path.name() == HOSTS_FILE => FileKind::HostsFile,
+                    Some(KindRecord::Configuration) | None => FileKind::Configuration,
+                },
+                path,
                 named: file.named.as_deref().map(NodePath::new),
                 before: file.before.as_ref().map(image).transpose()?,
                 after: file.after.get()?,
@@ -255,9 +279,10 @@ impl Journal {
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
         let first = lines.next().unwrap_or_default();
         let Schema { schema } = serde_json::from_slice(first)?;
-        if schema != SCHEMA {
+        if !(OLDEST_SCHEMA..=SCHEMA).contains(&schema) {
             return Err(io::Error::other(format!(
-                "it has schema {schema}, and this program knows only {SCHEMA}: another version of it wrote this"
+                "it has schema {schema}, and this program knows only {OLDEST_SCHEMA} to {SCHEMA}: another version of \
+                 it wrote this"
             )));
         }
         let record: Record = serde_json::from_slice(first)?;
@@ -391,12 +416,13 @@ impl<'a> Store<'a> {
     /// Takes the lock on what `files` are in, for runs with another state directory than this one.
     pub(crate) fn lock_files<'f>(
         &self,
-        files: impl Iterator<Item = &'f NodePath>,
+        files: impl Iterator<Item = (FileKind, &'f NodePath)>,
     ) -> Result<Vec<Held<OwnedFd>>, ApplyError> {
         let mut directories = BTreeSet::new();
-        for path in files {
+        for (kind, path) in files {
             let mut directory = path.parent();
-            if path.name() == "hosts.toml" {
+            // One lock for all namespaces, whose directories may be hundreds.
+            if kind == FileKind::HostsFile {
                 directory = directory.parent();
             }
             while self.node.open_directory(&directory)?.is_none() {

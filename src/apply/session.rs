@@ -97,8 +97,8 @@ impl<'a> Session<'a> {
         Ok(self.lock.insert(lock))
     }
 
-    /// Writes `changes`, in their order, if every file is still what it was for the plan. The last one is the commit
-    /// point; on an error before it everything is undone. With a guard, containerd is restarted afterwards, and if CRI
+    /// Writes `changes`, in their order but hosts files first, if every file is still what it was for the plan. The last
+    /// one is the commit point; on an error before it everything is undone. With a guard, containerd is restarted afterwards, and if CRI
     /// does not come up as it was before, everything is put back.
     pub fn apply(
         &mut self,
@@ -113,9 +113,8 @@ impl<'a> Session<'a> {
             let paths = changes.iter().map(|change| change.path.clone()).collect();
             return Err(ApplyError::ChangedSincePlan(paths));
         }
-        let _locks = self
-            .store
-            .lock_files(changes.iter().map(|change| &change.path))?;
+        let paths = changes.iter().map(|change| (change.kind, &change.path));
+        let _locks = self.store.lock_files(paths)?;
         let (files, directories) = compare(node, changes)?;
         let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
         let restart = match guard {
@@ -242,8 +241,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Puts back the files from before `run`. With a guard, containerd is restarted between `config.toml` and the hosts
-    /// files, which the running daemon reads at every pull.
+    /// Puts back the files from before `run`. With a guard, containerd is restarted between the configuration and the
+    /// hosts files, which the running daemon reads at every pull.
     pub fn rollback(
         &mut self,
         run: u32,
@@ -280,7 +279,7 @@ impl<'a> Session<'a> {
     }
 
     fn lock_files(&self, journal: &Journal) -> Result<Vec<Held<OwnedFd>>, ApplyError> {
-        let paths = journal.files.iter().map(|file| &file.path);
+        let paths = journal.files.iter().map(|file| (file.kind, &file.path));
         self.store.lock_files(paths)
     }
 
@@ -297,25 +296,36 @@ impl<'a> Session<'a> {
             kept: kept.into_iter().map(|file| file.path).collect(),
         };
         let look = transaction.look()?;
-        let is_edited = look.last() == Some(&Which::Other);
-        match (journal.events.last(), &journal.record.restart) {
+        let is_edited = transaction.is_edited(&look);
+        let last = journal.events.last();
+        let going_back = match (last, &journal.record.restart) {
             (
                 Some(Event::GoingBack {
                     restart, judged, ..
                 }),
                 _,
-            ) => {
-                let restart = restart.as_ref();
-                let care = Care::AsFarAsPossible;
-                // Where all of ours is gone, there is nothing that an edit is in the way of.
-                let is_left = look.contains(&Which::New);
-                match self.go_back(journal, restart, *judged, care, report)? {
-                    Ok(()) if is_left => Ok(recovered(Recovery::RolledBack, Vec::new())),
-                    Ok(()) => Ok(recovered(Recovery::RolledBack, kept)),
-                    Err(verdict) => Err(self.not_up(journal, restart, verdict, Some(false))),
-                }
+            ) => Some((restart.as_ref(), *judged)),
+            // Half of a way back that could not be recorded, or somebody else's. Without the other half, what the other
+            // configuration files said is in none.
+            (Some(Event::RestartPending | Event::Restarted), Some(restart))
+                if transaction.is_back(&look) && look.contains(&Which::New) =>
+            {
+                Some((Some(restart), restart.before.was_up()))
             }
-            // Whether it is up with somebody else's config is not for this run to judge.
+            _ => None,
+        };
+        if let Some((restart, judged)) = going_back {
+            let care = Care::AsFarAsPossible;
+            // Where all of ours is gone, there is nothing that an edit is in the way of.
+            let is_left = look.contains(&Which::New);
+            return match self.go_back(journal, restart, judged, care, report)? {
+                Ok(()) if is_left => Ok(recovered(Recovery::RolledBack, Vec::new())),
+                Ok(()) => Ok(recovered(Recovery::RolledBack, kept)),
+                Err(verdict) => Err(self.not_up(journal, restart, verdict, Some(false))),
+            };
+        }
+        match (last, &journal.record.restart) {
+            // Whether it is up with somebody else's configuration is not for this run to judge.
             (Some(Event::RestartPending | Event::Restarted), Some(restart)) if !is_edited => {
                 self.restart(journal, restart, report)?;
                 Ok(recovered(Recovery::Healthy, Vec::new()))
@@ -348,11 +358,11 @@ impl<'a> Session<'a> {
     }
 
     /// Undoes a run that did not get to its commit point. What somebody has changed since stays: the old files go with
-    /// it as well as with the old config.
+    /// it as well as with the old configuration.
     fn undo_killed(&self, journal: &Journal, report: Report<'_>) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
-        let mut back = transaction.back(&is_ours, Care::AllOrNothing)?;
+        let mut back = transaction.back(&is_ours, false, Care::AllOrNothing)?;
         let done = back.configuration().and_then(|()| back.hosts_files());
         let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
         let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
@@ -467,7 +477,7 @@ impl<'a> Session<'a> {
             };
             found.is(Some(&file.after)) || is_given_up()
         };
-        let mut back = match transaction.back(&is_ours, care) {
+        let mut back = match transaction.back(&is_ours, true, care) {
             Ok(back) => back,
             Err(error) => {
                 // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
@@ -483,8 +493,9 @@ impl<'a> Session<'a> {
         };
         let not_rolled_back = |cause| self.not_rolled_back(journal, cause);
         back.configuration().map_err(not_rolled_back)?;
-        if back.is_stuck() {
+        if let Err(error) = back.stuck() {
             self.refuse_changed(journal, &self.not_ours(journal)?)?;
+            return Err(not_rolled_back(error));
         }
         let health = match restart {
             None => Ok(()),
@@ -587,6 +598,7 @@ fn compare(
             changed.push(change.path.clone());
         } else if !found.is(Some(&change.after)) {
             files.push(FileChange {
+                kind: change.kind,
                 path: change.path.clone(),
                 named: change.named.clone(),
                 before: match found {
@@ -600,6 +612,8 @@ fn compare(
     if !changed.is_empty() {
         return Err(ApplyError::ChangedSincePlan(changed));
     }
+    // As the plan has it already; the commit point stays the last of its kind.
+    files.sort_by_key(|file| file.kind);
     let directories = transaction::missing_directories(node, files.iter().map(|file| &file.path))?;
     Ok((files, directories))
 }

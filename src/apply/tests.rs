@@ -2,8 +2,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::journal::Entry;
+use super::transaction::{Care, FileChange, Found, Which};
 use super::*;
-use crate::plan::Change;
+use crate::plan::{Change, FileKind};
 
 struct Scratch(PathBuf);
 
@@ -14,6 +16,11 @@ impl Scratch {
         fs::create_dir_all(path.join("etc/containerd")).unwrap();
         fs::write(path.join("etc/containerd/config.toml"), "old").unwrap();
         Self(path)
+    }
+
+    /// A path of the node.
+    fn at(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
     }
 
     fn node(&self) -> Node {
@@ -29,6 +36,11 @@ impl Drop for Scratch {
 
 fn change(path: &str, before: Option<&str>, after: &str) -> Change {
     Change {
+        kind: if path.ends_with("/hosts.toml") {
+            FileKind::HostsFile
+        } else {
+            FileKind::Configuration
+        },
         path: NodePath::new(path),
         named: None,
         before: before.map(|text| text.as_bytes().to_vec()),
@@ -632,10 +644,10 @@ fn a_journal_of_another_schema_is_left_alone() {
     apply(&node, &changes()).unwrap();
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replace("\"schema\":1", "\"schema\":2")).unwrap();
+    fs::write(&journal, text.replace("\"schema\":2", "\"schema\":3")).unwrap();
     let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("schema 2"), "{error}");
+    assert!(error.to_string().contains("schema 3"), "{error}");
     assert!(unfinished(&node, &state_dir()).is_empty());
     // Of one that may be unfinished nothing is known.
     forget_events(&scratch);
@@ -798,4 +810,452 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     assert_eq!(mode("srv/state"), 0o700);
     set("etc/containerd", 0o700);
     assert!(lock_in(&node, "/etc/containerd").unwrap());
+}
+
+/// A journal of a release that knew one configuration file: the name tells which files are hosts files.
+#[test]
+fn a_journal_of_schema_1_is_read() {
+    let scratch = Scratch::new("schema-1");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    let after = contents(&scratch);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let old = text
+        .replace("\"schema\":2", "\"schema\":1")
+        .replace("\"kind\":\"hosts-file\",", "")
+        .replace("\"kind\":\"configuration\",", "");
+    assert!(old.len() < text.len() - 3 * "\"kind\":\"hosts-file\"".len());
+    fs::write(&journal, &old).unwrap();
+    let kinds: Vec<FileKind> = journal_of(&node)
+        .files
+        .iter()
+        .map(|file| file.kind)
+        .collect();
+    let hosts_file = FileKind::HostsFile;
+    assert_eq!(kinds, [hosts_file, hosts_file, FileKind::Configuration]);
+    forget_events(&scratch);
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Finished);
+    assert_eq!(contents(&scratch), after);
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    assert_eq!(contents(&scratch), before);
+}
+
+fn journal_of(node: &Node) -> Journal {
+    match Store::new(node, &state_dir()).entries().unwrap().remove(0) {
+        Entry::Run(journal) => *journal,
+        Entry::Damaged(damaged) => panic!("{}", damaged.error),
+    }
+}
+
+/// The files of [`imports`] in the order of a run: two hosts files, two other configuration files, the commit point.
+const IMPORTS: [&str; 5] = [
+    "/srv/shared/of-a",
+    "/etc/containerd/certs.d/b/hosts.toml",
+    "/etc/containerd/config.toml",
+    "/opt/extra.toml",
+    "/etc/containerd/conf.d/hosts.toml",
+];
+
+/// A node whose configuration is three files, and their names say nothing: the drop-in at the commit point is called
+/// hosts.toml, another one is a link, and so is a hosts file.
+fn imports(name: &str) -> (Scratch, Vec<Change>) {
+    let scratch = Scratch::new(name);
+    let mut changes = Vec::new();
+    for (number, path) in IMPORTS.into_iter().enumerate() {
+        let real = scratch.at(path);
+        fs::create_dir_all(real.parent().unwrap()).unwrap();
+        let mut change = change(path, Some("old"), &format!("new {number}"));
+        change.kind = if number < 2 {
+            FileKind::HostsFile
+        } else {
+            FileKind::Configuration
+        };
+        if number == 1 {
+            fs::remove_dir_all(real.parent().unwrap()).unwrap();
+            change.before = None;
+        } else {
+            fs::write(&real, "old").unwrap();
+            let mode = [0o604, 0, 0o640, 0o600, 0o644][number];
+            fs::set_permissions(&real, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        changes.push(change);
+    }
+    let link = |number: usize, named: &str| {
+        let link = scratch.at(named);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(IMPORTS[number], link).unwrap();
+        Some(NodePath::new(named))
+    };
+    changes[0].named = link(0, "/etc/containerd/certs.d/a/hosts.toml");
+    changes[3].named = link(3, "/etc/containerd/conf.d/extra.toml");
+    (scratch, changes)
+}
+
+/// The files of a node with links, which lead nowhere outside of it, less the state directory: path, bytes, mode.
+fn nodes_contents(scratch: &Scratch) -> Vec<(String, Vec<u8>, u32)> {
+    let read = |path: String| {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let bytes = match () {
+            () if metadata.is_file() => fs::read(&path).unwrap(),
+            () if metadata.is_symlink() => {
+                Vec::from(fs::read_link(&path).unwrap().to_str().unwrap())
+            }
+            () => Vec::new(),
+        };
+        (path, bytes, metadata.mode())
+    };
+    tree(&scratch.0).into_iter().map(read).collect()
+}
+
+/// Which of [`IMPORTS`] are new.
+fn which_are_new(scratch: &Scratch) -> [bool; 5] {
+    IMPORTS.map(|path| {
+        let text = fs::read_to_string(scratch.at(path)).unwrap_or_default();
+        text.starts_with("new")
+    })
+}
+
+#[test]
+fn several_configuration_files_are_written_and_put_back() {
+    let (scratch, changes) = imports("several");
+    let node = scratch.node();
+    let before = nodes_contents(&scratch);
+    // Whatever the order of the others is, hosts files come first.
+    let shuffled: Vec<Change> = [2, 0, 3, 1, 4].map(|at: usize| changes[at].clone()).into();
+    let applied = apply(&node, &shuffled).unwrap();
+    let paths: Vec<&str> = applied.files.iter().map(NodePath::as_str).collect();
+    assert_eq!(paths, IMPORTS);
+    assert_eq!(which_are_new(&scratch), [true; 5]);
+    let modes = |contents: &[(String, Vec<u8>, u32)]| -> Vec<(String, u32)> {
+        let old = contents
+            .iter()
+            .filter(|(path, ..)| !path.contains("certs.d/b"));
+        old.map(|(path, _, mode)| (path.clone(), *mode)).collect()
+    };
+    assert_eq!(modes(&nodes_contents(&scratch)), modes(&before));
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    assert_eq!(nodes_contents(&scratch), before);
+}
+
+/// Every state in which a kill can leave the files: those before `done` are new, in the order in which an apply or a
+/// way back changes them.
+#[test]
+fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
+    // The way back has the commit point first, and hosts files last.
+    const BACK: [usize; 5] = [4, 3, 2, 1, 0];
+    const GOING: &str =
+        "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
+    for done in 0..=5 {
+        for is_back in [false, true] {
+            let (scratch, changes) = imports("prefix");
+            let node = scratch.node();
+            let before = nodes_contents(&scratch);
+            apply(&node, &changes).unwrap();
+            let after = nodes_contents(&scratch);
+            forget_events(&scratch);
+            let journal = scratch.0.join("var/lib/state/0001.journal");
+            if is_back {
+                let text = fs::read_to_string(&journal).unwrap();
+                fs::write(&journal, text + GOING).unwrap();
+            }
+            let old = if is_back {
+                BACK[..done].to_vec()
+            } else {
+                (done..5).collect()
+            };
+            for number in old {
+                let path = scratch.at(IMPORTS[number]);
+                match &changes[number].before {
+                    Some(bytes) => fs::write(path, bytes).unwrap(),
+                    None => fs::remove_file(path).unwrap(),
+                }
+            }
+            // What it had written for the rest, and kept of the others.
+            for (number, path) in IMPORTS.into_iter().enumerate() {
+                let path = scratch.at(path);
+                let leave = |name: &str| {
+                    let name = format!(".containerd-registry-migrate.1{name}");
+                    fs::write(path.with_file_name(name), "half").unwrap();
+                };
+                leave(&format!(".{number}"));
+                match number {
+                    4 => leave(".old"),
+                    2 | 3 => leave(&format!(".{number}.old")),
+                    _ => {}
+                }
+            }
+            let (_, recovered) = begin(&node).unwrap();
+            let (what, expected) = match (is_back, done) {
+                (true, _) => (Recovery::RolledBack, &before),
+                (false, 5) => (Recovery::Finished, &after),
+                (false, _) => (Recovery::Undone, &before),
+            };
+            assert_eq!(recovered[0].what, what, "{done}");
+            assert_eq!(&nodes_contents(&scratch), expected, "{done}, {is_back}");
+            assert!(unfinished(&node, &state_dir()).is_empty());
+        }
+    }
+}
+
+/// What is new when each file is about to be put back, beginning with that file's number.
+#[test]
+fn the_way_back_begins_at_the_commit_point_and_ends_with_the_hosts_files() {
+    let (scratch, changes) = imports("order");
+    let node = scratch.node();
+    apply(&node, &changes).unwrap();
+    let journal = journal_of(&node);
+    let transaction = journal.transaction(&node);
+    let steps = std::cell::RefCell::new(Vec::new());
+    let is_ours = |index, _: &FileChange, _: &Found| {
+        let new = which_are_new(&scratch);
+        steps
+            .borrow_mut()
+            .push((index, new.iter().filter(|new| **new).count()));
+        true
+    };
+    let mut back = transaction
+        .back(&is_ours, true, Care::AllOrNothing)
+        .unwrap();
+    back.configuration().unwrap();
+    assert_eq!(which_are_new(&scratch), [true, true, false, false, false]);
+    back.hosts_files().unwrap();
+    assert_eq!(which_are_new(&scratch), [false; 5]);
+    // Once when it is prepared, and once right before the step.
+    assert_eq!(
+        steps.into_inner(),
+        [
+            (4, 5),
+            (3, 5),
+            (2, 5),
+            (1, 5),
+            (0, 5),
+            (4, 5),
+            (3, 4),
+            (2, 3),
+            (1, 2),
+            (0, 1)
+        ]
+    );
+}
+
+/// What somebody makes of the file at the commit point while it is to be put back may hold `config_path`, beside which
+/// the mirrors of the others must not come back.
+#[test]
+fn a_commit_point_that_is_edited_on_the_way_back_keeps_the_others_new() {
+    for is_prepared in [false, true] {
+        let (scratch, changes) = imports("taken-over");
+        let node = scratch.node();
+        apply(&node, &changes).unwrap();
+        let journal = journal_of(&node);
+        let transaction = journal.transaction(&node);
+        let edit = || fs::write(scratch.at(IMPORTS[4]), "new, edited").unwrap();
+        if !is_prepared {
+            edit();
+        }
+        let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(&file.after));
+        let mut back = transaction
+            .back(&is_ours, true, Care::AllOrNothing)
+            .unwrap();
+        edit();
+        back.configuration().unwrap();
+        let error = back.stuck().unwrap_err();
+        assert_eq!(error.path.as_str(), IMPORTS[4]);
+        drop(back);
+        transaction.remove_temporaries().unwrap();
+        assert_eq!(which_are_new(&scratch), [true; 5]);
+        // The same of a run that has just been committed, and is to be undone.
+        let error = transaction.undo(&(0..5).collect()).unwrap_err();
+        assert_eq!(error.path.as_str(), IMPORTS[4]);
+        assert_eq!(which_are_new(&scratch), [true; 5]);
+        // One that never got there goes back as far as it got.
+        transaction.undo(&(0..4).collect()).unwrap();
+        assert_eq!(which_are_new(&scratch), [false, false, false, false, true]);
+    }
+}
+
+/// An edit of any configuration file after the commit point: the run is closed, and nothing is restarted for it.
+#[test]
+fn an_edited_drop_in_of_a_committed_run_stays_and_so_does_the_run() {
+    for number in [2, 3, 4] {
+        // Each guard takes its seconds, and one tells as much as three.
+        for is_guarded in [false, true].into_iter().take(1 + number % 2) {
+            let (scratch, changes) = imports("edited-drop-in");
+            let node = scratch.node();
+            let restarted = scratch.0.join("var/restarted");
+            let guard = guard(&format!("echo >>{}", restarted.display()), "true");
+            let (mut session, _) = begin(&node).unwrap();
+            let guard = is_guarded.then_some(&guard);
+            session
+                .apply(&changes, "digest", guard, &mut |_| {})
+                .unwrap();
+            drop(session);
+            forget_events(&scratch);
+            if is_guarded {
+                fs::remove_file(&restarted).unwrap();
+            }
+            let path = IMPORTS[number];
+            fs::write(scratch.at(path), "new, edited").unwrap();
+            let before = nodes_contents(&scratch);
+            let (_, recovered) = begin(&node).unwrap();
+            assert_eq!(recovered[0].what, Recovery::Finished);
+            assert_eq!(recovered[0].kept, [NodePath::new(path)]);
+            assert_eq!(nodes_contents(&scratch), before);
+            assert_eq!(state_of(&node, 1), RunState::Applied);
+            assert!(!restarted.exists());
+            // The way back says what it would give up.
+            let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
+            assert_eq!(error.to_string(), format!("changed since run 1: `{path}`"));
+        }
+    }
+}
+
+/// A guard that was killed, and a commit point that is old again: what the other files said must not be lost.
+#[test]
+fn a_commit_point_that_was_put_back_by_hand_takes_the_others_with_it() {
+    let (scratch, changes) = imports("by-hand");
+    let node = scratch.node();
+    let before = nodes_contents(&scratch);
+    let (mut session, _) = begin(&node).unwrap();
+    let guard = guard("true", "true");
+    session
+        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .unwrap();
+    drop(session);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
+    fs::write(&journal, pending).unwrap();
+    fs::write(scratch.at(IMPORTS[4]), "old").unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::RolledBack);
+    assert_eq!(nodes_contents(&scratch), before);
+}
+
+/// The guard puts the configuration back, restarts, and only then takes the hosts files away.
+#[test]
+fn an_unhealthy_restart_puts_all_configuration_files_back_before_it_restarts_again() {
+    let (scratch, changes) = imports("guard-several");
+    let node = scratch.node();
+    let before = nodes_contents(&scratch);
+    let seen = scratch.0.join("var/seen");
+    fs::create_dir_all(scratch.0.join("var")).unwrap();
+    let at = |number: usize| scratch.at(IMPORTS[number]).display().to_string();
+    // The old configuration files are at hand under names of ours, so that going back needs no room.
+    let kept =
+        "ls -A etc/containerd etc/containerd/conf.d opt | { grep -c 'migrate.*old' || true; }";
+    let restart = format!(
+        "cd {}; cat {} {} {} {} {} >>{seen}; {kept} >>{seen}",
+        scratch.0.display(),
+        at(0),
+        at(1),
+        at(2),
+        at(3),
+        at(4),
+        seen = seen.display()
+    );
+    let guard = guard(&restart, &format!("grep -qx old {}", at(4)));
+    let (mut session, _) = begin(&node).unwrap();
+    let error = session
+        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 4, "{error}");
+    let text = fs::read_to_string(&seen).unwrap();
+    assert_eq!(text, "new 0new 1new 2new 3new 43\nnew 0new 1oldoldold0\n");
+    assert_eq!(nodes_contents(&scratch), before);
+}
+
+/// A configuration file that cannot be written does not keep the commit point from going back, which is what CRI
+/// loads with, and what is left is completed later.
+#[test]
+fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file() {
+    let (scratch, changes) = imports("other-fails");
+    let node = scratch.node();
+    let before = nodes_contents(&scratch);
+    // What cannot be replaced is where the temporary file would be, and what was kept is gone.
+    let beside = scratch.0.join("opt");
+    let in_the_way = beside.join(".containerd-registry-migrate.1.3");
+    let restarts = scratch.0.join("var/restarts");
+    let guard = guard(
+        &format!(
+            "mkdir -p {}/full; rm -f {}/.*.old; echo >>{}",
+            in_the_way.display(),
+            beside.display(),
+            restarts.display()
+        ),
+        &format!("grep -qx old {}", scratch.at(IMPORTS[4]).display()),
+    );
+    let (mut session, _) = begin(&node).unwrap();
+    let error = session
+        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("`/opt/extra.toml` is as planned"), "{said}");
+    assert_eq!(which_are_new(&scratch), [false, false, false, true, false]);
+    assert_eq!(fs::read_to_string(&restarts).unwrap(), "\n\n");
+    drop(session);
+    fs::remove_dir_all(&in_the_way).unwrap();
+    // The restart would put it there again.
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replace("mkdir -p", "true")).unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::RolledBack);
+    assert_eq!(nodes_contents(&scratch), before);
+}
+
+/// A directory is locked for each file that is in it, and for hosts files the one above: by what they are, not by
+/// their names.
+#[test]
+fn runs_on_one_drop_in_with_different_state_directories_exclude_each_other() {
+    let (scratch, changes) = imports("two-states-drop-in");
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    let guard = guard("true", "true");
+    let mut inner = None;
+    session
+        .apply(&changes, "digest", Some(&guard), &mut |_| {
+            let other = NodePath::new("/var/lib/other");
+            let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+            let (mut session, _) =
+                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let result = session.apply(&changes[4..], "digest", None, &mut |_| {});
+            inner.get_or_insert(result.unwrap_err().to_string());
+        })
+        .unwrap();
+    let error = inner.unwrap();
+    assert!(error.contains("lock `/etc/containerd/conf.d`"), "{error}");
+}
+
+#[test]
+fn the_commit_point_tells_how_far_a_run_is_and_every_configuration_file_whether_it_is_edited() {
+    let (scratch, changes) = imports("look");
+    let node = scratch.node();
+    apply(&node, &changes).unwrap();
+    let journal = journal_of(&node);
+    let transaction = journal.transaction(&node);
+    let look = |number: usize, which| {
+        let mut look = [Which::New; 5];
+        look[number] = which;
+        look
+    };
+    for (which, is_committed) in [
+        (Which::New, true),
+        (Which::Old, false),
+        (Which::Other, true),
+    ] {
+        let look = look(4, which);
+        assert_eq!(transaction.is_committed(&look).unwrap(), is_committed);
+        assert_eq!(transaction.is_back(&look), which == Which::Old);
+    }
+    for number in 0..5 {
+        assert_eq!(
+            transaction.is_edited(&look(number, Which::Other)),
+            number > 1
+        );
+        assert!(!transaction.is_edited(&look(number, Which::Old)));
+    }
 }

@@ -2,19 +2,29 @@
 //!
 //! The last file is the commit point: before its rename the old configuration is in effect, after it the new one.
 //! Everything that can fail for want of space or rights (writing, mode, owner, fsync) is done before the first rename.
+//!
+//! With imports the configuration is several files, and the one at the commit point is the one that gets `config_path`.
+//! containerd 2.x merges all of them, and with `config_path` in one and `mirrors` in another CRI does not load
+//! (`internal/cri/config/config.go`, ValidatePluginConfig). So the others have lost their mirrors, durably, before the
+//! commit point gets its `config_path`; and on the way back it is the first, and the others follow only once it is
+//! back, durably. At every instant, also after a power failure, containerd starts with CRI.
 //! This module keeps no journal and makes no decisions: it is told what each file was and is to be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 
 use super::ApplyError;
 use super::interrupt::Interrupt;
 use super::replace::{self, Metadata, Staged};
 use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::plan::FileKind;
 
 /// One file on its way between two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileChange {
+    /// What containerd takes it for.
+    pub(crate) kind: FileKind,
     /// The real path.
     pub(crate) path: NodePath,
     /// The path as it is named, where a link on it leads to the real one.
@@ -85,7 +95,7 @@ impl FileChange {
 
     /// Whether containerd reads it at every pull; every other file it reads when it starts.
     pub(crate) fn is_hosts_file(&self) -> bool {
-        self.path.name() == "hosts.toml"
+        self.kind == FileKind::HostsFile
     }
 }
 
@@ -95,7 +105,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) node: &'a Node,
     /// The number of the run, for the names of temporary files.
     pub(crate) run: u32,
-    /// In the order in which they are changed; the last one is the commit point.
+    /// In the order in which they are changed: hosts files first, and the last one is the commit point.
     pub(crate) files: &'a [FileChange],
     /// Directories that did not exist before, parents first.
     pub(crate) directories: &'a [NodePath],
@@ -103,7 +113,7 @@ pub(crate) struct Transaction<'a> {
 
 impl Transaction<'_> {
     /// Changes every file, or stops at the first failure with whatever was done until then: [`Self::undo`] is next, and
-    /// gets `renamed`. With `keep`, the old file at the commit point stays under a name of ours, until
+    /// gets `renamed`. With `keep`, the old configuration files stay under names of ours, until
     /// [`Self::remove_temporaries`].
     pub(crate) fn forward(
         &self,
@@ -140,25 +150,28 @@ impl Transaction<'_> {
             return Ok(());
         };
         let commit = staged.pop();
-        for (index, file) in staged.into_iter().enumerate() {
-            interrupt.check()?;
-            // A rename that says that it failed may have been done.
-            renamed.insert(index);
-            file.put_in_place()?;
+        let mut parents: BTreeSet<NodePath> =
+            self.directories.iter().map(NodePath::parent).collect();
+        for kind in [FileKind::HostsFile, FileKind::Configuration] {
+            for (index, (file, staged)) in others.iter().zip(&staged).enumerate() {
+                if file.kind != kind {
+                    continue;
+                }
+                if kind == FileKind::Configuration {
+                    self.prepare(index, file, keep)?;
+                }
+                interrupt.check()?;
+                // A rename that says that it failed may have been done.
+                renamed.insert(index);
+                staged.put_in_place()?;
+                parents.insert(file.path.parent());
+            }
+            for directory in std::mem::take(&mut parents) {
+                interrupt.check()?;
+                replace::sync_directory(self.node, &directory)?;
+            }
         }
-        let parents = self.directories.iter().map(NodePath::parent);
-        let parents: BTreeSet<NodePath> = parents
-            .chain(others.iter().map(|file| file.path.parent()))
-            .collect();
-        for directory in &parents {
-            interrupt.check()?;
-            replace::sync_directory(self.node, directory)?;
-        }
-        if keep && last.before.is_some() {
-            // Where there are no hard links, the way back is written when it is needed.
-            let _ = replace::keep(self.node, &last.path, &self.kept());
-        }
-        self.check_unchanged(last)?;
+        self.prepare(others.len(), last, keep)?;
         interrupt.check()?;
         if let Some(commit) = commit {
             renamed.insert(others.len());
@@ -166,6 +179,15 @@ impl Transaction<'_> {
             commit.sync_directory()?;
         }
         Ok(())
+    }
+
+    /// The last look at a file before it is replaced: what was waited for until now may have taken long.
+    fn prepare(&self, index: usize, file: &FileChange, keep: bool) -> Result<(), ApplyError> {
+        if keep && file.before.is_some() && self.is_kept(index) {
+            // Where there are no hard links, the way back is written when it is needed.
+            let _ = replace::keep(self.node, &file.path, &self.kept(index));
+        }
+        self.check_unchanged(file)
     }
 
     fn check_unchanged(&self, file: &FileChange) -> Result<(), ApplyError> {
@@ -181,17 +203,30 @@ impl Transaction<'_> {
         let is_ours = |index, file: &FileChange, found: &Found| {
             renamed.contains(&index) && found.is(Some(&file.after))
         };
-        let mut back = self.back(&is_ours, Care::AsFarAsPossible)?;
+        let is_committed = match self.files.split_last() {
+            // A rename that was not done has left its file.
+            Some((last, others)) if renamed.contains(&others.len()) => {
+                let temporary = self.temporary(others.len());
+                !replace::exists(self.node, &last.path, &temporary).unwrap_or(false)
+            }
+            _ => false,
+        };
+        let mut back = self.back(&is_ours, is_committed, Care::AsFarAsPossible)?;
         back.configuration()?;
-        let result = back.hosts_files().map(drop);
+        let result = match back.stuck() {
+            Ok(()) => back.hosts_files().map(drop),
+            stuck => stuck,
+        };
         result.and(self.remove_temporaries())
     }
 
     /// Prepares the way back for the files that are `is_ours`: what has to be written is on disk under temporary names.
     /// What containerd reads when it starts comes first: if there is not room for everything, it is for that.
+    /// `is_committed` is whether the commit point was reached.
     pub(crate) fn back<'b>(
         &'b self,
         is_ours: &'b IsOurs<'b>,
+        is_committed: bool,
         care: Care,
     ) -> Result<Back<'b>, NodeError> {
         allow_many_open_files();
@@ -202,6 +237,8 @@ impl Transaction<'_> {
         let mut back = Back {
             transaction: self,
             is_ours,
+            is_committed,
+            is_taken_over: false,
             steps: BTreeMap::new(),
             failed: [Ok(()), Ok(())],
             left: Vec::new(),
@@ -209,8 +246,8 @@ impl Transaction<'_> {
         };
         for (index, file) in self.starting_with_configuration() {
             let step = match back.step(index, file) {
-                Err(error) if file.is_hosts_file() && care == Care::AsFarAsPossible => {
-                    back.fail(file, error);
+                Err(error) if !self.is_commit_point(index) && care == Care::AsFarAsPossible => {
+                    back.fail(index, error);
                     continue;
                 }
                 step => step?,
@@ -219,18 +256,25 @@ impl Transaction<'_> {
                 back.steps.insert(index, step);
             }
         }
-        for (index, file) in self.starting_with_configuration() {
+        for (index, _) in self.starting_with_configuration() {
             let Some(Step::Write(staged)) = back.steps.get(&index) else {
                 continue;
             };
             match staged.sync() {
                 Ok(()) => {}
                 // The right file whose bytes may not be on disk yet is better than the wrong one.
-                Err(error) if care == Care::AsFarAsPossible => back.fail(file, error),
+                Err(error) if care == Care::AsFarAsPossible => back.fail(index, error),
                 Err(error) => return Err(error),
             }
         }
         Ok(back)
+    }
+
+    /// Whether the configuration is the old or the new one by the file of this number. Where only hosts files change,
+    /// there is none.
+    fn is_commit_point(&self, index: usize) -> bool {
+        let last = self.files.last();
+        index + 1 == self.files.len() && last.is_some_and(|last| !last.is_hosts_file())
     }
 
     /// The commit point first, and hosts files last.
@@ -272,6 +316,19 @@ impl Transaction<'_> {
         })
     }
 
+    /// Whether the old configuration is in effect, by the file at the commit point.
+    pub(crate) fn is_back(&self, look: &[Which]) -> bool {
+        let is_commit_point = self.is_commit_point(look.len().saturating_sub(1));
+        is_commit_point && look.last() == Some(&Which::Old)
+    }
+
+    /// Whether somebody has changed the configuration since, in any of its files, or the last file.
+    pub(crate) fn is_edited(&self, look: &[Which]) -> bool {
+        let is_other =
+            |(file, which): (&FileChange, &Which)| !file.is_hosts_file() && *which == Which::Other;
+        look.last() == Some(&Which::Other) || self.files.iter().zip(look).any(is_other)
+    }
+
     /// Waits until the names of all files are on disk.
     pub(crate) fn sync_names(&self) -> Result<(), NodeError> {
         let parents = self.files.iter().map(|file| file.path.parent()).collect();
@@ -281,11 +338,16 @@ impl Transaction<'_> {
     /// Removes what a killed or failed run has left under temporary names.
     pub(crate) fn remove_temporaries(&self) -> Result<(), NodeError> {
         let mut result = self.remove_all_but_the_last();
-        if let Some(last) = self.files.last() {
-            for name in [self.kept(), self.temporary(self.files.len() - 1)] {
-                let removed = twice(|| replace::remove(self.node, &last.path, &name));
-                result = result.and(removed);
-            }
+        let Some((last, others)) = self.files.split_last() else {
+            return result;
+        };
+        let kept = others.iter().enumerate();
+        let kept = kept.filter(|(index, _)| self.is_kept(*index));
+        let kept = kept.map(|(index, file)| (file, self.kept(index)));
+        let of_last = [self.kept(others.len()), self.temporary(others.len())];
+        for (file, name) in kept.chain(of_last.map(|name| (last, name))) {
+            let removed = twice(|| replace::remove(self.node, &file.path, &name));
+            result = result.and(removed);
         }
         result
     }
@@ -304,9 +366,21 @@ impl Transaction<'_> {
         result
     }
 
-    /// The name under which the old file at the commit point is kept.
-    fn kept(&self) -> String {
-        format!(".containerd-registry-migrate.{}.old", self.run)
+    /// Whether the old file of this number may be kept: there are few configuration files, and hundreds of hosts files.
+    fn is_kept(&self, index: usize) -> bool {
+        let file = self.files.get(index);
+        index + 1 == self.files.len() || file.is_some_and(|file| !file.is_hosts_file())
+    }
+
+    /// The name under which an old file is kept.
+    fn kept(&self, index: usize) -> String {
+        let run = self.run;
+        if index + 1 == self.files.len() {
+            // As it was when there was only this one.
+            format!(".containerd-registry-migrate.{run}.old")
+        } else {
+            format!(".containerd-registry-migrate.{run}.{index}.old")
+        }
     }
 
     /// A name that nobody else uses, that ends as nothing which containerd or its imports read, and that the journal
@@ -353,11 +427,16 @@ pub(crate) struct Came {
 pub(crate) struct Back<'a> {
     transaction: &'a Transaction<'a>,
     is_ours: &'a IsOurs<'a>,
+    /// Whether the commit point was reached: then what somebody has made of its file may hold `config_path`.
+    is_committed: bool,
+    /// Whether the file at the commit point is somebody else's.
+    is_taken_over: bool,
     /// What is still to be done, by the file's number.
     steps: BTreeMap<usize, Step>,
-    /// The first failures so far: of what containerd reads when it starts, and of hosts files.
+    /// The first failures so far: at the commit point, and of all other files.
     failed: [Result<(), NodeError>; 2],
-    left: Vec<NodePath>,
+    /// The numbers of the files that were changed meanwhile, and left alone.
+    left: Vec<usize>,
     stricter: Vec<(NodePath, u32)>,
 }
 
@@ -370,9 +449,13 @@ enum Step {
 impl Back<'_> {
     /// What is to be done for a file, if anything.
     fn step(&mut self, index: usize, file: &FileChange) -> Result<Option<Step>, NodeError> {
-        let Transaction { node, files, .. } = self.transaction;
+        let node = self.transaction.node;
         let found = Found::at(node, &file.path)?;
-        if found.is(file.before_bytes()) || !(self.is_ours)(index, file, &found) {
+        if found.is(file.before_bytes()) {
+            return Ok(None);
+        }
+        if !(self.is_ours)(index, file, &found) {
+            self.is_taken_over |= self.transaction.is_commit_point(index);
             return Ok(None);
         }
         let Some(image) = &file.before else {
@@ -384,8 +467,8 @@ impl Back<'_> {
         }
         if metadata.mode != image.metadata.mode {
             self.stricter.push((file.path.clone(), metadata.mode));
-        } else if index + 1 == files.len() {
-            let name = self.transaction.kept();
+        } else if self.transaction.is_kept(index) {
+            let name = self.transaction.kept(index);
             let path = file.path.parent().join(&name);
             // If it cannot be used, for whatever reason, it is written again.
             let is_old =
@@ -401,33 +484,59 @@ impl Back<'_> {
         Ok(Some(Step::Write(staged)))
     }
 
-    fn fail(&mut self, file: &FileChange, error: NodeError) {
-        let [configuration, hosts_files] = &mut self.failed;
-        let failed = if file.is_hosts_file() {
-            hosts_files
+    fn fail(&mut self, index: usize, error: NodeError) {
+        let [at_commit_point, others] = &mut self.failed;
+        let failed = if self.transaction.is_commit_point(index) {
+            at_commit_point
         } else {
-            configuration
+            others
         };
         if failed.is_ok() {
             *failed = Err(error);
         }
     }
 
-    /// Puts back what containerd reads when it starts, the commit point first.
+    /// Puts back what containerd reads when it starts, the commit point first, and nothing more if that is not back:
+    /// then this is an error, or [`Self::stuck`] is. A failure at another file is returned by [`Self::hosts_files`]:
+    /// containerd starts without it, too.
     pub(crate) fn configuration(&mut self) -> Result<(), NodeError> {
-        let result = self.take(|file| !file.is_hosts_file());
-        let [configuration, _] = &mut self.failed;
-        std::mem::replace(configuration, Ok(())).and(result)
+        let transaction = self.transaction;
+        let steps = self.steps.len();
+        let mut result = self.take(|index, _| transaction.is_commit_point(index));
+        if self.is_committed
+            && self.steps.len() == steps
+            && let Some(last) = transaction.files.last()
+        {
+            // A way back that was killed may have renamed it, and no more.
+            let parent = BTreeSet::from([last.path.parent()]);
+            result = result.and(sync_those_that_exist(transaction.node, &parent));
+        }
+        let [at_commit_point, _] = &mut self.failed;
+        std::mem::replace(at_commit_point, Ok(())).and(result)?;
+        // Where nothing else is to be put back, nothing is in the way of an edit.
+        if self.is_committed && self.is_taken_over && !self.steps.is_empty() {
+            self.left.push(transaction.files.len() - 1);
+        }
+        if self.left.is_empty() {
+            let result = self.take(|_, file| !file.is_hosts_file());
+            let [_, others] = &mut self.failed;
+            *others = std::mem::replace(others, Ok(())).and(result);
+        }
+        Ok(())
     }
 
-    /// Whether something that containerd reads when it starts was changed meanwhile, and left alone.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.left.iter().any(|path| path.name() != "hosts.toml")
+    /// An error if something that containerd reads when it starts was changed meanwhile, and left alone.
+    pub(crate) fn stuck(&self) -> Result<(), NodeError> {
+        let error = || io::Error::other("somebody has changed it just now");
+        match self.files_left().find(|file| !file.is_hosts_file()) {
+            Some(file) => Err(NodeError::new(&file.path, "put back", error())),
+            None => Ok(()),
+        }
     }
 
     /// Puts back all else, and removes the directories that were made, where they are empty.
     pub(crate) fn hosts_files(mut self) -> Result<Came, NodeError> {
-        let mut result = self.take(|_| true);
+        let mut result = self.take(|_, file| file.is_hosts_file());
         let node = self.transaction.node;
         let mut parents = BTreeSet::new();
         for directory in self.transaction.directories.iter().rev() {
@@ -435,24 +544,28 @@ impl Back<'_> {
             result = result.and(removed);
             parents.insert(directory.parent());
         }
-        let [_, hosts_files] = self.failed;
-        hosts_files
-            .and(result)
-            .and(sync_those_that_exist(node, &parents))
-            .map(|()| Came {
-                left: self.left,
-                stricter: self.stricter,
-            })
+        let synced = sync_those_that_exist(node, &parents);
+        let left = self.files_left().map(|file| file.path.clone()).collect();
+        let [_, others] = self.failed;
+        others.and(result).and(synced).map(|()| Came {
+            left,
+            stricter: self.stricter,
+        })
+    }
+
+    fn files_left(&self) -> impl Iterator<Item = &FileChange> {
+        let files = self.transaction.files;
+        self.left.iter().filter_map(|index| files.get(*index))
     }
 
     /// Goes on after a failure, since each file that is back is one less to put right by hand; the first failure is
     /// returned.
-    fn take(&mut self, which: impl Fn(&FileChange) -> bool) -> Result<(), NodeError> {
+    fn take(&mut self, which: impl Fn(usize, &FileChange) -> bool) -> Result<(), NodeError> {
         let Transaction { node, files, .. } = self.transaction;
         let mut result = Ok(());
         let mut parents = BTreeSet::new();
         for (index, file) in files.iter().enumerate().rev() {
-            if !which(file) {
+            if !which(index, file) {
                 continue;
             }
             let Some(step) = self.steps.remove(&index) else {
@@ -464,7 +577,7 @@ impl Back<'_> {
                     return Ok(());
                 }
                 if !(self.is_ours)(index, file, &found) {
-                    self.left.push(file.path.clone());
+                    self.left.push(index);
                     return Ok(());
                 }
                 twice(|| match &step {

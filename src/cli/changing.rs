@@ -14,6 +14,7 @@ use crate::config::ConfigFile;
 use crate::finding;
 use crate::inputs::{self, Sources};
 use crate::node::{Node, NodeError, NodePath};
+use crate::plan::{Change, FileKind};
 use crate::report::{self, Shown};
 use crate::shell;
 
@@ -322,14 +323,23 @@ impl Run {
             .iter()
             .find(|namespace| namespace.mirror.is_some() && !namespace.unnamed)
             .map_or("docker.io", |namespace| namespace.name.as_str());
+        let config = &planned.inputs.options.config;
+        let changed = configuration(&planned.plan.changes, config);
         let mut steps = Vec::new();
         if changing.restart {
             text.push_str("Restarted: CRI is up\n");
         } else {
-            steps.push(
-                "Restart containerd: it reads config.toml only when it starts (systemctl restart containerd)"
-                    .to_owned(),
-            );
+            let names = changed.iter().map(|path| {
+                if path == config {
+                    path.name()
+                } else {
+                    path.as_str()
+                }
+            });
+            steps.push(format!(
+                "Restart containerd: it reads {} only when it starts (systemctl restart containerd)",
+                names.collect::<Vec<_>>().join(" and ")
+            ));
             steps.push("See that CRI is up: crictl info".to_owned());
         }
         steps.push(format!(
@@ -338,7 +348,11 @@ impl Run {
         ));
         steps.push(format!(
             "Change whatever renders {} on this node: `mirrors` beside config_path stop CRI at its next restart",
-            planned.inputs.options.config
+            changed
+                .iter()
+                .map(|path| path.as_str())
+                .collect::<Vec<_>>()
+                .join(" and ")
         ));
         text.push_str("\nNext:\n");
         for (number, step) in (1..).zip(steps) {
@@ -398,6 +412,19 @@ fn check_restart(changing: &Changing, node: &Node) -> Result<(), u8> {
          of this machine runs on these files\n",
     );
     Err(exit::USAGE)
+}
+
+/// The configuration files that a plan changes, as they are named; `config` if it is none of them.
+fn configuration(changes: &[Change], config: &NodePath) -> Vec<NodePath> {
+    let changed = changes
+        .iter()
+        .filter(|change| change.kind == FileKind::Configuration)
+        .map(|change| change.named.as_ref().unwrap_or(&change.path).clone());
+    let mut changed: Vec<NodePath> = changed.collect();
+    if changed.is_empty() {
+        changed.push(config.clone());
+    }
+    changed
 }
 
 fn count_files(count: usize) -> String {

@@ -33,9 +33,21 @@ use wanted::AllWanted;
 pub use settings::{Fate, Outcome};
 pub use wanted::{Decider, Wanted};
 
+/// What a file is to containerd, in the order in which files are written. Names do not tell: an imported file may be
+/// called anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileKind {
+    /// A hosts.toml in the certs directory: read at every pull.
+    HostsFile,
+    /// config.toml or a file that it imports: read when containerd starts.
+    Configuration,
+}
+
 /// One file that the plan writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
+    /// What containerd takes it for.
+    pub kind: FileKind,
     /// The real file (links already followed inside the root).
     pub path: NodePath,
     /// The path as it is named, where a link on it leads to `path`.
@@ -49,7 +61,8 @@ pub struct Change {
 /// What is to be done to a node.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The files to write, in this order; the last one is the commit point.
+    /// The files to write, in this order: hosts files, configuration files, and last of them the one that takes
+    /// `config_path`, which is the commit point.
     pub changes: Vec<Change>,
     /// What becomes of every setting.
     pub outcomes: Vec<Outcome>,
@@ -197,6 +210,7 @@ impl Planner<'_> {
             // Two names may lead to one file. It is written once; `verify` says whether it serves both.
             changes.retain(|change: &Change| change.path != path);
             changes.push(Change {
+                kind: FileKind::HostsFile,
                 path,
                 named: None,
                 before,
@@ -297,6 +311,7 @@ impl Planner<'_> {
             let on_disk = converted.unwrap_or(&file.text);
             if edit.text != *on_disk && changes.iter().all(|change| change.path != file.real) {
                 changes.push(Change {
+                    kind: FileKind::Configuration,
                     path: file.real.clone(),
                     named: Some(file.path.clone()).filter(|path| *path != file.real),
                     before: Some(on_disk.clone().into_bytes()),

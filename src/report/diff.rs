@@ -185,9 +185,11 @@ fn hunk_range(range: &std::ops::Range<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::FileKind;
 
     fn of(before: Option<&str>, after: &str) -> Diff {
         let change = Change {
+            kind: FileKind::Configuration,
             path: NodePath::new("/etc/c.toml"),
             named: None,
             before: before.map(|text| text.as_bytes().to_vec()),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 
-use crate::disk::{OLD, Scratch, Tree, apply, expect, is_new, rollback, state, tree};
+use crate::disk::{IMPORTS, Layout, PLAIN, Scratch, Tree, apply_to, expect, rollback, state, tree};
 
 /// What is killed or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,25 +23,31 @@ enum Action {
 /// A node, and the trees that may be found.
 struct Matrix {
     scratch: Scratch,
+    layout: &'static Layout,
     action: Action,
     old: Tree,
     new: Tree,
 }
 
 impl Matrix {
-    fn new(name: &str, action: Action) -> Self {
-        let scratch = Scratch::in_memory(name).with_node();
+    fn new(name: &str, layout: &'static Layout, action: Action) -> Self {
+        let name = format!("{name}-{}", layout.files.len());
+        let scratch = Scratch::in_memory(&name).with(layout);
         let root = scratch.copy("once");
         let old = tree(&root);
-        expect(&mut apply(&root), 0);
+        expect(&mut apply_to(layout, &root), 0);
         let new = tree(&root);
         assert_eq!(
             new.len(),
             old.len() + 6,
             "three hosts files in three directories"
         );
+        for (path, _) in layout.files {
+            assert_ne!(new[*path], old[*path], "{path}");
+        }
         Self {
             scratch,
+            layout,
             action,
             old,
             new,
@@ -59,9 +65,9 @@ impl Matrix {
     fn prepare(&self, name: &str) -> (PathBuf, Command) {
         let root = self.scratch.copy(name);
         let command = match self.action {
-            Action::Apply => apply(&root),
+            Action::Apply => apply_to(self.layout, &root),
             Action::Rollback => {
-                expect(&mut apply(&root), 0);
+                expect(&mut apply_to(self.layout, &root), 0);
                 rollback(&root)
             }
         };
@@ -90,6 +96,28 @@ impl Matrix {
         calls
     }
 
+    /// At any instant: every configuration file is whole, and the one at the commit point is new only where all others
+    /// and all hosts files are, since with `config_path` in effect a mirror left in any of them takes CRI down. Returns
+    /// whether it is new.
+    fn assert_starts(&self, root: &Path, context: &str) -> bool {
+        let found = tree(root);
+        let mut is_new = false;
+        for (path, _) in self.layout.files {
+            let entry = found.get(*path);
+            is_new = entry == self.new.get(*path);
+            assert!(
+                is_new || entry == self.old.get(*path),
+                "{context}: {entry:?}"
+            );
+        }
+        if is_new {
+            for (path, file) in &self.new {
+                assert_eq!(found.get(path), Some(file), "{context}: {path}");
+            }
+        }
+        is_new
+    }
+
     /// After anything: the next apply completes, and the next rollback gives the old tree, with nothing left over.
     fn assert_leads_home(&self, root: &Path, context: &str) {
         let run = |command: &mut Command, what: &str| {
@@ -100,7 +128,7 @@ impl Matrix {
                 text(&output.stderr)
             );
         };
-        run(&mut apply(root), "the next apply");
+        run(&mut apply_to(self.layout, root), "the next apply");
         assert_eq!(tree(root), self.new, "{context}");
         run(&mut rollback(root), "the next rollback");
         assert_eq!(tree(root), self.old, "{context}");
@@ -162,10 +190,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn config(root: &Path) -> String {
-    fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap()
-}
-
 fn kill_everywhere(matrix: &Matrix) {
     let calls = matrix.calls();
     let total: usize = calls.values().map(|(count, _)| count).sum();
@@ -193,14 +217,7 @@ fn kill_everywhere(matrix: &Matrix) {
             text(&output.stderr)
         );
         *fired.lock().unwrap() += 1;
-        let config = config(&root);
-        assert!(config == OLD || is_new(&config), "{context}: {config}");
-        // Where the new configuration is in effect, so are all its hosts files.
-        if is_new(&config) {
-            for (path, file) in &matrix.new {
-                assert_eq!(tree(&root).get(path), Some(file), "{context}: {path}");
-            }
-        }
+        matrix.assert_starts(&root, &context);
         matrix.assert_leads_home(&root, &context);
     });
     assert_eq!(*fired.lock().unwrap(), total);
@@ -209,18 +226,16 @@ fn kill_everywhere(matrix: &Matrix) {
 
 #[test]
 fn an_apply_may_be_killed_anywhere() {
-    kill_everywhere(&Matrix::new("kill-apply", Action::Apply));
+    kill_everywhere(&Matrix::new("kill-apply", &PLAIN, Action::Apply));
 }
 
 #[test]
 fn a_rollback_may_be_killed_anywhere() {
-    kill_everywhere(&Matrix::new("kill-rollback", Action::Rollback));
+    kill_everywhere(&Matrix::new("kill-rollback", &PLAIN, Action::Rollback));
 }
 
 /// A signal at any time: the program ends at once while it changes nothing, else it undoes or completes what it does.
-#[test]
-fn an_apply_may_be_interrupted_anywhere() {
-    let matrix = Matrix::new("interrupt", Action::Apply);
+fn interrupt_everywhere(matrix: &Matrix) {
     let injections: Vec<Injection> = matrix
         .calls()
         .iter()
@@ -273,11 +288,16 @@ fn an_apply_may_be_interrupted_anywhere() {
     );
 }
 
+#[test]
+fn an_apply_may_be_interrupted_anywhere() {
+    interrupt_everywhere(&Matrix::new("interrupt", &PLAIN, Action::Apply));
+}
+
 /// Kernels before 5.6 have no `openat2`, and old seccomp profiles forbid it.
 #[test]
 fn an_old_kernel_does_as_well() {
     for error in ["ENOSYS", "EPERM", "EAGAIN"] {
-        let matrix = Matrix::new("old-kernel", Action::Apply);
+        let matrix = Matrix::new("old-kernel", &PLAIN, Action::Apply);
         let (root, command) = matrix.prepare("copy");
         let always = Injection {
             call: "openat2".to_owned(),
@@ -436,12 +456,12 @@ fn refuse_everywhere(matrix: &Matrix) {
 
 #[test]
 fn an_apply_may_be_refused_anything() {
-    refuse_everywhere(&Matrix::new("fault-apply", Action::Apply));
+    refuse_everywhere(&Matrix::new("fault-apply", &PLAIN, Action::Apply));
 }
 
 #[test]
 fn a_rollback_may_be_refused_anything() {
-    refuse_everywhere(&Matrix::new("fault-rollback", Action::Rollback));
+    refuse_everywhere(&Matrix::new("fault-rollback", &PLAIN, Action::Rollback));
 }
 
 /// Where the disk stays broken, the way back may be closed, too: then that is said, the configuration is one that is
@@ -457,7 +477,7 @@ fn refuse_from_then_on(matrix: &Matrix) {
         let context = format!("{:?}, {}", matrix.action, injection.option());
         let code = output.status.code().unwrap_or(-1);
         *outcomes.lock().unwrap().entry(code).or_default() += 1;
-        let config = config(&root);
+        let is_new = matrix.assert_starts(&root, &context);
         let found = tree(&root);
         let stderr = text(&output.stderr);
         match code {
@@ -469,17 +489,12 @@ fn refuse_from_then_on(matrix: &Matrix) {
                     stderr.contains("next: ") || context.contains("inject=write"),
                     "{context}: {stderr}"
                 );
-                if matrix.action == Action::Apply {
-                    assert_eq!(config, OLD, "{context}: {stderr}");
-                }
+                assert!(
+                    !is_new || matrix.action == Action::Rollback,
+                    "{context}: {stderr}"
+                );
             }
             code => panic!("{context}: {code}, {stderr}"),
-        }
-        assert!(config == OLD || is_new(&config), "{context}: {config}");
-        if is_new(&config) {
-            for (path, file) in &matrix.new {
-                assert_eq!(found.get(path), Some(file), "{context}: {path}");
-            }
         }
         matrix.assert_leads_home(&root, &context);
     });
@@ -493,10 +508,57 @@ fn refuse_from_then_on(matrix: &Matrix) {
 
 #[test]
 fn an_apply_on_a_disk_that_breaks() {
-    refuse_from_then_on(&Matrix::new("broken-apply", Action::Apply));
+    refuse_from_then_on(&Matrix::new("broken-apply", &PLAIN, Action::Apply));
 }
 
 #[test]
 fn a_rollback_on_a_disk_that_breaks() {
-    refuse_from_then_on(&Matrix::new("broken-rollback", Action::Rollback));
+    refuse_from_then_on(&Matrix::new("broken-rollback", &PLAIN, Action::Rollback));
+}
+
+/// The same for a configuration of three files.
+mod with_imports {
+    use super::*;
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn an_apply_may_be_killed_anywhere() {
+        kill_everywhere(&Matrix::new("kill-apply", &IMPORTS, Action::Apply));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn a_rollback_may_be_killed_anywhere() {
+        kill_everywhere(&Matrix::new("kill-rollback", &IMPORTS, Action::Rollback));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn an_apply_may_be_interrupted_anywhere() {
+        interrupt_everywhere(&Matrix::new("interrupt", &IMPORTS, Action::Apply));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn an_apply_may_be_refused_anything() {
+        refuse_everywhere(&Matrix::new("fault-apply", &IMPORTS, Action::Apply));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn a_rollback_may_be_refused_anything() {
+        refuse_everywhere(&Matrix::new("fault-rollback", &IMPORTS, Action::Rollback));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn an_apply_on_a_disk_that_breaks() {
+        refuse_from_then_on(&Matrix::new("broken-apply", &IMPORTS, Action::Apply));
+    }
+
+    #[test]
+    #[ignore = "a plan does not take in imports yet"]
+    fn a_rollback_on_a_disk_that_breaks() {
+        refuse_from_then_on(&Matrix::new("broken-rollback", &IMPORTS, Action::Rollback));
+    }
 }

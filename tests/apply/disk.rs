@@ -58,7 +58,21 @@ impl Scratch {
     }
 
     pub(crate) fn with_node(self) -> Self {
-        self.write(CONFIG, OLD);
+        self.with(&PLAIN)
+    }
+
+    /// The same node with another layout of its configuration.
+    pub(crate) fn with(self, layout: &Layout) -> Self {
+        for (mode, (path, text)) in [0o640, 0o604, 0o600].into_iter().zip(layout.files) {
+            self.write(&format!("node{path}"), text);
+            let path = self.at(&format!("node{path}"));
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        for (link, target) in layout.links {
+            let link = self.at(&format!("node{link}"));
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, link).unwrap();
+        }
         self.write(REPLACED, "server = \"https://other.example\"\n[host]\n");
         self.write(
             "node/etc/containerd/certs.d/kept.example/hosts.toml",
@@ -105,13 +119,72 @@ pub(crate) const OLD: &str = r#"version = 2
   endpoint = ["https://mirror.example"]
 "#;
 
+/// Where the mirrors of a node stand.
+pub(crate) struct Layout {
+    /// Real paths and texts, in the order in which they are to be written: the last one is the commit point.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Links on the way to them, and where they lead.
+    links: &'static [(&'static str, &'static str)],
+    /// What an apply needs to be told.
+    options: &'static [&'static str],
+}
+
+/// All in config.toml.
+pub(crate) const PLAIN: Layout = Layout {
+    files: &[("/etc/containerd/config.toml", OLD)],
+    links: &[],
+    options: &[],
+};
+
+/// The same mirrors in config.toml and two drop-ins: one whose name says something else, and the last one, which gets
+/// `config_path`, in a directory of its own behind a link. containerd 2.1 merges all three.
+pub(crate) const IMPORTS: Layout = Layout {
+    files: &[
+        (
+            "/etc/containerd/config.toml",
+            r#"version = 2
+imports = ["/etc/containerd/conf.d/*.toml"]
+
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+  endpoint = ["https://mirror.example"]
+"#,
+        ),
+        (
+            "/etc/containerd/conf.d/hosts.toml",
+            r#"version = 2
+
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."quay.io"]
+  endpoint = ["https://mirror.example/quay"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."192.168.0.4:5500"]
+  endpoint = ["http://192.168.0.4:5500"]
+"#,
+        ),
+        (
+            "/opt/registry/last.toml",
+            r#"version = 2
+
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."replaced.example"]
+  endpoint = ["https://mirror.example"]
+"#,
+        ),
+    ],
+    links: &[(
+        "/etc/containerd/conf.d/registry.toml",
+        "/opt/registry/last.toml",
+    )],
+    options: &["--from", "2.1"],
+};
+
 /// A config.toml that was migrated.
 pub(crate) fn is_new(config: &str) -> bool {
     config.contains("config_path = \"/etc/containerd/certs.d\"") && !config.contains("mirrors")
 }
 
 /// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
+pub(crate) const PROGRAM: &str = match option_env!("HAND_MADE") {
+    Some(p) => p,
+    None => env!("CARGO_BIN_EXE_containerd-registry-migrate"),
+};
 
 pub(crate) fn apply(root: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -124,6 +197,13 @@ pub(crate) fn apply(root: &Path) -> Command {
 pub(crate) fn rollback(root: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["rollback", "--yes", "--root"]).arg(root);
+    command
+}
+
+/// The same for a node of another layout.
+pub(crate) fn apply_to(layout: &Layout, root: &Path) -> Command {
+    let mut command = apply(root);
+    command.args(layout.options);
     command
 }
 
