@@ -37,6 +37,8 @@ pub struct Code {
     pub severity: Severity,
     /// What it means, in one line.
     pub meaning: &'static str,
+    /// What is behind it, for somebody who has to decide: what containerd does and since when, and what to do.
+    pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
 }
@@ -51,13 +53,14 @@ impl Eq for Code {}
 
 /// Declares the codes and the table of them all in one place.
 macro_rules! codes {
-    ($($constant:ident $name:literal $severity:ident $decision:expr, $meaning:literal;)*) => {
+    ($($constant:ident $name:literal $severity:ident $decision:expr, $meaning:literal, $explanation:literal;)*) => {
         $(
             #[doc = $meaning]
             pub static $constant: Code = Code {
                 name: $name,
                 severity: Severity::$severity,
                 meaning: $meaning,
+                explanation: $explanation,
                 decision: $decision,
             };
         )*
@@ -70,155 +73,345 @@ use Decision::{Allow, HandEdit, Option as Choose};
 
 codes! {
     BUILT_IN_CONFIG_PATH "built-in-config-path" Warning HandEdit,
-        "without config_path, newer containerd reads /etc/containerd/certs.d by itself: what is there comes alive";
+        "without config_path, newer containerd reads /etc/containerd/certs.d by itself: what is there comes alive",
+        "containerd 2.2.0 and 2.2.1 have a built-in config_path, and 2.2.2 and later have it where no mirrors are \
+         configured: /etc/containerd/certs.d and /etc/docker/certs.d. With the local puller, which any entry of \
+         `configs` or `auths` and some other settings keep in use, the hosts files in them count although nobody has \
+         set config_path. Look at them before the upgrade: delete what is not meant, or set config_path yourself.";
     BYTE_ORDER_MARK "byte-order-mark" Error
         Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
-        "the file begins with a byte order mark, with which containerd 2.x does not start";
+        "the file begins with a byte order mark, with which containerd 2.x does not start",
+        "containerd 1.x skips a byte order mark at the start of config.toml; the TOML reader of every 2.x refuses it, \
+         and the daemon does not start. The tool keeps bytes that are not its own, so it does not take the mark out \
+         by itself. Remove it before the upgrade, or accept the finding if the node stays on 1.x for now.";
     CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
-        "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull";
+        "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull",
+        "containerd 1.x ignores a ca_file in which it finds no certificate, and pulls go on with the system's \
+         certificates. In a hosts.toml the same file fails every pull of the registry. It was read completely and \
+         holds no certificate by Go's rules, so it is left out, which keeps the pulls as they are.";
     CERTIFICATE_DIRECTORY "certificate-directory" Error
         Choose("--existing keep: what the directory gives is kept; --existing replace: the settings decide"),
-        "a directory without a hosts.toml in the certs directory would change pulls";
+        "a directory without a hosts.toml in the certs directory would change pulls",
+        "A directory below config_path counts as soon as it exists: without a hosts.toml containerd takes the *.crt, \
+         *.cert and *.key files in it and looks no further, not even into _default. So an empty directory, or one \
+         with certificates, changes pulls once config_path is set. The tool cannot know whether that is meant. With \
+         --existing keep the directory decides, with --existing replace a hosts.toml with what the settings give is \
+         written into it.";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
-        "a certificate or key file is not there or cannot be read; the setting is carried as written";
+        "a certificate or key file is not there or cannot be read; the setting is carried as written",
+        "A file that ca_file, cert_file or key_file names is not there, or cannot be read. Pulls through that \
+         registry fail without it, with the old settings as with the new ones. The path is carried as it is written, \
+         since a tree that was copied from a node may lack the file.";
     CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
         Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
-        "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x";
+        "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x",
+        "containerd 1.x fails every pull through a registry that has cert_file without key_file, or the reverse. A \
+         hosts.toml cannot say half of a pair. Add the missing file; or accept that the lone one is left out, which \
+         makes pulls work that fail today.";
     CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
         Choose("leave --certs-dir out, or name the directory that config_path names"),
-        "--certs-dir names another directory than config_path";
+        "--certs-dir names another directory than config_path",
+        "The configuration already says in config_path where the hosts files are, and --certs-dir says something \
+         else. Writing files where containerd does not look would lose them. Leave --certs-dir out, or change \
+         config_path first.";
     CHANGED_SINCE_APPLY "changed-since-apply" Error
         Allow("lets rollback and recovery overwrite what somebody changed since the run; the journal keeps it"),
-        "a file is neither what a run wrote nor what was there before it";
+        "a file is neither what a run wrote nor what was there before it",
+        "`rollback` and recovery only touch a file whose bytes are those from before the run or those that the run \
+         wrote. This one is neither: somebody has edited it since. Both versions are shown. Accepting the finding \
+         gives the edit up; the journal keeps it.";
     COMMENT_DROPPED "comment-dropped" Note HandEdit,
-        "a comment goes away with an entry that gets no hosts file";
+        "a comment goes away with an entry that gets no hosts file",
+        "A comment stood with an entry for which no hosts file is written, so there is no place that it could move \
+         to. The old file with it stays in the journal of the run. Write it down elsewhere if it is needed.";
     CRI_DISABLED "cri-disabled" Warning HandEdit,
-        "CRI is in disabled_plugins, so that the registry settings have no effect";
+        "CRI is in disabled_plugins, so that the registry settings have no effect",
+        "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
+         the kubelet cannot use this containerd and no pull goes through these registry settings. They are migrated \
+         all the same. Take the name out of the list if this node is to run pods.";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
-        "TLS settings under a name that no endpoint has; they have no effect and go";
+        "TLS settings under a name that no endpoint has; they have no effect and go",
+        "containerd 1.x looks TLS settings up by the host of the endpoint that it asks, port and all. No endpoint has \
+         this host: a name with a scheme or a path, `*`, and `docker.io` (whose host is registry-1.docker.io) never \
+         match. The entry has no effect today and is removed.";
     DEAD_CREDENTIALS "dead-credentials" Warning HandEdit,
-        "credentials that containerd never uses, today or afterwards; they stay";
+        "credentials that containerd never uses, today or afterwards; they stay",
+        "containerd looks credentials up by the host that answers 401, exactly as it stands in the endpoint. These \
+         are under a name that no host has, or one level too high, or below a name in `auths` that containerd reads \
+         as something else. They are not used today and not afterwards, and stay as they are: the tool never moves a \
+         credential.";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
-        "a mirror under a name that no image has; it has no effect and goes";
+        "a mirror under a name that no image has; it has no effect and goes",
+        "A mirror's name must be the host of an image's name, with its port and nothing else; only `*` stands for all \
+         others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of quotes match no \
+         image. The entry has no effect today and is removed; the message says what was probably meant.";
     DISCARDED_HOSTS_FILE "discarded-hosts-file" Warning HandEdit,
-        "a hosts file that containerd discards, so that it counts for nothing";
+        "a hosts file that containerd discards, so that it counts for nothing",
+        "containerd drops a hosts.toml that it cannot read as a whole, with one line in its log, and pulls go to the \
+         registry itself. What is an error depends on the version: a file without a host table up to 1.7.31, the \
+         capability `referrers` before 2.2, a byte order mark or inline host tables on 2.x, and more. The file stays \
+         as it is; mend it if it is meant to count.";
     EXISTING_HOSTS_FILE "existing-hosts-file" Error
         Choose("--existing keep: the file decides; --existing replace: the settings that are in effect today decide"),
-        "a hosts file that is already in the certs directory would change pulls";
+        "a hosts file that is already in the certs directory would change pulls",
+        "There is a hosts.toml already for a registry for which the settings give other pulls. Until config_path is \
+         set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is meant. \
+         --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
+         settings give over it; the old bytes stay in the journal.";
     GENERATED_FILE "generated-file" Warning HandEdit,
-        "something else writes this file: if it renders mirrors again, CRI fails at its next restart";
+        "something else writes this file: if it renders mirrors again, CRI fails at its next restart",
+        "The head of the file or its path says that another program writes it. If that program renders mirrors again \
+         beside config_path, CRI does not load at the next restart of containerd and the node goes NotReady. Change \
+         what is rendered at its source, too.";
     GO_TEMPLATE "go-template" Error HandEdit,
-        "the file is a template, not the configuration that is made of it";
+        "the file is a template, not the configuration that is made of it",
+        "The file has Go template marks (`{{`), so it is what a configuration is made from and not the configuration \
+         itself. Run the tool on the file that containerd reads, and change the template by hand.";
     IMPORT_MISSING "import-missing" Error
         Allow("plans as if the file were empty; containerd does not start without it"),
-        "an imported file is not there, so that containerd does not start";
+        "an imported file is not there, so that containerd does not start",
+        "A file that `imports` names without a pattern is not there. No containerd starts like that, so on a running \
+         node this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI \
+         would count, so nothing is planned without it, unless you accept that it is taken for empty.";
     INERT_SECTION "inert-section" Warning HandEdit,
-        "registry settings in a section that no containerd from --from to --to reads; they stay";
+        "registry settings in a section that no containerd from --from to --to reads; they stay",
+        "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
+         file's version, or another table takes its place. The settings have no effect today and none after the \
+         upgrade, and stay as they are. Remove them, or move them to where they count.";
     INTERMEDIATE_VERSION "intermediate-version" Error
         Allow("accepts that the versions named pull differently"),
-        "a containerd version between --from and --to would pull differently";
+        "a containerd version between --from and --to would pull differently",
+        "The planned files give the same pulls on --from and on --to, but a version between them would do something \
+         else. It matters if nodes stop at that version on the way. Accept the finding if they do not.";
     INVALID_PLUGIN_ID "invalid-plugin-id" Error HandEdit,
-        "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start";
+        "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start",
+        "In a file of version 2 containerd 1.x wants full names of plugins, such as io.containerd.grpc.v1.cri, and \
+         does not start with any other: `[plugins.cri]`, or a name with dots that is not in quotes, which TOML takes \
+         apart. 2.x ignores such tables, but wants names with a dot in disabled_plugins and required_plugins. Mend \
+         the name, or remove it.";
     INVALID_TOML "invalid-toml" Error HandEdit,
-        "the file is not valid TOML";
+        "the file is not valid TOML",
+        "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
+         no TOML, such as a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
+         line of the file is shown, since nobody knows what in it is secret.";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
         Allow("writes the table; containerd 1.x then ignores the whole hosts file"),
-        "containerd 1.x cannot read a hosts file with an IPv6 address in a table name";
+        "containerd 1.x cannot read a hosts file with an IPv6 address in a table name",
+        "containerd 1.x cannot read a quoted table name with a bracket in it, so a [host.\"http://[fd00::1]:5000\"] \
+         makes it discard the whole hosts.toml; 2.x reads it. Only the last endpoint is safe, because it is a value \
+         and not a name. Accept the finding if the node does not go back to 1.x, or give the registry a name.";
     KEY_CASE "key-case" Error HandEdit,
-        "a key whose capitals or escapes make one containerd read it and another not";
+        "a key whose capitals or escapes make one containerd read it and another not",
+        "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \
+         a quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
+         something to one and not to the other. Write it plainly, once, if it is meant, or remove it.";
     LINKED_HOSTS_FILE "linked-hosts-file" Error HandEdit,
-        "several registries share one hosts file through a link, but need different ones";
+        "several registries share one hosts file through a link, but need different ones",
+        "Two names in the certs directory lead to one hosts.toml through a link, but the registries need different \
+         ones. Writing the file for one would change the other. Replace the links by directories of their own.";
     MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,
-        "with mirrors and config_path both set CRI does not load; the mirrors are carried";
+        "with mirrors and config_path both set CRI does not load; the mirrors are carried",
+        "`mirrors` and `config_path` exclude each other: CRI does not load, on any version, and the node is NotReady. \
+         2.2.0 and 2.2.1 have a config_path built in, so there mirrors alone do it. The mirrors are carried into \
+         hosts files, which ends the conflict; registries that only the old hosts files name go on with them.";
     MISSPELT_TABLE "misspelt-table" Warning HandEdit,
-        "a table that looks like registry settings under a name that no containerd reads; it stays";
+        "a table that looks like registry settings under a name that no containerd reads; it stays",
+        "A table looks like registry settings, but stands under a name that no containerd reads: `[plugin.` without \
+         its s, a name with dots that is not in quotes, `registry` in capitals, or a dotted key that has landed below \
+         another table. It has no effect today and none afterwards. The tool leaves it alone, since bringing it to \
+         life would change pulls.";
     MIXED_VERSIONS "mixed-versions" Error
         Allow("accepts what the containerd versions named make of the files"),
-        "imported files of another version than the main file, which containerd versions read differently";
+        "imported files of another version than the main file, which containerd versions read differently",
+        "The imported files are not all of one version, and containerd versions make different things of that. 1.x \
+         takes the number of the last file for all of them; 2.0 to 2.2 drop version-2 sections below a version-3 \
+         drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than config.toml. Give every file the same \
+         version.";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
-        "no host is left for this name: every pull fails today";
+        "no host is left for this name: every pull fails today",
+        "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
+         today. Mend the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
     NOT_UTF8 "not-utf8" Error HandEdit,
-        "the file is not UTF-8, which TOML and containerd 2.x require";
+        "the file is not UTF-8, which TOML and containerd 2.x require",
+        "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x lets broken bytes pass in comments. \
+         Save the file as UTF-8; the message says which byte is the first that is not.";
     OTHER_PLUGIN_ID "other-plugin-id" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another";
+        "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another",
+        "The CRI plugin has had three names: `cri` in files of version 1, io.containerd.grpc.v1.cri in version 2, \
+         io.containerd.cri.v1.images in version 3 and 4. Under a name that does not fit the file's version, settings \
+         are dead on one containerd and alive on another: 2.3 and later read the version-2 name in version-3 files, \
+         2.x reads the version-3 name in version-2 files. Move the settings, or accept that they go, which keeps what \
+         --from does.";
     OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
-        "a file that is read later sets the same again, so that this one has no effect";
+        "a file that is read later sets the same again, so that this one has no effect",
+        "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is \
+         read last counts. This setting is set again by a later file, so it has no effect, and goes with the others.";
     OVERRIDE_PATH_UNSUPPORTED "override-path-unsupported" Error
         Allow("writes override_path, which containerd 1.5 ignores"),
-        "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept";
+        "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept",
+        "containerd 1.5 does not know override_path and always puts /v2 behind a path, so that an endpoint such as \
+         https://host/proxy cannot be written for it. Name a newer containerd with --from, or accept the finding.";
     PATH_WITHOUT_V2 "path-without-v2" Warning HandEdit,
-        "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404";
+        "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404",
+        "The old settings take an endpoint's path as it is: https://host/proxy asks /proxy/library/..., and a lone \
+         slash asks /library/..., without /v2. Most registries answer 404 to that, and containerd goes on to the next \
+         host. The path is kept with override_path, so that requests stay the same; if this mirror never worked, this \
+         is why.";
     PROOF_FAILED "proof-failed" Error HandEdit,
-        "the planned files would not give the same pulls";
+        "the planned files would not give the same pulls",
+        "Before anything is written, the planned files are read back as each containerd on the way reads them, and \
+         compared with what the settings give. They do not give the same, and no known reason covers it. Nothing is \
+         written: please report it, with the file.";
     PULL_SERVICE_CHANGES "pull-service-changes" Note HandEdit,
-        "without legacy settings containerd 2.1 and later pull through the transfer service";
+        "without legacy settings containerd 2.1 and later pull through the transfer service",
+        "containerd 2.1 and later pull through their transfer service, unless a legacy registry setting or one of a \
+         few others keeps the local puller. With the last legacy setting gone, that changes. Requests, credentials \
+         and images are the same; `registry.headers` no longer reach token servers, image_pull_progress_timeout no \
+         longer acts, and error texts differ. --keep-local-pull writes use_local_image_pull = true, which 2.1 and \
+         later read and 1.x does not.";
     RELATIVE_CERTIFICATE_PATH "relative-certificate-path" Warning HandEdit,
-        "a relative certificate path is made absolute against /, where containerd runs";
+        "a relative certificate path is made absolute against /, where containerd runs",
+        "The old settings resolve a relative path against the directory that containerd was started in, which is / \
+         under systemd; a hosts.toml resolves it against its own directory. It becomes absolute, so that it means the \
+         same file.";
     RELATIVE_CONFIG_PATH "relative-config-path" Warning HandEdit,
-        "a relative config_path is made absolute against /, where containerd runs";
+        "a relative config_path is made absolute against /, where containerd runs",
+        "A relative config_path is resolved against the directory that containerd was started in, which is / under \
+         systemd. It becomes absolute, so that it does not depend on that any more.";
     RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
-        "a relative pattern in imports, which older containerd looks up in its working directory";
+        "a relative pattern in imports, which older containerd looks up in its working directory",
+        "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
+         directory that they were started in, and newer ones against the importing file. So they read different \
+         files, and no plan is the same for both. Write the pattern with its whole path.";
     REPEATED_ENDPOINT "repeated-endpoint" Note HandEdit,
-        "an endpoint that stands twice is tried once, where it stands first";
+        "an endpoint that stands twice is tried once, where it stands first",
+        "The same host stands twice in the list, or containerd appends it itself at the end. Asked again it gives the \
+         same answer. A hosts.toml cannot name a host twice, so it is written where it stands first.";
     SAME_AS_DEFAULT "same-as-default" Note HandEdit,
-        "what is set is what containerd does anyway; no hosts file is needed";
+        "what is set is what containerd does anyway; no hosts file is needed",
+        "What this entry says is what containerd does without it. It goes, and no hosts file is needed.";
     SECRET_COMMENT "secret-comment" Note HandEdit,
-        "a comment that looks like a secret is not moved into a hosts file";
+        "a comment that looks like a secret is not moved into a hosts file",
+        "The comment looks like a password or token, or repeats one that stands elsewhere in the file. hosts.toml \
+         files are readable by everyone, so it is not moved into one. The old file with it stays in the journal of \
+         the run.";
     SECTION_SHADOWED "section-shadowed" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "registry settings that imports make inert on one containerd and live on another";
+        "registry settings that imports make inert on one containerd and live on another",
+        "containerd 1.x takes a plugin's section whole from the last file that has it, so a drop-in with any CRI \
+         setting replaces the registry settings of the files before it; 2.x merges the sections key by key, and what \
+         was replaced comes back, credentials and all. --from says whose view is kept. On 1.x the replaced settings \
+         go if you accept that; with --from 2.0 the merged ones are migrated.";
     SEVERAL_CONFIG_PATHS "several-config-paths" Error
         Choose("--existing keep: what the other directories give today is written into the first one; --existing replace: the settings decide"),
-        "config_path names several directories, which containerd 2.1 and later do not find";
+        "config_path names several directories, which containerd 2.1 and later do not find",
+        "containerd's own puller takes config_path apart at colons and looks into one directory after the other; the \
+         transfer service of 2.1 and later takes it for one name and finds no hosts file at all. So it has to be one \
+         directory. --existing keep writes what the other directories give today into the first one; with --existing \
+         replace the settings decide.";
     SHADOWED_DIRECTORY "shadowed-directory" Warning HandEdit,
-        "a directory in the certs directory that another spelling of its name hides";
+        "a directory in the certs directory that another spelling of its name hides",
+        "containerd looks for HOST_PORT_ before HOST:PORT, and the first directory that exists decides. The other one \
+         is never read. It stays as it is; merge the two by hand if it is meant to count.";
     SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
-        "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first";
+        "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first",
+        "There is no certificate to verify on plain http. In a hosts.toml skip_verify on an http host makes 1.6.25, \
+         1.7.8 and all newer containerd try https first, so it is left out, which keeps the requests as they are.";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
-        "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried";
+        "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried",
+        "containerd 1.x does not load CRI when configs.*.tls and config_path are both set; 2.x ignores the TLS \
+         settings with a line in its log. They are carried into hosts files, which ends the conflict.";
     TLS_IGNORED_TODAY "tls-ignored-today" Warning HandEdit,
-        "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them";
+        "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them",
+        "containerd 2.0 dropped configs.*.tls without a word, so a registry with its own CA or a client certificate \
+         has not got them since the upgrade. The settings are carried as 1.x meant them. Pulls that fail today may \
+         work afterwards.";
     TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
-        "certificates for an http endpoint are left out; they only matter where it redirects to https";
+        "certificates for an http endpoint are left out; they only matter where it redirects to https",
+        "Certificates do nothing on plain http, unless the registry redirects to https or its token server uses it. \
+         In a hosts.toml they would make 1.6.25, 1.7.8 and all newer containerd try https first. They are left out; \
+         if the registry does redirect, write the endpoint with https.";
     TOML_DIALECT "toml-dialect" Error
         Allow("migrates and keeps the text; the containerd named does not start with it"),
-        "a way to write TOML that one containerd reads and another does not";
+        "a way to write TOML that one containerd reads and another does not",
+        "Every line of containerd has another TOML reader: 1.x takes a line break in an inline table, control \
+         characters in comments and a table defined twice in different quotes, 2.0 to 2.3 do not, and 2.4 takes some \
+         of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. Write the place in a way \
+         that all of them read; accept the finding if the versions named never run here.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
-        "a key beside credentials that containerd does not know; it stays, without effect";
+        "a key beside credentials that containerd does not know; it stays, without effect",
+        "containerd knows username, password, auth and identitytoken beside credentials. Anything else, such as \
+         identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as it is.";
     UNKNOWN_KEY "unknown-key" Error
         Allow("drops the key; the old file keeps it"),
-        "a key that containerd does not know, in an entry that goes away";
+        "a key that containerd does not know, in an entry that goes away",
+        "containerd ignores this key, but another program may have meant something by it: `rewrite` is read by the \
+         containerd of k3s and rke2 only. The entry that it stands in goes away, and a hosts.toml has no place for \
+         it. Mend a misspelt key, or accept that it is dropped; the old file stays in the journal.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
-        "a name in registry.auths that containerd cannot parse: CRI does not load";
+        "a name in registry.auths that containerd cannot parse: CRI does not load",
+        "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
+         a scheme, is an error there, and CRI does not load on any version. Write it with https:// in front, or \
+         remove it.";
     UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
         Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
-        "an endpoint that containerd cannot parse, so that every pull of this name fails today";
+        "an endpoint that containerd cannot parse, so that every pull of this name fails today",
+        "containerd cannot parse this endpoint as a URL, and fails every pull of the name that it belongs to. Mend \
+         it. Accepting the finding leaves it out, after which the other hosts are asked.";
     UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
-        "an endpoint without a host, or with a scheme other than http and https, never answers and is left out";
+        "an endpoint without a host, or with a scheme other than http and https, never answers and is left out",
+        "The endpoint has no host, or a scheme other than http and https. containerd skips it, today and without it. \
+         It is left out.";
     UNREADABLE_DIRECTORY "unreadable-directory" Error HandEdit,
-        "containerd cannot read the directory of a registry, so that its pulls would fail";
+        "containerd cannot read the directory of a registry, so that its pulls would fail",
+        "Below config_path stands something that containerd cannot read as a registry's directory: a file in its \
+         place, a hosts.toml that is a directory, or a link that leads nowhere where a file is to be written. Pulls \
+         of that registry would fail. Move it out of the certs directory.";
     UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
-        "the file's version is not 1, 2, 3 or 4";
+        "the file's version is not 1, 2, 3 or 4",
+        "containerd has had config.toml of version 1 to 4. What a newer file means is not known to this release, so \
+         nothing is planned. Look for a newer release of this program.";
     VERSION_1 "version-1" Error
         Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
-        "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
+        "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file",
+        "containerd 2.0 to 2.2 give a version-1 file the number of the newest one without moving its CRI section, so \
+         that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \
+         later read it. --v1 convert gives every plugin its version-2 name, which all versions read; --v1 keep \
+         migrates the file as it is.";
     VERSION_1_SETTING "version-1-setting" Warning HandEdit,
-        "a setting of a version-1 file that containerd 2.x does not read under any name";
+        "a setting of a version-1 file that containerd 2.x does not read under any name",
+        "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \
+         cri.containerd, a snapshotter without runtimes, and the old names of the restart and cgroups plugins in \
+         disabled_plugins. They are not about registries, so the tool does not change them. Look at them before the \
+         upgrade.";
     VERSION_MISSING "version-missing" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "the file has registry settings but no version, which containerd versions read differently";
+        "the file has registry settings but no version, which containerd versions read differently",
+        "Without `version` in its first lines a file is of version 1, in which the CRI plugin is called `cri`; a \
+         `version` below a table belongs to that table. Settings under the newer names are dead on 1.x and 2.0 to \
+         2.2, and come alive on 2.3. Add `version = 2` if they are meant to count, on one node first; or accept that \
+         they go, which keeps what --from does.";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
-        "a containerd newer than this program knows is taken as the newest known one";
+        "a containerd newer than this program knows is taken as the newest known one",
+        "The version is newer than the newest containerd that this release knows. It is taken as that one. Look for a \
+         newer release of this program before you rely on it.";
     VERSION_NOT_READ "version-not-read" Error
         Choose("name the containerd versions that read this file with --from and --to"),
-        "one of the two containerd versions does not read a config.toml of this version";
+        "one of the two containerd versions does not read a config.toml of this version",
+        "1.6.32, 1.7.17 and 2.0 refuse a config.toml newer than they know, and the daemon does not start; older 1.x \
+         reads a version-3 file and finds no CRI settings in it. Name the containerd that runs here with --from and \
+         the one that comes with --to.";
     WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
         Allow("writes _default, which containerd before 1.6.17 does not look up"),
-        "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept";
+        "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept",
+        "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
+         Without it the wildcard's mirrors are lost. Name a newer containerd with --from, or accept the finding.";
     WRONG_TYPE "wrong-type" Error HandEdit,
-        "a value of the wrong type, with which containerd does not start";
+        "a value of the wrong type, with which containerd does not start",
+        "A value has another type than containerd expects, such as a string where a list must be. There are no \
+         conversions: containerd does not start with it. Mend the value.";
 }
 
 /// The code with this name.

@@ -16,12 +16,14 @@
 //!   from hosts files. [`view`] is what one containerd makes of the whole: whether it starts, which settings of which
 //!   file are in effect, which hosts a pull tries. What differs between versions is in the one table of [`version`].
 //! * [`plan`] is pure. It is believed only after [`verify`] has read the planned bytes back.
+//! * [`check`] is the same views, of every known version, as a table.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it.
 //! * [`cli`] is the edge: it prints, and knows exit codes.
 
 pub mod apply;
 pub mod certificate;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod finding;

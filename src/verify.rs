@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::config::ConfigFile;
-use crate::config::configuration::Configuration;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
-use crate::plan::{ConfigEdit, Decider, Plan, Wanted};
+use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
 use crate::version::{Behaviour, Generation, TomlReader, Version, generations, ranges};
 use crate::view::{Reason, Roots, State, View, Views};
@@ -44,17 +43,12 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
             );
         }
     }
-    let texts = plan
-        .edits
-        .iter()
-        .map(|edit| (edit.file, edit.text.clone()))
-        .collect();
-    let Some(configuration) = inputs.configuration.with_texts(&texts) else {
+    let Some(after) = plan.after(inputs) else {
         let message = "an edited configuration file cannot be read any more";
         findings.add(&finding::PROOF_FAILED, None, message, bug);
         return;
     };
-    let planned = Planned::new(inputs, plan, &configuration);
+    let planned = Planned::new(inputs, after);
     planned.starts(findings);
     let legacy = Legacy::new(Some(&inputs.registry));
     for wanted in &mut plan.namespaces {
@@ -99,30 +93,21 @@ struct Planned<'i> {
 }
 
 impl<'i> Planned<'i> {
-    fn new(inputs: &'i Inputs, plan: &Plan, after: &Configuration) -> Self {
+    fn new(inputs: &'i Inputs, after: After) -> Self {
         let (mut views, mut views_after) = (Views::default(), Views::default());
         let views = generations(inputs.from, inputs.options.to)
             .into_iter()
             .map(|generation| {
                 let today = views.of(&inputs.configuration, &generation.behaviour);
-                let afterwards = views_after.of(after, &generation.behaviour);
+                let afterwards = views_after.of(&after.configuration, &generation.behaviour);
                 (generation, today, afterwards)
             })
             .collect();
-        // The trees are made of what is there and of the bytes to write at their real paths, links and all.
-        let mut roots = inputs.roots.clone();
-        let mut certs = inputs.certs.clone();
-        for change in &plan.changes {
-            certs.write(&change.path, &change.after);
-            for root in roots.values_mut() {
-                root.write(&change.path, &change.after);
-            }
-        }
         Self {
             inputs,
             views,
-            roots,
-            certs,
+            roots: after.roots,
+            certs: after.certs,
         }
     }
 
@@ -225,8 +210,8 @@ impl<'i> Planned<'i> {
                 Decider::HostsFile => reader::pulls(&inputs.certs, &wanted.name, behaviour),
                 Decider::Nobody => wanted.before.clone(),
             };
-            let same_credentials = credentials(&expected, view)
-                == credentials(&expected, &inputs.view)
+            let same_credentials = view.credentials_of(&expected)
+                == inputs.view.credentials_of(&expected)
                 && view.headers() == inputs.view.headers();
             if planned.same(&expected) && same_credentials {
                 continue;
@@ -263,20 +248,6 @@ impl<'i> Planned<'i> {
         for difference in differences {
             difference.report(inputs, wanted, findings);
         }
-    }
-}
-
-/// The credentials for every host of a list.
-fn credentials<'v>(
-    pulls: &Pulls,
-    view: &'v View,
-) -> Vec<Option<&'v crate::config::legacy::Credentials>> {
-    match pulls {
-        Pulls::Hosts(hosts) => hosts
-            .iter()
-            .map(|host| view.credentials(&host.host))
-            .collect(),
-        Pulls::Fail(_) => Vec::new(),
     }
 }
 

@@ -659,6 +659,17 @@ impl View {
         of_auths.map(|entry| &entry.credentials).or_else(of_configs)
     }
 
+    /// The credentials for every host of a list.
+    pub fn credentials_of(&self, pulls: &Pulls) -> Vec<Option<&Credentials>> {
+        match pulls {
+            Pulls::Hosts(hosts) => hosts
+                .iter()
+                .map(|host| self.credentials(&host.host))
+                .collect(),
+            Pulls::Fail(_) => Vec::new(),
+        }
+    }
+
     /// The headers that containerd sends to every registry.
     pub fn headers(&self) -> &Headers {
         &self.registry.headers

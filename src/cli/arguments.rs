@@ -25,7 +25,7 @@ pub(super) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 nothing to do, or done; 1 changes are pending, or answered no; 2 usage error;
+Exit codes: 0 nothing to do, done, or ready; 1 changes are pending, answered no, or not ready; 2 usage error;
 3 refused, something needs a decision; 4 failed, the node is as it was; 5 failed, and it is not";
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +36,15 @@ pub(super) enum Command {
     Apply(Apply),
     /// Undo an apply: show what would change back, ask, then write it
     Rollback(Rollback),
+    /// Say what each containerd version makes of this node, today and after the migration; write nothing
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Explain a finding by its code, and look at nothing
+    #[arg(long, value_name = "CODE", value_parser = parse_any_code)]
+    pub(super) explain: Option<&'static Code>,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +175,11 @@ fn parse_code(name: &str) -> Result<&'static Code, String> {
             Err("there is no such finding; `--help` lists those that can be accepted".to_owned())
         }
     }
+}
+
+fn parse_any_code(name: &str) -> Result<&'static Code, String> {
+    finding::code(name)
+        .ok_or_else(|| "there is no such finding; the README lists them all".to_owned())
 }
 
 fn parse_directory(path: &str) -> Result<NodePath, String> {

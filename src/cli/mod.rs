@@ -12,6 +12,7 @@ use anstream::ColorChoice;
 use clap::Parser;
 
 use crate::apply;
+use crate::check;
 use crate::finding::{self, Findings, Severity};
 use crate::inputs::{self, Existing, Inputs, Options, ReadError, Sources, Version1};
 use crate::node::{Node, NodePath};
@@ -57,6 +58,13 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
         Command::Plan => result(Run::new(cli.common).plan()),
         Command::Apply(apply) => result(Run::new(cli.common).apply(&apply)),
         Command::Rollback(rollback) => result(Run::new(cli.common).rollback(&rollback)),
+        Command::Check(check) => match check.explain {
+            Some(code) => {
+                print(&report::explain::render(code));
+                exit::DONE
+            }
+            None => result(Run::new(cli.common).check()),
+        },
     }
 }
 
@@ -130,30 +138,7 @@ impl Run {
         let common = &self.common;
         let mut findings = Findings::new(common.allow.iter().copied());
         let mut sources = Sources::default();
-        let options = self.options(node, &mut findings)?;
-        let read = inputs::read(node, options, &mut findings, &mut sources);
-        let inputs = match read {
-            Ok(inputs) => inputs,
-            Err(error) => {
-                self.print_findings(&findings, &sources, None);
-                return Err(self.failed_to_read(&error));
-            }
-        };
-        let Some(inputs) = inputs else {
-            self.print_findings(&findings, &sources, None);
-            return Err(refused(&findings));
-        };
-        if inputs
-            .options
-            .from
-            .is_some_and(|from| from > inputs.options.to)
-        {
-            print_error(&format!(
-                "error: --from {} is newer than --to {}; name the containerd that comes with --to\n",
-                inputs.from, inputs.options.to
-            ));
-            return Err(exit::USAGE);
-        }
+        let inputs = self.read(node, &mut findings, &mut sources)?;
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
@@ -180,6 +165,65 @@ impl Run {
             diff,
             digest,
         }))
+    }
+
+    /// Says what each containerd makes of the node.
+    fn check(&self) -> Result<u8, u8> {
+        if self.common.format != Format::Text {
+            print_error("error: `check` prints text only; leave --format out\n");
+            return Err(exit::USAGE);
+        }
+        let node = self.node()?;
+        let mut findings = Findings::new(self.common.allow.iter().copied());
+        let mut sources = Sources::default();
+        let inputs = self.read(&node, &mut findings, &mut sources)?;
+        let mut plan = plan::plan(&inputs, &mut findings);
+        verify::verify(&inputs, &mut plan, &mut findings);
+        let check = check::check(&inputs, (!findings.refused()).then_some(&plan));
+        let shown = self.print_findings(&findings, &sources, Some(&inputs));
+        let Some(check) = check else {
+            return Err(refused(&findings));
+        };
+        print(&shown.filtered(&report::check::render(&inputs, &check)));
+        Ok(if check.not_ready.is_empty() {
+            exit::DONE
+        } else {
+            exit::PENDING
+        })
+    }
+
+    /// Reads the node; an error is the exit code, and has been explained.
+    fn read(
+        &self,
+        node: &Node,
+        findings: &mut Findings,
+        sources: &mut Sources,
+    ) -> Result<Inputs, u8> {
+        let options = self.options(node, findings)?;
+        let read = inputs::read(node, options, findings, sources);
+        let inputs = match read {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                self.print_findings(findings, sources, None);
+                return Err(self.failed_to_read(&error));
+            }
+        };
+        let Some(inputs) = inputs else {
+            self.print_findings(findings, sources, None);
+            return Err(refused(findings));
+        };
+        if inputs
+            .options
+            .from
+            .is_some_and(|from| from > inputs.options.to)
+        {
+            print_error(&format!(
+                "error: --from {} is newer than --to {}; name the containerd that comes with --to\n",
+                inputs.from, inputs.options.to
+            ));
+            return Err(exit::USAGE);
+        }
+        Ok(inputs)
     }
 
     fn options(&self, node: &Node, findings: &mut Findings) -> Result<Options, u8> {

@@ -46,6 +46,19 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
     )
 }
 
+/// Why this containerd discards the hosts.toml in a directory that config_path calls `path`; `None` if it does not.
+pub fn discarded(
+    directory: &RegistryDirectory,
+    path: &NodePath,
+    behaviour: &Behaviour,
+) -> Option<String> {
+    let file = directory
+        .hosts_file
+        .as_ref()
+        .filter(|file| !file.bytes.is_empty())?;
+    parse(file, path, behaviour).err()
+}
+
 /// containerd's `hostConfig`.
 #[derive(Clone, Debug, Default)]
 struct HostEntry {

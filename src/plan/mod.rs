@@ -8,18 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ConfigFile;
-use crate::config::configuration::LoadedFile;
+use crate::config::configuration::{Configuration, LoadedFile};
 use crate::config::contents::{Contents, PluginId};
 use crate::config::edit::{self, MovedComment, NewValue, PathSet, Setting};
 use crate::config::legacy::{HostConfig, Registry};
 use crate::finding::{self, Code, Findings, Place};
-use crate::hosts::directory::DEFAULT;
+use crate::hosts::directory::{CertsDirectory, DEFAULT};
 use crate::hosts::reader;
 use crate::inputs::Inputs;
 use crate::node::NodePath;
 use crate::resolve::Legacy;
 use crate::version::{Behaviour, Generation, generations};
-use crate::view::{State, Views};
+use crate::view::{Roots, State, Views};
 
 mod files;
 mod sections;
@@ -72,6 +72,38 @@ pub struct Plan {
     pub edits: Vec<ConfigEdit>,
     /// Whether hosts files take effect as soon as they are written, since `config_path` is in effect already.
     pub live: bool,
+}
+
+/// A node as a plan leaves it.
+#[derive(Debug)]
+pub struct After {
+    /// The configuration.
+    pub configuration: Configuration,
+    /// Every certs directory that some containerd reads.
+    pub roots: Roots,
+    /// The one that `config_path` names.
+    pub certs: CertsDirectory,
+}
+
+impl Plan {
+    /// The node as it will be: what is there, and the bytes to write at their real paths, links and all. `None` if an
+    /// edited file cannot be read any more.
+    pub fn after(&self, inputs: &Inputs) -> Option<After> {
+        let edits = self.edits.iter();
+        let texts = edits.map(|edit| (edit.file, edit.text.clone())).collect();
+        let mut after = After {
+            configuration: inputs.configuration.with_texts(&texts)?,
+            roots: inputs.roots.clone(),
+            certs: inputs.certs.clone(),
+        };
+        for change in &self.changes {
+            after.certs.write(&change.path, &change.after);
+            for root in after.roots.values_mut() {
+                root.write(&change.path, &change.after);
+            }
+        }
+        Some(after)
+    }
 }
 
 /// A configuration file as it will be.
@@ -536,6 +568,15 @@ fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
         value: NewValue::True,
         new_header: Some(format!("{plugins}.{}", edit::quote(id, literal))),
     }
+}
+
+/// The namespaces that are worth a look, each with whether it stands for every registry that nobody named.
+pub fn namespaces(inputs: &Inputs) -> Vec<(String, bool)> {
+    interesting(
+        &inputs.registry,
+        &Legacy::new(Some(&inputs.registry)),
+        inputs,
+    )
 }
 
 /// The namespaces that are worth a look: design §3, "interesting namespaces".

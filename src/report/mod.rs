@@ -2,7 +2,9 @@
 //!
 //! Every text made here is masked; the diff and its digest are made of the same masked bytes that are printed.
 
+pub mod check;
 pub mod diff;
+pub mod explain;
 pub mod findings;
 pub mod text;
 pub mod transaction;

@@ -1,0 +1,335 @@
+//! What every containerd version makes of a node, as it is and after the migration. Pure: `report` makes text of it.
+
+use std::collections::BTreeSet;
+
+use crate::config::configuration::Configuration;
+use crate::finding::Place;
+use crate::hosts::reader;
+use crate::inputs::Inputs;
+use crate::plan::{self, Plan};
+use crate::resolve::Legacy;
+use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
+use crate::view::{Roots, State, View, Views};
+
+/// What comes of a node's registry configuration, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The daemon does not start.
+    DoesNotStart,
+    /// The daemon runs, but CRI fails to load.
+    CriFails,
+    /// The daemon runs, with CRI switched off.
+    CriDisabled,
+    /// Registry settings are there that this version does not read.
+    RegistrySettingsIgnored,
+    /// Settings of certificates are there that this version does not read.
+    TlsSettingsIgnored,
+    /// Hosts files are there that this version does not find or discards.
+    HostsFilesIgnored,
+    /// Everything counts.
+    Works,
+}
+
+impl Outcome {
+    /// The outcome as the table has it.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::DoesNotStart => "daemon does not start",
+            Self::CriFails => "CRI does not load",
+            Self::CriDisabled => "CRI is disabled",
+            Self::RegistrySettingsIgnored => "registry settings ignored",
+            Self::TlsSettingsIgnored => "TLS settings ignored",
+            Self::HostsFilesIgnored => "hosts files ignored",
+            Self::Works => "works",
+        }
+    }
+}
+
+/// An outcome and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What comes of it.
+    pub outcome: Outcome,
+    /// Why, as a phrase.
+    pub reason: String,
+}
+
+/// Versions that follow each other and behave alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The versions, oldest first.
+    pub versions: Vec<Version>,
+    /// The node as it is.
+    pub today: Verdict,
+    /// The node after the migration; `None` if there is no plan that could be written.
+    pub afterwards: Option<Verdict>,
+}
+
+/// What `check` says.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// All known versions.
+    pub rows: Vec<Row>,
+    /// Why the node as it is must not be upgraded; empty if it works on `--to` as it does on `--from`.
+    pub not_ready: Vec<String>,
+}
+
+/// A node's files, as they are or as they are planned, for any containerd to look at.
+pub struct Side {
+    configuration: Configuration,
+    roots: Roots,
+    views: Views,
+}
+
+impl Side {
+    /// The node as it is. What `--v1 convert` would make of it does not count.
+    pub fn today(inputs: &Inputs) -> Option<Self> {
+        let mut texts = std::collections::BTreeMap::new();
+        texts.extend(inputs.converted_from.clone().map(|text| (0, text)));
+        Some(Self {
+            configuration: inputs.configuration.with_texts(&texts)?,
+            roots: inputs.roots.clone(),
+            views: Views::default(),
+        })
+    }
+
+    /// The node as the plan leaves it. `None` if the planned files cannot be read.
+    pub fn afterwards(inputs: &Inputs, plan: &Plan) -> Option<Self> {
+        let after = plan.after(inputs)?;
+        Some(Self {
+            configuration: after.configuration,
+            roots: after.roots,
+            views: Views::default(),
+        })
+    }
+
+    /// What this version makes of it.
+    pub fn view(&mut self, version: Version) -> View {
+        self.views.of(&self.configuration, &Behaviour::of(version))
+    }
+
+    /// The hosts that a pull from `namespace` tries.
+    pub fn pulls(&self, view: &View, namespace: &str) -> crate::hosts::Pulls {
+        view.pulls(namespace, &self.roots, &Legacy::new(Some(&view.registry)))
+    }
+
+    /// What comes of it on this version.
+    pub fn verdict(&mut self, version: Version) -> Verdict {
+        let view = self.view(version);
+        let verdict = |outcome, reason: String| Verdict { outcome, reason };
+        match &view.state {
+            State::DoesNotStart(reason) => {
+                return verdict(Outcome::DoesNotStart, self.said(reason));
+            }
+            State::CriFails(reason) => return verdict(Outcome::CriFails, self.said(reason)),
+            State::CriDisabled(reason) => return verdict(Outcome::CriDisabled, self.said(reason)),
+            State::Loads => {}
+        }
+        if let Some(reason) = self.ignored_settings(&view) {
+            return verdict(Outcome::RegistrySettingsIgnored, reason);
+        }
+        if let Some(reason) = self.ignored_tls(&view) {
+            return verdict(Outcome::TlsSettingsIgnored, reason);
+        }
+        if let Some(reason) = self.ignored_hosts_files(&view) {
+            return verdict(Outcome::HostsFilesIgnored, reason);
+        }
+        let registry = &view.registry;
+        let how = if registry.has_legacy() {
+            "legacy settings".to_owned()
+        } else if registry.config_path.is_some() {
+            format!("hosts files in {}", view.config_path)
+        } else {
+            "no mirrors, no config_path".to_owned()
+        };
+        verdict(Outcome::Works, how)
+    }
+
+    fn said(&self, reason: &crate::view::Reason) -> String {
+        match &reason.place {
+            Some(place) => format!("{} ({})", reason.text, self.line(place)),
+            None => reason.text.clone(),
+        }
+    }
+
+    /// `FILE:LINE`.
+    fn line(&self, place: &Place) -> String {
+        let mut files = self.configuration.files.iter().map(|loaded| &loaded.file);
+        let Some(file) = files.find(|file| file.id == place.file) else {
+            return String::new();
+        };
+        let before = file.text.get(..place.range.start).unwrap_or_default();
+        format!("{}:{}", file.path, before.matches('\n').count() + 1)
+    }
+
+    /// Registry settings in a section of the CRI plugin that this version does not read.
+    fn ignored_settings(&self, view: &View) -> Option<String> {
+        let order = self.configuration.order(view.behaviour.pattern_base)?;
+        for index in &order.files {
+            let loaded = self.configuration.files.get(*index)?;
+            let contents = loaded.contents(view.behaviour.toml);
+            for section in &contents.sections {
+                let Some(registry) = &section.registry else {
+                    continue;
+                };
+                // A `config_path` that another file sets as well is not missed.
+                let matters = registry.says_more_than_config_path()
+                    || registry.config_path.is_some() && view.registry.config_path.is_none();
+                let mut live = view
+                    .live
+                    .iter()
+                    .filter_map(|(index, _)| self.configuration.files.get(*index));
+                let by_another_name = live.any(|other| other.file.real == loaded.file.real);
+                if !matters
+                    || view.live.contains(&(*index, section.id))
+                    || by_another_name && order.files.len() > 1
+                {
+                    continue;
+                }
+                let place = section.registry_place.as_ref().unwrap_or(&section.place);
+                return Some(format!(
+                    "`{}` is not read in {}",
+                    section.id.name(),
+                    self.line(place)
+                ));
+            }
+        }
+        None
+    }
+
+    /// Settings of certificates that this version does not read.
+    fn ignored_tls(&self, view: &View) -> Option<String> {
+        if view.behaviour.legacy_tls {
+            return None;
+        }
+        let configs = view.registry.configs.iter();
+        let tls = configs.filter_map(|config| Some((config, config.tls.as_ref()?)));
+        let says_something = |tls: &crate::config::legacy::Tls| {
+            tls.skip_verify.is_some()
+                || [&tls.ca_file, &tls.cert_file, &tls.key_file]
+                    .into_iter()
+                    .any(Option::is_some)
+        };
+        let (config, tls) = tls.into_iter().find(|(_, tls)| says_something(tls))?;
+        Some(format!(
+            "those of `{}` ({})",
+            config.name.value,
+            self.line(&tls.place)
+        ))
+    }
+
+    /// Hosts files that this version does not find, or discards.
+    fn ignored_hosts_files(&self, view: &View) -> Option<String> {
+        view.registry.config_path.as_ref()?;
+        let named: Vec<&str> = view.config_path.split(':').collect();
+        let directories = named.iter().filter_map(|root| self.roots.get(*root));
+        if view.transfer_service && named.len() > 1 {
+            let has_files = directories
+                .clone()
+                .any(|directory| !directory.directories.is_empty());
+            return has_files.then(|| {
+                format!(
+                    "`{}` is taken for the name of one directory",
+                    view.config_path
+                )
+            });
+        }
+        for certs in directories {
+            for (name, directory) in &certs.directories {
+                let path = certs.path.join(name);
+                if let Some(reason) = reader::discarded(directory, &path, &view.behaviour) {
+                    return Some(format!("{path}/hosts.toml: {reason}"));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Looks at the node with the eyes of every known version.
+pub fn check(inputs: &Inputs, plan: Option<&Plan>) -> Option<Check> {
+    let mut today = Side::today(inputs)?;
+    let mut afterwards = plan.and_then(|plan| Side::afterwards(inputs, plan));
+    let mut cells: Vec<(Version, Verdict, Option<Verdict>)> = Vec::new();
+    for generation in generations(OLDEST, NEWEST) {
+        let Some(first) = generation.versions.first() else {
+            continue;
+        };
+        let verdict = today.verdict(*first);
+        let after = afterwards.as_mut().map(|side| side.verdict(*first));
+        let versions = generation.versions.iter();
+        cells.extend(versions.map(|version| (*version, verdict.clone(), after.clone())));
+    }
+    cells.sort_by_key(|(version, _, _)| *version);
+    let mut rows: Vec<Row> = Vec::new();
+    for (version, today, afterwards) in cells {
+        match rows.last_mut() {
+            Some(row) if (&row.today, &row.afterwards) == (&today, &afterwards) => {
+                row.versions.push(version)
+            }
+            _ => rows.push(Row {
+                versions: vec![version],
+                today,
+                afterwards,
+            }),
+        }
+    }
+    let not_ready = not_ready(inputs, &mut today);
+    Some(Check { rows, not_ready })
+}
+
+/// Why the node as it is does not do on `--to` what it does on `--from`.
+fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
+    let (from, to) = (inputs.from, inputs.options.to);
+    let (view_from, view_to) = (side.view(from), side.view(to));
+    let disabled = |view: &View| matches!(view.state, State::CriDisabled(_));
+    if disabled(&view_from) && disabled(&view_to) {
+        return Vec::new();
+    }
+    for (version, view) in [(from, &view_from), (to, &view_to)] {
+        if view.state != State::Loads {
+            let verdict = side.verdict(version);
+            return vec![format!(
+                "containerd {version}: {}: {}",
+                verdict.outcome.phrase(),
+                verdict.reason
+            )];
+        }
+    }
+    let mut names: Vec<(String, bool)> = plan::namespaces(inputs);
+    let known: BTreeSet<String> = names.iter().map(|(name, _)| name.clone()).collect();
+    let mirrors = view_to
+        .registry
+        .mirrors
+        .iter()
+        .map(|mirror| mirror.name.value.clone());
+    names.extend(
+        mirrors
+            .filter(|name| !known.contains(name))
+            .map(|name| (name, false)),
+    );
+    let mut reasons = Vec::new();
+    for (name, unnamed) in names {
+        let (today, comes) = (side.pulls(&view_from, &name), side.pulls(&view_to, &name));
+        let title = if unnamed { "any other registry" } else { &name };
+        if !today.same(&comes) {
+            let text = format!("{title}: {today} on containerd {from}, but {comes} on {to}");
+            let text = if unnamed {
+                text.replace(&name, "<registry>")
+            } else {
+                text
+            };
+            reasons.push(text);
+        } else if view_from.credentials_of(&today) != view_to.credentials_of(&comes) {
+            reasons.push(format!(
+                "{title}: other credentials on containerd {to} than on {from}"
+            ));
+        }
+    }
+    if view_from.headers() != view_to.headers() {
+        reasons.push(format!(
+            "other `registry.headers` on containerd {to} than on {from}"
+        ));
+    }
+    reasons
+}

@@ -1,0 +1,114 @@
+//! The table of `check`: what each containerd makes of the node, today and after the migration.
+
+use std::fmt::Write;
+
+use crate::check::{Check, Verdict};
+use crate::inputs::Inputs;
+use crate::version::ranges;
+
+/// The width of a cell with reasons.
+const CELL: usize = 37;
+
+/// The report.
+pub fn render(inputs: &Inputs, check: &Check) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "What each containerd makes of {}\n",
+        inputs.options.config
+    );
+    let versions: Vec<String> = check
+        .rows
+        .iter()
+        .map(|row| ranges(row.versions.clone()))
+        .collect();
+    let heading = "containerd".to_owned();
+    let width = versions
+        .iter()
+        .chain([&heading])
+        .map(String::len)
+        .max()
+        .unwrap_or_default();
+    line(width, &heading, "today", "after the migration", &mut text);
+    for (versions, row) in versions.iter().zip(&check.rows) {
+        let today = cell(&row.today);
+        let afterwards = match &row.afterwards {
+            Some(verdict) => cell(verdict),
+            None => vec!["-".to_owned()],
+        };
+        for index in 0..today.len().max(afterwards.len()) {
+            let at = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
+            let versions = if index == 0 { versions } else { "" };
+            line(width, versions, &at(&today), &at(&afterwards), &mut text);
+        }
+    }
+    let (from, to) = (inputs.from, inputs.options.to);
+    text.push('\n');
+    if check.rows.iter().any(|row| row.afterwards.is_none()) {
+        text.push_str("There is no plan that could be written: see the findings.\n");
+    }
+    if check.not_ready.is_empty() {
+        let _ = writeln!(
+            text,
+            "Ready: containerd {to} does with this node as it is what {from} does"
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "Not ready: containerd {to} does not do with this node what {from} does"
+        );
+        for reason in &check.not_ready {
+            let _ = writeln!(text, "  {reason}");
+        }
+    }
+    text
+}
+
+fn line(width: usize, versions: &str, today: &str, afterwards: &str, text: &mut String) {
+    let line = format!("{versions:width$}  {today:CELL$}  {afterwards}");
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+/// The lines of a cell: the outcome, and the reason below it.
+fn cell(verdict: &Verdict) -> Vec<String> {
+    let mut lines = vec![verdict.outcome.phrase().to_owned()];
+    lines.extend(
+        wrapped(&verdict.reason, CELL - 2)
+            .into_iter()
+            .map(|line| format!("  {line}")),
+    );
+    lines
+}
+
+/// The text in lines of at most `width` characters, broken between words; a longer word is broken anywhere.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        let fits = |line: &String| line.chars().count() + 1 + rest.len() <= width;
+        if let Some(last) = lines.last_mut().filter(|last| fits(last)) {
+            last.push(' ');
+            last.push_str(word);
+            continue;
+        }
+        while rest.len() > width {
+            let tail = rest.split_off(width);
+            lines.push(std::mem::replace(&mut rest, tail).into_iter().collect());
+        }
+        lines.push(rest.into_iter().collect());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_break_between_words_and_long_words_anywhere() {
+        assert_eq!(wrapped("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrapped("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert!(wrapped("", 4).is_empty());
+    }
+}
