@@ -1,13 +1,15 @@
 //! What every containerd version makes of a node, as it is and after the migration. Pure: `report` makes text of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::config::configuration::Configuration;
 use crate::finding::Place;
+use crate::hosts::directory::CertsDirectory;
 use crate::hosts::reader;
 use crate::inputs::Inputs;
 use crate::plan::{self, Plan};
-use crate::resolve::Legacy;
+use crate::resolve::{Legacy, unmatchable};
 use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
 use crate::view::{Roots, State, View, Views};
 
@@ -79,17 +81,20 @@ pub struct Side {
     configuration: Configuration,
     roots: Roots,
     views: Views,
+    /// CA files without a certificate, which containerd ignores in legacy settings.
+    empty_ca_files: BTreeSet<String>,
 }
 
 impl Side {
     /// The node as it is. What `--v1 convert` would make of it does not count.
     pub fn today(inputs: &Inputs) -> Option<Self> {
-        let mut texts = std::collections::BTreeMap::new();
+        let mut texts = BTreeMap::new();
         texts.extend(inputs.converted_from.clone().map(|text| (0, text)));
         Some(Self {
             configuration: inputs.configuration.with_texts(&texts)?,
             roots: inputs.roots.clone(),
             views: Views::default(),
+            empty_ca_files: inputs.empty_ca_files(),
         })
     }
 
@@ -100,12 +105,18 @@ impl Side {
             configuration: after.configuration,
             roots: after.roots,
             views: Views::default(),
+            empty_ca_files: inputs.empty_ca_files(),
         })
     }
 
     /// What this version makes of it.
     pub fn view(&mut self, version: Version) -> View {
-        self.views.of(&self.configuration, &Behaviour::of(version))
+        let mut view = self.views.of(&self.configuration, &Behaviour::of(version));
+        if !self.empty_ca_files.is_empty() {
+            Rc::make_mut(&mut view.registry)
+                .ignore_ca_files(|path| self.empty_ca_files.contains(path));
+        }
+        view
     }
 
     /// The hosts that a pull from `namespace` tries.
@@ -303,11 +314,15 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         .mirrors
         .iter()
         .map(|mirror| mirror.name.value.clone());
-    names.extend(
-        mirrors
-            .filter(|name| !known.contains(name))
-            .map(|name| (name, false)),
-    );
+    let roots = [&view_from, &view_to].into_iter().flat_map(View::roots);
+    let directories = roots
+        .filter_map(|root| side.roots.get(root))
+        .flat_map(CertsDirectory::namespaces);
+    let more: BTreeSet<String> = mirrors.chain(directories).collect();
+    let possible = more
+        .into_iter()
+        .filter(|name| !known.contains(name) && unmatchable(name).is_none());
+    names.extend(possible.map(|name| (name, false)));
     let mut reasons = Vec::new();
     for (name, unnamed) in names {
         let (today, comes) = (side.pulls(&view_from, &name), side.pulls(&view_to, &name));

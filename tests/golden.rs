@@ -114,6 +114,28 @@ fn the_messages_are_the_reviewed_ones() {
 }
 
 #[test]
+fn check_says_what_every_containerd_makes_of_it() {
+    let update = std::env::var_os("UPDATE").is_some();
+    for_each(|fixture| {
+        let Some(exit) = fixture.check else {
+            return Ok(());
+        };
+        let ran = run_on(fixture, &fixture.node(), &["check"]);
+        expect(&format!("exit {exit} was expected"), ran.code == exit, &ran)?;
+        let path = fixture.path.join("check.txt");
+        if update {
+            fs::write(&path, &ran.stdout).unwrap();
+        }
+        let reviewed = fs::read_to_string(&path).unwrap_or_default();
+        expect(
+            "check.txt is the reviewed one",
+            reviewed == ran.stdout,
+            &ran,
+        )
+    });
+}
+
+#[test]
 fn the_pull_table_is_the_one_derived_by_hand() {
     for_each(|fixture| {
         if !fixture.is_migrated() {

@@ -12,6 +12,7 @@
 
 mod support;
 
+use containerd_registry_migrate::finding::{Decision, Severity};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -103,20 +104,40 @@ fn every_console_block_does_what_it_shows() {
     }
 }
 
+/// The table of findings is the one in the code, row by row.
 #[test]
 fn every_finding_has_its_row() {
+    let mut table = String::new();
     for code in containerd_registry_migrate::finding::ALL {
-        assert!(
-            README.contains(&format!("`{}`", code.name)),
-            "{} is not in the README",
-            code.name
-        );
+        let severity = format!("{:?}", code.severity).to_lowercase();
+        let decision = match code.decision {
+            Decision::Allow(effect) => format!("`--allow`: {effect}"),
+            Decision::Option(options) => options.to_owned(),
+            Decision::HandEdit if code.severity == Severity::Error => "mend it".to_owned(),
+            Decision::HandEdit => String::new(),
+        };
+        table.push_str(&format!(
+            "| `{}` | {severity} | {} | {decision} |\n",
+            code.name, code.meaning
+        ));
     }
+    if std::env::var_os("UPDATE").is_some() {
+        let (before, rest) = README.split_once("|---|---|---|---|\n").unwrap();
+        let rows = rest
+            .lines()
+            .take_while(|line| line.starts_with('|'))
+            .count();
+        let after: String = rest.split_inclusive('\n').skip(rows).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        std::fs::write(path, format!("{before}|---|---|---|---|\n{table}{after}")).unwrap();
+        return;
+    }
+    assert!(README.contains(&table), "UPDATE=1 writes it:\n{table}");
 }
 
 #[test]
 fn every_option_of_the_readme_is_in_the_help() {
-    let help = ["apply", "rollback"]
+    let help = ["apply", "rollback", "check"]
         .map(|command| support::run([command, "--help"]).stdout)
         .concat();
     let words = README.split(|c: char| c.is_whitespace() || "`(),.;:|".contains(c));

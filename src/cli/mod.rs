@@ -181,9 +181,20 @@ impl Run {
         verify::verify(&inputs, &mut plan, &mut findings);
         let check = check::check(&inputs, (!findings.refused()).then_some(&plan));
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
-        let Some(check) = check else {
+        let Some(mut check) = check else {
             return Err(refused(&findings));
         };
+        // Of what versions do not read alike, no view can be sure.
+        let doubtful = [
+            &finding::KEY_CASE,
+            &finding::RELATIVE_IMPORT_PATTERN,
+            &finding::UNSUPPORTED_VERSION,
+        ];
+        let sorted = findings.sorted();
+        let doubts = sorted.iter().filter(|found| doubtful.contains(&found.code));
+        check
+            .not_ready
+            .extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
         print(&shown.filtered(&report::check::render(&inputs, &check)));
         Ok(if check.not_ready.is_empty() {
             exit::DONE

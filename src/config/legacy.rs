@@ -117,6 +117,26 @@ pub struct Tls {
 }
 
 impl Registry {
+    /// Takes `ca_file` for not set where it is one of these, by its absolute path: containerd ignores a file in which it
+    /// finds no certificate.
+    pub fn ignore_ca_files(&mut self, is_ignored: impl Fn(&String) -> bool) {
+        for tls in self
+            .configs
+            .iter_mut()
+            .filter_map(|config| config.tls.as_mut())
+        {
+            let absolute = |file: &Placed<String>| crate::resolve::absolute(&file.value);
+            if tls
+                .ca_file
+                .as_ref()
+                .map(absolute)
+                .is_some_and(|path| is_ignored(&path))
+            {
+                tls.empty_ca_file = tls.ca_file.take();
+            }
+        }
+    }
+
     /// Every setting that has to have an outcome: those that go, and those that stay.
     pub fn leaves(&self) -> Vec<Leaf> {
         let mut leaves = Vec::new();

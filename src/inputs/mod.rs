@@ -1,7 +1,7 @@
 //! Everything that a plan is made from, read from the node: the configuration, the certs directory, and what is known
 //! of the certificate files. After this no module reads the disk until `apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificate::holds_certificate;
 use crate::config::ConfigFile;
@@ -9,7 +9,7 @@ use crate::config::configuration::{Configuration, LoadedFile};
 use crate::config::legacy::Registry;
 use crate::config::syntax::ValueKind;
 use crate::config::version_1;
-use crate::finding::{self, FileId, Findings, Placed};
+use crate::finding::{self, FileId, Findings};
 use crate::hosts::directory::CertsDirectory;
 use crate::node::{Node, NodeError, NodePath};
 use crate::resolve::absolute;
@@ -163,16 +163,9 @@ pub fn read(
     roots.insert(certs.path.to_string(), certs.clone());
     let docker = node.list(&NodePath::new(DOCKER_CERTS_DIRECTORY))?;
     let certificates = read_certificates(node, &registry);
-    for tls in registry
-        .configs
-        .iter_mut()
-        .filter_map(|config| config.tls.as_mut())
-    {
-        let read = |file: &Placed<String>| certificates.get(&absolute(&file.value));
-        if tls.ca_file.as_ref().and_then(read) == Some(&CertificateFile::WithoutCertificate) {
-            tls.empty_ca_file = tls.ca_file.take();
-        }
-    }
+    registry.ignore_ca_files(|path| {
+        certificates.get(path) == Some(&CertificateFile::WithoutCertificate)
+    });
     Ok(Some(Inputs {
         options,
         from,
@@ -432,6 +425,13 @@ fn read_certificates(node: &Node, registry: &Registry) -> BTreeMap<String, Certi
 }
 
 impl Inputs {
+    /// The CA files that hold no certificate, by their absolute paths.
+    pub fn empty_ca_files(&self) -> BTreeSet<String> {
+        let files = self.certificates.iter();
+        let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
+        empty.map(|(path, _)| path.clone()).collect()
+    }
+
     /// The version that config.toml says it has; 0 if it says none.
     pub fn file_version(&self) -> i64 {
         let main = self.configuration.files.first();

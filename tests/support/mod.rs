@@ -26,6 +26,8 @@ pub struct Fixture {
     pub exit: i32,
     /// The codes on stderr, in order.
     pub findings: Vec<String>,
+    /// The exit code of `check`, where its table is worth a look.
+    pub check: Option<i32>,
     /// The hosts that are tried after the migration, by namespace.
     pub pulls: BTreeMap<String, Vec<String>>,
 }
@@ -67,6 +69,9 @@ impl Fixture {
             args: strings(&table["args"]),
             exit: i32::try_from(table["exit"].as_integer().unwrap()).unwrap(),
             findings: strings(&table["findings"]),
+            check: table
+                .get("check")
+                .map(|code| i32::try_from(code.as_integer().unwrap()).unwrap()),
             pulls: table
                 .get("pulls")
                 .and_then(|pulls| pulls.as_table())
