@@ -53,6 +53,9 @@ pub fn merge(layers: &[&Registry]) -> Registry {
                 None => merged.auths.push(entry.clone()),
             }
         }
+        merged
+            .unknown_credentials
+            .extend(layer.unknown_credentials.iter().cloned());
         merged.headers.extend(layer.headers.clone());
         merged.kept.extend(layer.kept.iter().cloned());
     }
@@ -85,6 +88,8 @@ fn merge_config(below: &mut HostConfig, above: &HostConfig) {
         below.auth.get_or_insert_default().extend(above.clone());
     }
     below.has_more |= above.has_more;
+    below.too_high.extend(above.too_high.iter().cloned());
+    below.nested.extend(above.nested.iter().cloned());
 }
 
 fn merge_tls(below: &mut Tls, above: &Tls) {

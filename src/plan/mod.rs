@@ -22,6 +22,7 @@ use crate::version::{Behaviour, Generation, generations};
 use crate::view::{Roots, State, Views};
 
 mod files;
+mod misplaced;
 mod sections;
 mod settings;
 mod wanted;
@@ -167,11 +168,13 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         return Plan::default();
     }
     planner.check_placements(findings);
+    planner.check_misplaced(findings);
     let silenced = planner.placements.iter().any(Placement::is_silenced);
     if !registry.pending() && !silenced {
         return Plan::default();
     }
     planner.check_file(findings);
+    planner.check_files(findings);
     let mut wanted = planner.wanted(findings);
     let plan = planner.assemble(&mut wanted, findings);
     planner.check_settings(&wanted, findings);
@@ -248,6 +251,10 @@ impl Planner<'_> {
                 before,
                 after: bytes,
             });
+        }
+        for change in changes.iter().filter(|change| change.before.is_some()) {
+            let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
+            misplaced::check_generated(&change.path, &text, None, findings);
         }
         for change in &changes {
             certs.write(&change.path, &change.after);
