@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! recover what a killed run left → lock → compare with the plan → journal
-//!   → write and fsync under temporary names → rename the hosts files → rename the config: the commit point
+//!   → write and fsync under temporary names → rename the hosts files → rename the other configuration files
+//!   → rename the one that gets config_path: the commit point
 //!   → restart containerd and watch it (only if asked) → close the journal
 //! ```
 //! Whatever is killed, full or refused: the files are the old ones or the new ones, and the journal leads home. This
-//! module does not know what the files mean, and touches none that the plan does not name.
+//! module knows of a file only when containerd reads it, and touches none that the plan does not name.
 
 use std::fmt;
 

@@ -383,8 +383,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// A name that nobody else uses, that ends as nothing which containerd or its imports read, and that the journal
-    /// gives, so that nothing else is ever removed.
+    /// A name that nobody else uses, that does not end as what imports name by `*.toml`, and that the journal gives, so
+    /// that nothing else is ever removed. Go's `*` matches it where nothing follows: imports of `conf.d/*` read it.
     fn temporary(&self, index: usize) -> String {
         format!(".containerd-registry-migrate.{}.{index}", self.run)
     }

@@ -124,7 +124,7 @@ pub(crate) struct Layout {
     /// Real paths and texts, in the order in which they are to be written: the last one is the commit point.
     pub(crate) files: &'static [(&'static str, &'static str)],
     /// Links on the way to them, and where they lead.
-    links: &'static [(&'static str, &'static str)],
+    pub(crate) links: &'static [(&'static str, &'static str)],
     /// What an apply needs to be told.
     options: &'static [&'static str],
 }
@@ -181,10 +181,7 @@ pub(crate) fn is_new(config: &str) -> bool {
 }
 
 /// The program under test.
-pub(crate) const PROGRAM: &str = match option_env!("HAND_MADE") {
-    Some(p) => p,
-    None => env!("CARGO_BIN_EXE_containerd-registry-migrate"),
-};
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
 
 pub(crate) fn apply(root: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
