@@ -248,8 +248,11 @@ impl Side {
         for certs in directories {
             for (name, directory) in &certs.directories {
                 let path = certs.path.join(name);
-                if let Some(reason) = reader::discarded(directory, &path, &view.behaviour) {
-                    return Some(format!("{path}/hosts.toml: {reason}"));
+                let file = directory.hosts_file.as_ref();
+                if let Some(found) =
+                    file.and_then(|file| reader::discarded(file, &path, &view.behaviour))
+                {
+                    return Some(format!("{path}/hosts.toml: {}", found.reason));
                 }
             }
         }

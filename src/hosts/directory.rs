@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::config::dialect::{self, GoToml};
 use crate::config::syntax::{Syntax, Table};
+use crate::finding::FileId;
 use crate::node::NodePath;
 use crate::version::Behaviour;
 
@@ -59,6 +60,8 @@ pub struct HostsFile {
     pub real: NodePath,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Its number in findings, if it is a file that was read.
+    pub id: Option<FileId>,
     /// The bytes taken apart, once for all versions that are asked about them.
     parsed: OnceCell<Result<(Syntax, Table), String>>,
     /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
@@ -71,8 +74,17 @@ impl HostsFile {
         Self {
             real,
             bytes,
+            id: None,
             parsed: OnceCell::new(),
             refusals: Default::default(),
+        }
+    }
+
+    /// The same file with its number in findings.
+    pub fn numbered(self, id: FileId) -> Self {
+        Self {
+            id: Some(id),
+            ..self
         }
     }
 

@@ -5,9 +5,11 @@
 //! `getSortedHosts`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::directory::{CertsDirectory, HostsFile, RegistryDirectory};
 use super::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path};
+use crate::config::dialect;
 use crate::config::syntax::{Syntax, Table, ValueKind};
 use crate::go_url;
 use crate::node::NodePath;
@@ -46,17 +48,98 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
     )
 }
 
-/// Why this containerd discards the hosts.toml in a directory that config_path calls `path`; `None` if it does not.
-pub fn discarded(
-    directory: &RegistryDirectory,
-    path: &NodePath,
-    behaviour: &Behaviour,
-) -> Option<String> {
-    let file = directory
-        .hosts_file
-        .as_ref()
-        .filter(|file| !file.bytes.is_empty())?;
-    parse(file, path, behaviour).err()
+/// Something in a hosts.toml that counts for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// Why, as a phrase.
+    pub reason: String,
+    /// Where in the file.
+    pub range: Range<usize>,
+    /// Whether the whole file is discarded, and not a part of it.
+    pub whole: bool,
+}
+
+/// What this containerd discards of a hosts.toml in a directory that config_path calls `path`.
+pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Option<Discarded> {
+    if file.bytes.is_empty() {
+        return None;
+    }
+    let whole = |(reason, range)| Discarded {
+        reason,
+        range,
+        whole: true,
+    };
+    if let Some(reason) = file.refusal(behaviour.go_toml) {
+        let refusal = dialect::refusal(&file.bytes, behaviour.go_toml);
+        let range = refusal.map_or(0..0, |refusal| refusal.range);
+        return Some(whole((reason.to_owned(), range)));
+    }
+    let (text, syntax, tree) = match file.parsed() {
+        Ok(parsed) => parsed,
+        Err(reason) => {
+            let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+            let range = Syntax::parse(text).err().map_or(0..0, |error| error.range);
+            return Some(whole((reason.to_owned(), range)));
+        }
+    };
+    if let Err(reason) = parse(file, path, behaviour) {
+        let range = named_in(&reason, text, syntax);
+        return Some(whole((reason, range)));
+    }
+    let part = |reason: &str, range| Discarded {
+        reason: reason.to_owned(),
+        range,
+        whole: false,
+    };
+    for section in &syntax.sections {
+        let below_host = section
+            .header
+            .as_ref()
+            .is_some_and(|header| header.keys.first().is_some_and(|key| key.name == "host"));
+        let server = section
+            .entries
+            .iter()
+            .find(|entry| matches!(entry.keys.as_slice(), [key] if key.name == "server"));
+        if let (true, Some(server)) = (below_host, server) {
+            return Some(part(
+                "`server` below the first host table belongs to that table",
+                server.range(),
+            ));
+        }
+    }
+    if behaviour.toml == TomlReader::Two {
+        let seen = header_hosts(syntax);
+        let hosts = tree.table_at(&["host"]);
+        let unseen = hosts
+            .into_iter()
+            .flat_map(Table::iter)
+            .find(|node| node.table().is_some() && !seen.contains(&node.key.name));
+        if let Some(node) = unseen {
+            let reason = "containerd 2.x only sees hosts that have a table header of their own";
+            return Some(part(reason, node.key.range.clone()));
+        }
+    }
+    None
+}
+
+/// Where the key stands that a reason names in backticks, or the capability that it quotes.
+fn named_in(reason: &str, text: &str, syntax: &Syntax) -> Range<usize> {
+    let quoted = reason
+        .split('"')
+        .nth(1)
+        .map(|capability| format!("\"{capability}\""));
+    let named = reason.split('`').nth(1).unwrap_or_default();
+    let entries = syntax.sections.iter().flat_map(|section| &section.entries);
+    let found = entries.into_iter().find(|entry| match &quoted {
+        Some(quoted) => text
+            .get(entry.range())
+            .is_some_and(|raw| raw.contains(quoted.as_str())),
+        None => entry
+            .keys
+            .last()
+            .is_some_and(|key| key.name.eq_ignore_ascii_case(named)),
+    });
+    found.map_or(0..0, |entry| entry.range())
 }
 
 /// containerd's `hostConfig`.

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::Sources;
 use crate::hosts::directory::{CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 
 /// Reads the directory that `config_path` calls `path`; one that is not there is empty.
-pub(super) fn read(node: &Node, path: NodePath) -> Result<CertsDirectory, NodeError> {
+pub(super) fn read(
+    node: &Node,
+    path: NodePath,
+    sources: &mut Sources,
+) -> Result<CertsDirectory, NodeError> {
     let real = node.real(&path)?;
     let mut directories = BTreeMap::new();
     let mut dangling = Vec::new();
@@ -14,7 +19,7 @@ pub(super) fn read(node: &Node, path: NodePath) -> Result<CertsDirectory, NodeEr
         let directory = match entry.kind {
             EntryKind::Directory => {
                 let inside = node.real(&real.join(&entry.name))?;
-                let (directory, is_dangling) = read_registry_directory(node, inside)?;
+                let (directory, is_dangling) = read_registry_directory(node, inside, sources)?;
                 if is_dangling {
                     let hosts_path = directory.real.join(HOSTS_FILE);
                     dangling.push(Dangling {
@@ -62,6 +67,7 @@ fn target(node: &Node, link: &NodePath) -> NodePath {
 fn read_registry_directory(
     node: &Node,
     real: NodePath,
+    sources: &mut Sources,
 ) -> Result<(RegistryDirectory, bool), NodeError> {
     let entries = node.list(&real)?.unwrap_or_default();
     let mut directory = RegistryDirectory::empty(real);
@@ -71,9 +77,10 @@ fn read_registry_directory(
         if entry.name == HOSTS_FILE {
             match entry.kind {
                 EntryKind::File => {
-                    directory.hosts_file = node
-                        .read(&file)?
-                        .map(|file| HostsFile::new(file.path, file.bytes));
+                    directory.hosts_file = node.read(&file)?.map(|file| {
+                        let id = sources.add(&file.path, &file.bytes);
+                        HostsFile::new(file.path, file.bytes).numbered(id)
+                    });
                 }
                 EntryKind::Directory => {
                     directory.unreadable = Some(format!("`{file}` is a directory"));

@@ -143,7 +143,7 @@ pub fn read(
     }
     let mut registry = Registry::clone(&view.registry);
     let path = certs_path(&options, &registry, findings);
-    let certs = certs::read(node, path)?;
+    let certs = certs::read(node, path, sources)?;
     let mut roots = Roots::new();
     for generation in generations(OLDEST, NEWEST) {
         let view = views.of(&configuration, &generation.behaviour);
@@ -154,7 +154,7 @@ pub fn read(
                 let directory = if root.contains(':') {
                     CertsDirectory::empty(path)
                 } else {
-                    certs::read(node, path)?
+                    certs::read(node, path, sources)?
                 };
                 roots.insert(root.to_owned(), directory);
             }

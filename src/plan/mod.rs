@@ -15,7 +15,7 @@ use crate::config::legacy::{HostConfig, Registry};
 use crate::finding::{self, Code, Findings, Place};
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
 use crate::hosts::reader;
-use crate::inputs::Inputs;
+use crate::inputs::{Existing, Inputs};
 use crate::node::NodePath;
 use crate::resolve::Legacy;
 use crate::version::{Behaviour, Generation, generations};
@@ -171,6 +171,10 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     planner.check_misplaced(findings);
     let silenced = planner.placements.iter().any(Placement::is_silenced);
     if !registry.pending() && !silenced {
+        planner.check_built_in_config_path(findings);
+        if registry.config_path.is_some() {
+            planner.check_directories(&[], findings);
+        }
         return Plan::default();
     }
     planner.check_file(findings);
@@ -178,6 +182,11 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     let mut wanted = planner.wanted(findings);
     let plan = planner.assemble(&mut wanted, findings);
     planner.check_settings(&wanted, findings);
+    // Where a file is written over, what was wrong with it is over, too.
+    let replaces = inputs.options.existing == Existing::Replace;
+    let written = plan.changes.iter().filter(|_| replaces);
+    let written: Vec<&NodePath> = written.map(|change| &change.path).collect();
+    planner.check_directories(&written, findings);
     Plan {
         namespaces: wanted.namespaces,
         ..plan

@@ -3,12 +3,15 @@
 
 use super::files::Draft;
 use super::{Planner, Today, interesting};
-use crate::finding::{self, Code, Findings};
+use crate::finding::{self, Code, Findings, Place};
 use crate::hosts::directory::{DEFAULT, RegistryDirectory};
+use crate::hosts::reader::Discarded;
 use crate::hosts::{Pulls, default_host, reader};
 use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
+use crate::node::NodePath;
 use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
-use crate::version::{Behaviour, TomlReader};
+use crate::version::{Behaviour, TomlReader, Version, ranges};
+use crate::view::{State, Views};
 
 /// A namespace with its hosts today and afterwards.
 #[derive(Clone, Debug)]
@@ -222,6 +225,102 @@ impl Planner<'_> {
         }
     }
 
+    /// Findings about what is in the certs directory, other than that it would change pulls. `written` are the files
+    /// that are written over.
+    pub(super) fn check_directories(&self, written: &[&NodePath], findings: &mut Findings) {
+        let certs = &self.inputs.certs;
+        for (name, directory) in &certs.directories {
+            let hidden = name
+                .rsplit_once(':')
+                .map(|(host, port)| format!("{host}_{port}_"));
+            if let Some(hides) = hidden.filter(|hides| certs.directories.contains_key(hides)) {
+                let (path, hides) = (certs.path.join(name), certs.path.join(&hides));
+                findings.add(
+                    &finding::SHADOWED_DIRECTORY,
+                    None,
+                    format!("`{path}` is never read: containerd looks for `{hides}` first"),
+                    "it stays as it is; merge the two by hand if it is meant to count",
+                );
+            }
+            let Some(file) = directory
+                .hosts_file
+                .as_ref()
+                .filter(|file| !written.contains(&&file.real))
+            else {
+                continue;
+            };
+            let path = certs.path.join(name);
+            let mut found: Vec<(Discarded, Vec<Version>)> = Vec::new();
+            for generation in &self.generations {
+                let Some(discarded) = reader::discarded(file, &path, &generation.behaviour) else {
+                    continue;
+                };
+                let same = |(other, _): &&mut (Discarded, Vec<Version>)| {
+                    other.whole && discarded.whole || other.range.start == discarded.range.start
+                };
+                match found.iter_mut().find(same) {
+                    Some((_, versions)) => versions.extend(&generation.versions),
+                    None => found.push((discarded, generation.versions.clone())),
+                }
+            }
+            for (discarded, versions) in found {
+                let what = if discarded.whole {
+                    "discards this file"
+                } else {
+                    "does not see this"
+                };
+                let place = file.id.map(|file| Place {
+                    file,
+                    range: discarded.range,
+                });
+                findings.add(
+                    &finding::DISCARDED_HOSTS_FILE,
+                    place,
+                    format!(
+                        "containerd {} {what}: {}",
+                        ranges(versions),
+                        discarded.reason
+                    ),
+                    format!("`{path}/hosts.toml` stays as it is; mend it if it is meant to count"),
+                );
+            }
+        }
+    }
+
+    /// A finding where hosts files come alive that nobody has named in `config_path`.
+    pub(super) fn check_built_in_config_path(&self, findings: &mut Findings) {
+        if !self.inputs.view.config_path.is_empty() {
+            return;
+        }
+        let mut views = Views::default();
+        let mut versions = Vec::new();
+        for generation in &self.generations {
+            let view = views.of(&self.inputs.configuration, &generation.behaviour);
+            let has_files = |root: &str| {
+                let directory = self.inputs.roots.get(root);
+                directory.is_some_and(|directory| !directory.directories.is_empty())
+            };
+            if view.state == State::Loads
+                && view.registry.config_path.is_none()
+                && view.roots().into_iter().any(has_files)
+            {
+                versions.extend(&generation.versions);
+            }
+        }
+        if !versions.is_empty() {
+            findings.add(
+                &finding::BUILT_IN_CONFIG_PATH,
+                None,
+                format!(
+                    "containerd {} reads {DEFAULT_CERTS_DIRECTORY} and {DOCKER_CERTS_DIRECTORY} by itself: what is \
+                     there comes alive",
+                    ranges(versions)
+                ),
+                "look at what is there before the upgrade, or set `config_path`",
+            );
+        }
+    }
+
     /// Who decides for registries that nobody named, and the `_default` file to write for them.
     fn default_directory(&self, unnamed: &str, findings: &mut Findings) -> (bool, Option<Draft>) {
         let behaviour = self.inputs.behaviour();
@@ -343,19 +442,21 @@ impl Planner<'_> {
             .as_ref()
             .is_none_or(|file| file.bytes.is_empty())
         {
-            let dormant = self.today == Today::Legacy;
-            if !(named && dormant) {
-                findings.add(
-                    &finding::CERTIFICATE_DIRECTORY,
-                    None,
-                    format!("`{path}` has no hosts.toml, but as a directory it changes pulls"),
-                    "containerd reads certificates there and looks no further: move it out of the certs directory, \
-                     or put a hosts.toml into it",
-                );
+            // Where the settings name it, the hosts.toml that is written decides, and the certificates beside it are
+            // not read: that is what it was until now.
+            if named && self.today == Today::Legacy {
+                return false;
             }
-            // Where the settings name it, the hosts.toml that is written decides, and the certificates beside it
-            // are not read.
-            return false;
+            let message =
+                format!("`{path}` has no hosts.toml, but as a directory it changes pulls: {both}");
+            return self.existing_decides(
+                &finding::CERTIFICATE_DIRECTORY,
+                message,
+                "containerd reads certificates there and looks no further; --existing keep: the directory decides; \
+                 --existing replace: a hosts.toml with what the settings give is written into it",
+                "a hosts.toml is written into it",
+                findings,
+            );
         }
         let reason = match self.today {
             Today::Legacy => "without effect until now",
@@ -364,28 +465,35 @@ impl Planner<'_> {
         let message = format!(
             "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings: {both}"
         );
-        let help = "--existing keep: the file decides; --existing replace: what the settings give is written over it";
+        self.existing_decides(
+            &finding::EXISTING_HOSTS_FILE,
+            message,
+            "--existing keep: the file decides; --existing replace: what the settings give is written over it",
+            "it is written over; the old file stays in the diff",
+            findings,
+        )
+    }
+
+    /// Whether what is there decides, by `--existing`.
+    fn existing_decides(
+        &self,
+        code: &'static Code,
+        message: String,
+        help: &str,
+        replaced: &str,
+        findings: &mut Findings,
+    ) -> bool {
         match self.inputs.options.existing {
             Existing::Refuse => {
-                findings.add(&finding::EXISTING_HOSTS_FILE, None, message, help);
+                findings.add(code, None, message, help);
                 false
             }
             Existing::Keep => {
-                findings.add_decided(
-                    &finding::EXISTING_HOSTS_FILE,
-                    None,
-                    message,
-                    "it is kept, and decides",
-                );
+                findings.add_decided(code, None, message, "it is kept, and decides");
                 true
             }
             Existing::Replace => {
-                findings.add_decided(
-                    &finding::EXISTING_HOSTS_FILE,
-                    None,
-                    message,
-                    "it is written over; the old file stays in the diff",
-                );
+                findings.add_decided(code, None, message, replaced);
                 false
             }
         }
