@@ -6,6 +6,7 @@ use std::fmt;
 use crate::finding::without_control_characters;
 use crate::go_url;
 
+pub mod carry;
 pub mod directory;
 pub mod reader;
 pub mod writer;

@@ -10,6 +10,7 @@ use crate::config::legacy::Registry;
 use crate::config::syntax::ValueKind;
 use crate::config::version_1;
 use crate::finding::{self, FileId, Findings};
+use crate::hosts::carry::{Carried, carry};
 use crate::hosts::directory::CertsDirectory;
 use crate::node::{Node, NodeError, NodePath};
 use crate::resolve::absolute;
@@ -96,6 +97,9 @@ pub struct Inputs {
     pub registry: Registry,
     /// The directory that `config_path` names afterwards.
     pub certs: CertsDirectory,
+    /// Files that are to be written into it, since another directory of `config_path` gives them today. `certs` has them
+    /// already.
+    pub carried: Vec<Carried>,
     /// Every directory that some containerd takes for its `config_path`, today or afterwards.
     pub roots: Roots,
     /// Whether there is a `/etc/docker/certs.d`, which the built-in `config_path` of 2.2 and later names, too.
@@ -143,11 +147,12 @@ pub fn read(
     }
     let mut registry = Registry::clone(&view.registry);
     let path = certs_path(&options, &registry, findings);
-    let certs = certs::read(node, path, sources)?;
+    let mut certs = certs::read(node, path, sources)?;
     let mut roots = Roots::new();
     for generation in generations(OLDEST, NEWEST) {
         let view = views.of(&configuration, &generation.behaviour);
-        for root in view.roots() {
+        let split = view.config_path.split(':').filter(|root| !root.is_empty());
+        for root in view.roots().into_iter().chain(split) {
             if !roots.contains_key(root) {
                 // A colon separates names, so that a name with one is never there.
                 let path = NodePath::new(root);
@@ -161,6 +166,18 @@ pub fn read(
         }
     }
     roots.insert(certs.path.to_string(), certs.clone());
+    let mut carried = Vec::new();
+    let paths = registry.config_paths();
+    if paths.len() > 1 && options.existing == Existing::Keep {
+        let others = paths
+            .iter()
+            .filter(|path| NodePath::new(path) != certs.path);
+        let others: Vec<&CertsDirectory> = others.filter_map(|path| roots.get(*path)).collect();
+        carried = carry(&certs, &others, &behaviour);
+        for file in &carried {
+            certs.write(&file.path, &file.bytes);
+        }
+    }
     let docker = node.list(&NodePath::new(DOCKER_CERTS_DIRECTORY))?;
     let certificates = read_certificates(node, &registry);
     registry.ignore_ca_files(|path| {
@@ -174,6 +191,7 @@ pub fn read(
         view,
         registry,
         certs,
+        carried,
         roots,
         has_docker_directory: docker.is_some_and(|entries| !entries.is_empty()),
         certificates,
@@ -374,7 +392,7 @@ impl std::error::Error for ReadError {
 fn certs_path(options: &Options, registry: &Registry, findings: &mut Findings) -> NodePath {
     let asked = options.certs_directory.clone();
     let set = Some(registry)
-        .filter(|registry| registry.pending())
+        .filter(|registry| registry.pending() || registry.config_paths().len() > 1)
         .and_then(|registry| {
             let path = registry
                 .config_paths()

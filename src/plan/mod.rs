@@ -170,7 +170,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     planner.check_placements(findings);
     planner.check_misplaced(findings);
     let silenced = planner.placements.iter().any(Placement::is_silenced);
-    if !registry.pending() && !silenced {
+    if !registry.pending() && !silenced && !planner.several_directories_matter() {
         planner.check_built_in_config_path(findings);
         if registry.config_path.is_some() {
             planner.check_directories(&[], findings);
@@ -250,7 +250,12 @@ impl Planner<'_> {
             let path = certs.hosts_path(&name);
             let directory = certs.directories.get(&name);
             let file = directory.and_then(|directory| directory.hosts_file.as_ref());
-            let before = file.map(|file| file.bytes.clone());
+            let is_carried = self
+                .inputs
+                .carried
+                .iter()
+                .any(|carried| carried.path == path);
+            let before = file.filter(|_| !is_carried).map(|file| file.bytes.clone());
             // Two names may lead to one file. It is written once; `verify` says whether it serves both.
             changes.retain(|change: &Change| change.path != path);
             changes.push(Change {
@@ -261,6 +266,18 @@ impl Planner<'_> {
                 after: bytes,
             });
         }
+        for carried in &self.inputs.carried {
+            if changes.iter().all(|change| change.path != carried.path) {
+                changes.push(Change {
+                    kind: FileKind::HostsFile,
+                    path: carried.path.clone(),
+                    named: None,
+                    before: None,
+                    after: carried.bytes.clone(),
+                });
+            }
+        }
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
         for change in changes.iter().filter(|change| change.before.is_some()) {
             let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
             misplaced::check_generated(&change.path, &text, None, findings);
@@ -446,6 +463,25 @@ impl Planner<'_> {
             && reason.is_some_and(|reason| hopeless.contains(&reason.code))
     }
 
+    /// Whether some version on the way does not find the hosts files, since `config_path` names several directories.
+    fn several_directories_matter(&self) -> bool {
+        let inputs = self.inputs;
+        let paths = self.registry.config_paths();
+        let has_files = |path: &&str| {
+            let directory = inputs.roots.get(*path);
+            directory.is_some_and(|directory| !directory.directories.is_empty())
+        };
+        if paths.len() < 2 || !paths.iter().any(has_files) {
+            return false;
+        }
+        let mut views = Views::default();
+        self.generations.iter().any(|generation| {
+            views
+                .of(&inputs.configuration, &generation.behaviour)
+                .transfer_service
+        })
+    }
+
     /// Whether the versions on the way do not even read the same files, which is said.
     fn files_differ(&self, findings: &mut Findings) -> bool {
         let configuration = &self.inputs.configuration;
@@ -484,12 +520,41 @@ impl Planner<'_> {
         if let Some(config_path) = &registry.config_path
             && registry.config_paths().len() > 1
         {
+            let place = config_path.place.clone();
+            let first = &self.inputs.certs.path;
+            let message = "`config_path` names several directories, which containerd 2.1 and later take for one name, so \
+                           that they find no hosts file";
+            match self.inputs.options.existing {
+                Existing::Refuse => findings.add(
+                    &finding::SEVERAL_CONFIG_PATHS,
+                    place,
+                    message,
+                    format!(
+                        "it becomes `{first}`; --existing keep: what the other directories give today is written there; \
+                         --existing replace: the settings decide"
+                    ),
+                ),
+                Existing::Keep => findings.add_decided(
+                    &finding::SEVERAL_CONFIG_PATHS,
+                    place,
+                    message,
+                    format!("it becomes `{first}`, and what the other directories give today is written there"),
+                ),
+                Existing::Replace => findings.add_decided(
+                    &finding::SEVERAL_CONFIG_PATHS,
+                    place,
+                    message,
+                    format!("it becomes `{first}`, and the other directories are not read any more"),
+                ),
+            }
+        }
+        for carried in self.inputs.carried.iter().filter(|carried| !carried.same) {
+            let from = &carried.from;
             findings.add(
                 &finding::SEVERAL_CONFIG_PATHS,
-                config_path.place.clone(),
-                "`config_path` names several directories",
-                "containerd 2.1 and later take them for one name and find no hosts file: \
-                 name one directory and put all hosts files there",
+                None,
+                format!("what `{from}` gives cannot be written into another directory as it is"),
+                "make the paths in its hosts.toml absolute first",
             );
         }
         let reads_version_1 = self
@@ -623,7 +688,15 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
         .chain(configs.map(|config| config.name.value.clone()))
         .chain(endpoints)
         .chain(["docker.io".to_owned()])
-        .chain(inputs.certs.namespaces());
+        .chain(inputs.certs.namespaces())
+        .chain(
+            inputs
+                .view
+                .roots()
+                .into_iter()
+                .filter_map(|root| inputs.roots.get(root))
+                .flat_map(CertsDirectory::namespaces),
+        );
     let mut seen = BTreeSet::new();
     let mut namespaces: Vec<(String, bool)> = named
         .filter(|name| crate::resolve::unmatchable(name).is_none() && seen.insert(name.clone()))

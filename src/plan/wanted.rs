@@ -127,6 +127,9 @@ impl Planner<'_> {
             };
             let changed = (!before.same(&after)).then(|| match (self.today, decides) {
                 (Today::Down(code), _) => code,
+                (Today::HostsFiles, false) if self.registry.config_paths().len() > 1 => {
+                    &finding::SEVERAL_CONFIG_PATHS
+                }
                 (_, true) => &finding::EXISTING_HOSTS_FILE,
                 (_, false) => match resolved.trouble.iter().find(|trouble| trouble.fails()) {
                     Some(Trouble::Unparsable { .. }) => &finding::UNPARSABLE_ENDPOINT,
