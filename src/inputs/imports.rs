@@ -3,6 +3,7 @@
 //! `cmd/containerd/server/config/config.go@v2.0.11`:295).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 
 use super::Sources;
 use crate::config::ConfigFile;
@@ -39,10 +40,20 @@ pub(super) fn read(
         understood: true,
     };
     let mut orders = BTreeMap::new();
-    for base in [PatternBase::ImportingFile, PatternBase::WorkingDirectory] {
-        let order = reader.order(base)?;
-        orders.insert(base, order);
-    }
+    let order = reader.order(PatternBase::ImportingFile)?;
+    let is_relative =
+        |(pattern, _): &(String, Place)| pattern.contains('*') && !pattern.starts_with('/');
+    let patterns = reader
+        .files
+        .iter()
+        .flat_map(|loaded| imports_of(&loaded.file));
+    let other = if patterns.into_iter().any(|pattern| is_relative(&pattern)) {
+        reader.order(PatternBase::WorkingDirectory)?
+    } else {
+        order.clone()
+    };
+    orders.insert(PatternBase::ImportingFile, order);
+    orders.insert(PatternBase::WorkingDirectory, other);
     let Reader {
         files, understood, ..
     } = reader;
@@ -167,7 +178,12 @@ fn resolve(
                 matched.push(path.join(part));
                 continue;
             }
-            let entries = node.list(&path).ok().flatten().unwrap_or_default();
+            let entries = match node.list(&path) {
+                Ok(entries) => entries.unwrap_or_default(),
+                // What a pattern goes through may be a file.
+                Err(error) if error.source.kind() == ErrorKind::NotADirectory => Vec::new(),
+                Err(error) => return Err(error),
+            };
             let names = entries
                 .iter()
                 .filter(|entry| entry.is_utf8 && glob::matches(part, &entry.name));

@@ -140,9 +140,13 @@ impl Matrix {
         );
     }
 
-    /// Calls `test` for every injection, on all cores.
-    fn run(&self, injections: &[Injection], test: impl Fn(&Injection, &str) + Sync) {
-        let next = Mutex::new(injections.iter());
+    /// Calls `test` for every injection, on all cores, and says how many there were. What several configuration files
+    /// add is tried at every fifth call only, unless `CRASH=all` is set: the rest is the same as with one.
+    fn run(&self, injections: &[Injection], test: impl Fn(&Injection, &str) + Sync) -> usize {
+        let is_thinned =
+            self.layout.files.len() > 1 && std::env::var("CRASH").as_deref() != Ok("all");
+        let step = if is_thinned { 5 } else { 1 };
+        let next = Mutex::new(injections.iter().step_by(step));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for thread in 0..threads {
@@ -157,6 +161,7 @@ impl Matrix {
                 });
             }
         });
+        injections.iter().step_by(step).count()
     }
 }
 
@@ -205,7 +210,7 @@ fn kill_everywhere(matrix: &Matrix) {
         .collect();
     assert_eq!(injections.len(), total);
     let fired = Mutex::new(0);
-    matrix.run(&injections, |injection, name| {
+    let tried = matrix.run(&injections, |injection, name| {
         let (root, command) = matrix.prepare(name);
         let trace = matrix.scratch.at(&format!("{name}.trace"));
         let output = strace(&command, &trace, &[injection]).output().unwrap();
@@ -220,8 +225,11 @@ fn kill_everywhere(matrix: &Matrix) {
         matrix.assert_starts(&root, &context);
         matrix.assert_leads_home(&root, &context);
     });
-    assert_eq!(*fired.lock().unwrap(), total);
-    println!("{:?}: killed at {total} system calls", matrix.action);
+    assert_eq!(*fired.lock().unwrap(), tried);
+    println!(
+        "{:?}: killed at {tried} of {total} system calls",
+        matrix.action
+    );
 }
 
 #[test]
