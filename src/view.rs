@@ -22,6 +22,13 @@ use crate::version::{Behaviour, DefaultConfigPath, Merging, PluginNames};
 /// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
 pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
 
+/// Plugins of 1.x that 2.x has under another name, or not at all.
+const GONE_FROM_2: [&str; 3] = [
+    "io.containerd.internal.v1.restart",
+    "io.containerd.monitor.v1.cgroups",
+    "io.containerd.runtime.v1.linux",
+];
+
 /// How far a daemon gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -372,8 +379,7 @@ impl<'c> Loader<'c> {
             let newest = self
                 .files
                 .iter()
-                .filter(|(_, loaded)| loaded.contents(behaviour.toml).version == version)
-                .next_back();
+                .rfind(|(_, loaded)| loaded.contents(behaviour.toml).version == version);
             let code = match newest {
                 Some((index, _)) if self.position(*index) > 0 => &finding::MIXED_VERSIONS,
                 _ => &finding::VERSION_NOT_READ,
@@ -437,6 +443,19 @@ impl<'c> Loader<'c> {
             self.listed(version, |c| &c.required),
         );
         let two = self.behaviour.merging != Merging::Sections;
+        let gone = required
+            .iter()
+            .find(|(listed, _)| two && GONE_FROM_2.contains(&listed.as_str()));
+        if let Some((plugin, place)) = gone {
+            let text = format!(
+                "`{plugin}` is in `required_plugins`, and is there under this name no more"
+            );
+            return State::DoesNotStart(Reason::new(
+                &finding::INVALID_PLUGIN_ID,
+                place.clone(),
+                text,
+            ));
+        }
         let name = if two || version >= 2 {
             PluginId::Grpc.name()
         } else {
@@ -486,13 +505,14 @@ impl<'c> Loader<'c> {
         let mut names = Vec::new();
         for (_, contents) in self.contents() {
             for name in list(contents) {
-                let is_cri = name.value == PluginId::Cri.name();
-                let renamed = renames && contents.version <= 1 && is_cri;
                 // 1.x looks for `cri` where the whole is of version 1.
-                let known = if renamed && version != 1 {
-                    PluginId::Grpc.name()
-                } else {
-                    &name.value
+                let renamed = renames && contents.version <= 1 && version != 1;
+                let known = match name.value.as_str() {
+                    "cri" if renamed => PluginId::Grpc.name(),
+                    "cgroups" if renamed => "io.containerd.monitor.v1.cgroups",
+                    "linux" if renamed => "io.containerd.runtime.v1.linux",
+                    "restart" if renamed => "io.containerd.internal.v1.restart",
+                    other => other,
                 };
                 names.push((known.to_owned(), name.place.clone()));
             }

@@ -634,11 +634,11 @@ impl Planner<'_> {
 fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
     let id = PluginId::Images.name();
     // In quotes like those of the other section.
-    let quoted = contents
+    let mut quoted = contents
         .sections
         .iter()
         .filter_map(|section| file.text.get(section.place.range.clone()));
-    let literal = quoted.last().is_some_and(|raw| raw.starts_with('\''));
+    let literal = quoted.next_back().is_some_and(|raw| raw.starts_with('\''));
     let plugins = contents.sections.first().map_or("plugins", |section| {
         let [plugins, _] = &section.table;
         plugins

@@ -148,8 +148,31 @@ pub(crate) struct Case<'case> {
     pub(crate) references: Vec<&'case Containerd>,
     /// Each daemon with the migrated tree that it runs on.
     pub(crate) migrated: Vec<(&'case Containerd, PathBuf)>,
+    /// More daemons with trees, each with whether it is the node as it was: nothing is compared but what the library's
+    /// view says of them.
+    pub(crate) claims: Vec<(&'case Containerd, PathBuf, bool)>,
     /// Hosts by namespace, written by hand, as in a fixture's `[pulls]`.
     pub(crate) pulls: BTreeMap<String, Vec<String>>,
+    /// What the operator accepted to change.
+    pub(crate) accepted: Accepted,
+}
+
+/// What a plan says will change, because the operator accepted it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accepted {
+    /// The namespaces that the plan names, with whether they change.
+    pub(crate) namespaces: BTreeMap<String, bool>,
+    /// Whether all others do.
+    pub(crate) others: bool,
+    /// Whether a daemon may not come up afterwards.
+    pub(crate) down: bool,
+}
+
+impl Accepted {
+    fn covers(&self, image: &str) -> bool {
+        let named = self.namespaces.get(namespace(image));
+        named.copied().unwrap_or(self.others)
+    }
 }
 
 impl Case<'_> {
@@ -161,8 +184,12 @@ impl Case<'_> {
             .iter()
             .map(|daemon| (*daemon, self.node.tree()));
         let trees: Vec<_> = before.chain(self.migrated.iter().cloned()).collect();
+        let claims = self.claims.iter();
+        let claims = claims.map(|(daemon, tree, _)| (*daemon, tree.clone()));
+        let trees: Vec<_> = trees.into_iter().chain(claims).collect();
         let runs = run_all(self.node, &images, &trees);
-        let (references, migrated) = runs.split_at(self.references.len());
+        let (references, rest) = runs.split_at(self.references.len());
+        let (migrated, _) = rest.split_at(self.migrated.len());
 
         let mut report = Report {
             expected: Expectations::of(self.name),
@@ -177,6 +204,9 @@ impl Case<'_> {
             kept.extend(migrated.first().map(|run| Side::new("after", run)));
         }
         for after in migrated.iter().map(|run| Side::new("after", run)) {
+            if after.run.boot != Boot::Booted && self.accepted.down {
+                continue;
+            }
             if after.run.boot != Boot::Booted {
                 let text = format!("  {}: {:?}\n", after.title, after.run.boot);
                 report.complain("", From::Prediction, text, &[&after]);
@@ -184,12 +214,19 @@ impl Case<'_> {
             }
             for before in &kept {
                 for (image, text) in differences(before, &after) {
+                    if self.accepted.covers(&image) {
+                        continue;
+                    }
                     report.complain(&image, From::Before, text, &[before, &after]);
                 }
             }
         }
         for (index, (run, (_, tree))) in runs.iter().zip(&trees).enumerate() {
-            let is_before = index < references.len();
+            let claim = index.checked_sub(references.len() + migrated.len());
+            let is_before = match claim.and_then(|claim| self.claims.get(claim)) {
+                Some((_, _, is_before)) => *is_before,
+                None => index < references.len(),
+            };
             let side = Side::new(if is_before { "before" } else { "after" }, run);
             // What was written by hand is what comes out; before, it may be meant to differ.
             let by_hand = if is_before {
@@ -198,6 +235,17 @@ impl Case<'_> {
                 From::Prediction
             };
             let model = Model::of(tree, &self.node.world.config, &run.daemon.version);
+            if let Some(text) = model
+                .as_ref()
+                .and_then(|model| model.contradicts(&run.boot))
+            {
+                report.complain(
+                    "",
+                    From::Prediction,
+                    format!("  {}: {text}\n", side.title),
+                    &[&side],
+                );
+            }
             if model.is_none() && !is_before {
                 let text = format!("  {}: the library does not understand it\n", side.title);
                 report.complain("", From::Prediction, text, &[&side]);
@@ -205,19 +253,23 @@ impl Case<'_> {
             for pull in &run.pulls {
                 let namespace = namespace(&pull.image);
                 let asked = hosts(&pull.events, REPOSITORY);
-                if let Some(predicted) = self.pulls.get(namespace)
-                    && let Some(text) = contradiction("by hand", predicted, &side, pull, &asked)
+                // Where the settings are not in effect, what was written by hand is for another version.
+                let by_hand_counts = claim.is_none()
+                    && model.as_ref().is_some_and(Model::loads)
+                    && !(is_before && self.accepted.covers(&pull.image));
+                let bare: Vec<String> = asked
+                    .iter()
+                    .map(|host| host.replace(" (TLS refused)", ""))
+                    .collect();
+                if let Some(predicted) = self.pulls.get(namespace).filter(|_| by_hand_counts)
+                    && let Some(text) = contradiction("by hand", predicted, &side, pull, &bare)
                 {
                     report.complain(&pull.image, by_hand, text, &[&side]);
                 }
                 let Some(model) = &model else { continue };
                 let predicted = model.hosts(namespace, pull.image.contains('@'));
                 // The model does not know what certificate a host shows.
-                let asked: Vec<_> = asked
-                    .iter()
-                    .map(|host| host.replace(" (TLS refused)", ""))
-                    .collect();
-                if let Some(text) = contradiction("the model", &predicted, &side, pull, &asked) {
+                if let Some(text) = contradiction("the model", &predicted, &side, pull, &bare) {
                     report.complain(&pull.image, From::Prediction, text, &[&side]);
                 }
             }

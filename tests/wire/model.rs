@@ -1,49 +1,72 @@
-//! What the library's model of containerd predicts, to be compared with what the daemons did.
+//! What the library's views of containerd predict, to be compared with what the daemons did.
 
 use std::path::Path;
 
-use containerd_registry_migrate::finding::Findings;
-use containerd_registry_migrate::hosts::{Host, Pulls, Scheme, reader};
-use containerd_registry_migrate::inputs::{self, Existing, Inputs, Options, Sources, Version1};
+use containerd_registry_migrate::check::Side;
+use containerd_registry_migrate::finding::{self, Findings};
+use containerd_registry_migrate::hosts::{Host, Pulls, Scheme};
+use containerd_registry_migrate::inputs::{self, Existing, Options, Sources, Version1};
 use containerd_registry_migrate::node::{Node, NodePath};
-use containerd_registry_migrate::resolve::Legacy;
-use containerd_registry_migrate::version::{Behaviour, Version};
+use containerd_registry_migrate::version::Version;
+use containerd_registry_migrate::view::{State, View};
 
-/// A node's registry settings as the library reads them, for one version of containerd.
+use crate::daemon::Boot;
+
+/// What one version of containerd makes of a tree, as `check` would say it.
 pub(crate) struct Model {
-    inputs: Inputs,
-    version: Version,
+    side: Side,
+    view: View,
 }
 
 impl Model {
     /// `None` where the library does not understand the settings.
     pub(crate) fn of(tree: &Path, config: &Path, version: &str) -> Option<Model> {
         let version = Version::parse(version)?;
-        let config = NodePath::new(config.to_str()?);
-        let mut inputs = read(tree, &config, None, version)?;
-        let registry = Some(&inputs.registry);
-        if let Some(path) = registry.and_then(|registry| registry.config_path.as_ref()) {
-            let path = NodePath::new(&path.value);
-            inputs = read(tree, &config, Some(path), version)?;
-        }
-        Some(Model { inputs, version })
+        let node = Node::open(tree.to_str()?).ok()?;
+        let options = Options {
+            config: NodePath::new(config.to_str()?),
+            certs_directory: None,
+            from: Some(version),
+            to: version,
+            existing: Existing::Refuse,
+            version_1: Version1::Keep,
+            keep_local_pull: false,
+        };
+        let mut findings = Findings::default();
+        let inputs = inputs::read(&node, options, &mut findings, &mut Sources::default());
+        let inputs = inputs.ok()??;
+        let mut side = Side::today(&inputs)?;
+        let view = side.view(version);
+        Some(Model { side, view })
+    }
+
+    /// Whether CRI is to load.
+    pub(crate) fn loads(&self) -> bool {
+        self.view.state == State::Loads
+    }
+
+    /// What is wrong with how far the daemon came, if it is not how far it should have come.
+    pub(crate) fn contradicts(&self, boot: &Boot) -> Option<String> {
+        let agrees = match (&self.view.state, boot) {
+            (State::Loads | State::CriDisabled(_), Boot::Booted)
+            | (State::CriFails(_), Boot::CriRefused(_))
+            | (State::DoesNotStart(_), Boot::DidNotStart(_)) => true,
+            // The log of a daemon without CRI says so in words like those of one that refuses it.
+            (State::CriDisabled(reason), Boot::CriRefused(_)) => {
+                reason.code == &finding::CRI_DISABLED
+            }
+            _ => false,
+        };
+        (!agrees).then(|| format!("the view says {:?}, the daemon {boot:?}", self.view.state))
     }
 
     /// The hosts that containerd tries for the images of a namespace, in order, repeats folded, each
     /// as `scheme://host/path`. For a tag and for a digest they may be others.
     pub(crate) fn hosts(&self, namespace: &str, by_digest: bool) -> Vec<String> {
-        let behaviour = Behaviour::of(self.version);
-        let registry = Some(&self.inputs.registry);
-        let pulls = if registry.is_some_and(|registry| registry.config_path.is_some()) {
-            reader::pulls(&self.inputs.certs, namespace, &behaviour)
-        } else {
-            // 2.x does not know legacy TLS settings.
-            let legacy = Legacy::new(registry);
-            legacy
-                .resolve(namespace, &behaviour, self.version.major == 1)
-                .pulls()
-        };
-        let hosts = match pulls {
+        if !self.loads() {
+            return Vec::new();
+        }
+        let hosts = match self.side.pulls(&self.view, namespace) {
             Pulls::Hosts(hosts) => hosts,
             Pulls::Fail(_) => Vec::new(),
         };
@@ -64,29 +87,4 @@ impl Model {
         }
         urls
     }
-}
-
-fn read(
-    tree: &Path,
-    config: &NodePath,
-    certs_directory: Option<NodePath>,
-    version: Version,
-) -> Option<Inputs> {
-    let node = Node::open(tree.to_str()?).ok()?;
-    let options = Options {
-        config: config.clone(),
-        certs_directory,
-        from: Some(version),
-        to: version,
-        existing: Existing::Keep,
-        version_1: Version1::Keep,
-        keep_local_pull: false,
-    };
-    inputs::read(
-        &node,
-        options,
-        &mut Findings::new([]),
-        &mut Sources::default(),
-    )
-    .ok()?
 }

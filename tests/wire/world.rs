@@ -408,7 +408,7 @@ fn write_inside(tree: &Path, path: &str, text: &str) {
         .ancestors()
         .take_while(|ancestor| *ancestor != tree)
         .any(|ancestor| ancestor.is_symlink());
-    if through_a_link {
+    if through_a_link || target.is_dir() {
         return;
     }
     fs::create_dir_all(target.parent().unwrap()).unwrap();
