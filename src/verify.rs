@@ -10,7 +10,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use crate::config::ConfigFile;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
-use crate::hosts::{Host, Pulls, reader};
+use crate::hosts::{Host, Pulls, is_loopback, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
@@ -116,7 +116,7 @@ impl<'i> Planned<'i> {
     fn starts(&self, findings: &mut Findings) {
         let bug = "nothing is written; report this as a bug, with the file";
         // Versions that fail for the same reason at the same place are one finding.
-        let mut failures: Vec<(&State, Vec<Version>)> = Vec::new();
+        let mut failures: Vec<(State, Vec<Version>)> = Vec::new();
         for (generation, today, afterwards) in &self.views {
             if afterwards.registry.has_legacy() {
                 findings.add(
@@ -130,30 +130,42 @@ impl<'i> Planned<'i> {
                 State::Loads | State::CriDisabled(_) => continue,
                 State::CriFails(reason) | State::DoesNotStart(reason) => reason,
             };
-            let known = today
+            let same_code = today
                 .state
                 .reason()
-                .is_some_and(|today| today.code == reason.code)
-                && std::mem::discriminant(&today.state)
-                    == std::mem::discriminant(&afterwards.state);
-            if !known {
-                let versions = ranges(generation.versions.clone());
-                let message = format!("containerd {versions} would not come up: {}", reason.text);
-                findings.add(&finding::PROOF_FAILED, None, message, bug);
-                continue;
-            }
-            // Places are those in the files as they are.
-            match failures
-                .iter_mut()
-                .find(|(state, _)| **state == today.state)
-            {
+                .is_some_and(|today| today.code == reason.code);
+            // A daemon that does not start today stops at the first thing that is wrong: what the migration takes out
+            // may have hidden another.
+            let state = match (&today.state, &afterwards.state) {
+                (State::DoesNotStart(_), State::DoesNotStart(_)) if !same_code => {
+                    State::DoesNotStart(Reason {
+                        place: None,
+                        ..reason.clone()
+                    })
+                }
+                (State::DoesNotStart(_), State::DoesNotStart(_))
+                | (State::CriFails(_), State::CriFails(_))
+                    if same_code =>
+                {
+                    // Places are those in the files as they are.
+                    today.state.clone()
+                }
+                _ => {
+                    let versions = ranges(generation.versions.clone());
+                    let message =
+                        format!("containerd {versions} would not come up: {}", reason.text);
+                    findings.add(&finding::PROOF_FAILED, None, message, bug);
+                    continue;
+                }
+            };
+            match failures.iter_mut().find(|(known, _)| *known == state) {
                 Some((_, versions)) => versions.extend(&generation.versions),
-                None => failures.push((&today.state, generation.versions.clone())),
+                None => failures.push((state, generation.versions.clone())),
             }
         }
         for (state, versions) in failures {
             if let Some(reason) = state.reason() {
-                report(state, reason, versions, false, findings);
+                report(&state, reason, versions, false, findings);
             }
         }
     }
@@ -199,6 +211,10 @@ impl<'i> Planned<'i> {
                 State::Loads | State::CriDisabled(_) => {}
             }
             let behaviour = &generation.behaviour;
+            // Where nothing reads hosts files, what newer versions do with localhost is not the plan's doing.
+            if wanted.decider == Decider::Nobody && is_loopback(&wanted.name) {
+                continue;
+            }
             let planned = view.pulls(
                 &wanted.name,
                 &self.roots,

@@ -28,7 +28,7 @@ const GENERATED: [&str; 7] = [
 ];
 
 /// Directories whose files are written at every start, and from what.
-const GENERATED_BELOW: [(&str, &str); 4] = [
+const GENERATED_BELOW: [(&str, &str); 3] = [
     (
         "/var/lib/rancher/k3s/",
         "k3s writes it at every start, from registries.yaml and config.toml.tmpl",
@@ -40,10 +40,6 @@ const GENERATED_BELOW: [(&str, &str); 4] = [
     (
         "/var/lib/k0s/",
         "k0s writes it at every start; put drop-ins into /etc/k0s/containerd.d",
-    ),
-    (
-        "/etc/k0s/",
-        "k0s writes it unless its first line is taken out",
     ),
 ];
 

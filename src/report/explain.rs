@@ -13,7 +13,7 @@ pub fn render(code: &Code) -> String {
     let severity = match code.severity {
         Severity::Note => "note",
         Severity::Warning => "warning",
-        Severity::Error => "error: nothing is written until it is decided or mended",
+        Severity::Error => "error",
     };
     let mut text = format!("{} ({severity})\n", code.name);
     let mut paragraph = |words: &str| {

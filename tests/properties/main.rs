@@ -16,6 +16,7 @@
 
 mod check;
 mod edits;
+mod imports;
 mod layout;
 mod node;
 #[path = "../support/random.rs"]
@@ -114,6 +115,29 @@ fn every_edit_takes_out_what_it_is_told_and_nothing_else() {
         }
     }
     assert!(text.is_empty(), "{text}");
+}
+
+#[test]
+fn every_node_of_several_files_keeps_what_it_has() {
+    let mut text = String::new();
+    let mut pending = 0;
+    let root = scratch("properties-imports");
+    for seed in seeds() {
+        match imports::check(seed, &root) {
+            Ok(ended) => pending += u64::from(ended == Ended::Pending),
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    let total = seeds.end - seeds.start;
+    assert!(
+        total == 1 || pending * 10 > total,
+        "too few nodes are migrated: {pending}"
+    );
 }
 
 #[test]
