@@ -236,6 +236,11 @@ codes! {
         "the file is not UTF-8, which TOML and containerd 2.x require",
         "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x lets broken bytes pass in comments. \
          Save the file as UTF-8; the message says which byte is the first that is not.";
+    OPEN_IMPORT_PATTERN "open-import-pattern" Error HandEdit,
+        "a pattern in imports that takes every name, also those of temporary files",
+        "A file is replaced by writing a new one beside it and renaming that. A pattern such as conf.d/* would let \
+         containerd read the new file before its time if it started at that moment, and CRI would not load with mirrors \
+         in the one and config_path in the other. Write *.toml, as containerd's own default does.";
     OTHER_PLUGIN_ID "other-plugin-id" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another",

@@ -13,6 +13,7 @@ use crate::config::contents::{Contents, PluginId};
 use crate::config::edit::{self, MovedComment, NewValue, PathSet, Setting};
 use crate::config::legacy::{HostConfig, Registry};
 use crate::finding::{self, Code, Findings, Place};
+use crate::glob;
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
 use crate::hosts::reader;
 use crate::inputs::{Existing, Inputs};
@@ -43,6 +44,9 @@ pub enum FileKind {
     /// config.toml or a file that it imports: read when containerd starts.
     Configuration,
 }
+
+/// What the names of temporary files look like that an apply makes beside a file.
+const TEMPORARY_NAME: &str = ".containerd-registry-migrate.1.0";
 
 /// One file that the plan writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,6 +292,7 @@ impl Planner<'_> {
         }
         let outcomes = self.outcomes(wanted, &certs);
         changes.extend(self.config_changes(&edits));
+        self.check_patterns(&changes, findings);
         Plan {
             changes,
             outcomes,
@@ -461,6 +466,34 @@ impl Planner<'_> {
         let reason = self.inputs.view.state.reason();
         matches!(self.inputs.view.state, State::DoesNotStart(_))
             && reason.is_some_and(|reason| hopeless.contains(&reason.code))
+    }
+
+    /// A pattern in `imports` that also takes the names that an apply gives to its temporary files would let containerd
+    /// read a file that is half done, beside the one that it is for.
+    fn check_patterns(&self, changes: &[Change], findings: &mut Findings) {
+        let configurations = changes
+            .iter()
+            .filter(|change| change.kind == FileKind::Configuration);
+        let directories: BTreeSet<NodePath> =
+            configurations.map(|change| change.path.parent()).collect();
+        for loaded in &self.inputs.configuration.files {
+            for pattern in &loaded.contents(self.inputs.behaviour().toml).imports {
+                let path = if pattern.value.starts_with('/') {
+                    NodePath::new(&pattern.value)
+                } else {
+                    loaded.file.path.parent().join(&pattern.value)
+                };
+                let is_read = glob::matches(path.name(), TEMPORARY_NAME);
+                if pattern.value.contains('*') && is_read && directories.contains(&path.parent()) {
+                    findings.add(
+                        &finding::OPEN_IMPORT_PATTERN,
+                        pattern.place.clone(),
+                        "this pattern takes every name, also that of a file that is only just being written",
+                        "write `*.toml`, as containerd's own default does",
+                    );
+                }
+            }
+        }
     }
 
     /// Whether some version on the way does not find the hosts files, since `config_path` names several directories.
