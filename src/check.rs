@@ -119,9 +119,9 @@ impl Side {
         view
     }
 
-    /// The hosts that a pull from `namespace` tries.
-    pub fn pulls(&self, view: &View, namespace: &str) -> crate::hosts::Pulls {
-        view.pulls(namespace, &self.roots, &Legacy::new(Some(&view.registry)))
+    /// The hosts that a pull from `namespace` tries; `legacy` is the index of the view's settings.
+    pub fn pulls(&self, view: &View, legacy: &Legacy<'_>, namespace: &str) -> crate::hosts::Pulls {
+        view.pulls(namespace, &self.roots, legacy)
     }
 
     /// What comes of it on this version.
@@ -327,8 +327,15 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         .filter(|name| !known.contains(name) && unmatchable(name).is_none());
     names.extend(possible.map(|name| (name, false)));
     let mut reasons = Vec::new();
+    let (legacy_from, legacy_to) = (
+        Legacy::new(Some(&view_from.registry)),
+        Legacy::new(Some(&view_to.registry)),
+    );
     for (name, unnamed) in names {
-        let (today, comes) = (side.pulls(&view_from, &name), side.pulls(&view_to, &name));
+        let (today, comes) = (
+            side.pulls(&view_from, &legacy_from, &name),
+            side.pulls(&view_to, &legacy_to, &name),
+        );
         let title = if unnamed { "any other registry" } else { &name };
         if !today.same(&comes) {
             let text = format!("{title}: {today} on containerd {from}, but {comes} on {to}");

@@ -75,9 +75,10 @@ codes! {
     BUILT_IN_CONFIG_PATH "built-in-config-path" Warning HandEdit,
         "without config_path, newer containerd reads /etc/containerd/certs.d by itself: what is there comes alive",
         "containerd 2.2.0 and 2.2.1 have a built-in config_path, and 2.2.2 and later have it where no mirrors are \
-         configured: /etc/containerd/certs.d and /etc/docker/certs.d. With the local puller, which any entry of \
-         `configs` or `auths` and some other settings keep in use, the hosts files in them count although nobody has \
-         set config_path. Look at them before the upgrade: delete what is not meant, or set config_path yourself.";
+         configured: /etc/containerd/certs.d and /etc/docker/certs.d. The transfer service takes the two for one name \
+         and finds nothing; the local puller, which any entry of `configs` or `auths` and some other settings keep in \
+         use, reads the hosts files in them although nobody has set config_path. Whether those files are meant cannot \
+         be seen. Look at them before the upgrade: delete what is not meant, or set config_path yourself.";
     BYTE_ORDER_MARK "byte-order-mark" Error
         Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
         "the file begins with a byte order mark, with which containerd 2.x does not start",
@@ -87,8 +88,10 @@ codes! {
     CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
         "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull",
         "containerd 1.x ignores a ca_file in which it finds no certificate, and pulls go on with the system's \
-         certificates. In a hosts.toml the same file fails every pull of the registry. It was read completely and \
-         holds no certificate by Go's rules, so it is left out, which keeps the pulls as they are.";
+         certificates; 2.x does not read ca_file at all. In a hosts.toml the same file fails every pull of the \
+         registry, on every version. It was read completely and holds no certificate by Go's rules, so leaving it out \
+         keeps the pulls as they are. If the registry needs a CA, put its certificate into the file in PEM form and \
+         plan again.";
     CERTIFICATE_DIRECTORY "certificate-directory" Error
         Choose("--existing keep: what the directory gives is kept; --existing replace: the settings decide"),
         "a directory without a hosts.toml in the certs directory would change pulls",
@@ -99,15 +102,17 @@ codes! {
          written into it.";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
         "a certificate or key file is not there or cannot be read; the setting is carried as written",
-        "A file that ca_file, cert_file or key_file names is not there, or cannot be read. Pulls through that \
-         registry fail without it, with the old settings as with the new ones. The path is carried as it is written, \
-         since a tree that was copied from a node may lack the file.";
+        "A file that ca_file, cert_file or key_file names is not there, or cannot be read. containerd 1.x fails every \
+         pull through that registry without it, with the old settings as with the new ones; 2.x does not read the old \
+         settings, so there pulls that work today would fail. The path is carried as it is written, since a tree that \
+         was copied from a node may lack the file. See that it is there on the node before you apply.";
     CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
         Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
         "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x",
-        "containerd 1.x fails every pull through a registry that has cert_file without key_file, or the reverse. A \
-         hosts.toml cannot say half of a pair. Add the missing file; or accept that the lone one is left out, which \
-         makes pulls work that fail today.";
+        "containerd 1.x fails every pull through a registry that has cert_file without key_file, or the reverse; 2.x \
+         reads neither. A hosts.toml cannot say half of a pair, and only you know whether the registry asks for a \
+         client certificate. Name the missing file; or accept that the lone one is left out, after which pulls that \
+         fail today go on without a client certificate.";
     CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
         Choose("leave --certs-dir out, or name the directory that config_path names"),
         "--certs-dir names another directory than config_path",
@@ -118,8 +123,9 @@ codes! {
         Allow("lets rollback and recovery overwrite what somebody changed since the run; the journal keeps it"),
         "a file is neither what a run wrote nor what was there before it",
         "`rollback` and recovery only touch a file whose bytes are those from before the run or those that the run \
-         wrote. This one is neither: somebody has edited it since. Both versions are shown. Accepting the finding \
-         gives the edit up; the journal keeps it.";
+         wrote. This one is neither: somebody has edited it since, and only they know whether the edit is still \
+         needed. Both versions are shown. Save the edit elsewhere, or accept the finding, which gives it up; the \
+         journal keeps it.";
     COMMENT_DROPPED "comment-dropped" Note HandEdit,
         "a comment goes away with an entry that gets no hosts file",
         "A comment stood with an entry for which no hosts file is written, so there is no place that it could move \
@@ -131,32 +137,38 @@ codes! {
          all the same. Take the name out of the list if this node is to run pods.";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
         "TLS settings under a name that no endpoint has; they have no effect and go",
-        "containerd 1.x looks TLS settings up by the host of the endpoint that it asks, port and all. No endpoint has \
-         this host: a name with a scheme or a path, `*`, and `docker.io` (whose host is registry-1.docker.io) never \
-         match. The entry has no effect today and is removed.";
+        "containerd 1.x looks TLS settings up by the host of the endpoint that it asks, port and all; 2.x does not \
+         read them at all. No endpoint has this host: a name with a scheme or a path and `*` never match, and \
+         `docker.io` only where an endpoint names it, since its registry's own host is registry-1.docker.io. The \
+         entry has no effect today and is removed. If another name was meant, write that before you migrate, and see \
+         what changes.";
     DEAD_CREDENTIALS "dead-credentials" Warning HandEdit,
         "credentials that containerd never uses, today or afterwards; they stay",
-        "containerd looks credentials up by the host that answers 401, exactly as it stands in the endpoint. These \
-         are under a name that no host has, or one level too high, or below a name in `auths` that containerd reads \
-         as something else. They are not used today and not afterwards, and stay as they are: the tool never moves a \
-         credential.";
+        "containerd 1.x looks credentials up by the endpoint's host and 2.x by the host that answers 401, port and \
+         all: those of Docker Hub belong under registry-1.docker.io. These are under a name that no host has, or one \
+         level too high, or below a name in `auths` that containerd reads as something else. They are not used today \
+         and not afterwards, and stay as they are: the tool never moves a credential, since containerd would begin to \
+         send it. Remove them, or write them under the right name yourself.";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
         "a mirror under a name that no image has; it has no effect and goes",
-        "A mirror's name must be the host of an image's name, with its port and nothing else; only `*` stands for all \
-         others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of quotes match no \
-         image. The entry has no effect today and is removed; the message says what was probably meant.";
+        "On every version a mirror's name must be the host of an image's name, with its port and nothing else; only \
+         `*` stands for all others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of \
+         quotes match no image. The entry has no effect today and is removed, because bringing it to life would \
+         change pulls. The message says what was probably meant: write that before you migrate if you want it.";
     DISCARDED_HOSTS_FILE "discarded-hosts-file" Warning HandEdit,
         "a hosts file that containerd discards, so that it counts for nothing",
-        "containerd drops a hosts.toml that it cannot read as a whole, with one line in its log, and pulls go to the \
-         registry itself. What is an error depends on the version: a file without a host table up to 1.7.31, the \
-         capability `referrers` before 2.2, a byte order mark or inline host tables on 2.x, and more. The file stays \
-         as it is; mend it if it is meant to count.";
+        "containerd does without a hosts.toml that it cannot read, with one line in its log, and pulls go to the \
+         registry itself. What it cannot read depends on the version: a file without a host table up to 1.7.31, the \
+         capability `referrers` before 2.2, a byte order mark on 2.x, and more. Sometimes only a part is lost: a \
+         `server` below the first host table on every version, and on 2.x hosts without a table header of their own. \
+         The message names the versions. The file stays as it is, since mending it changes pulls; mend it if it is \
+         meant to count.";
     EXISTING_HOSTS_FILE "existing-hosts-file" Error
         Choose("--existing keep: the file decides; --existing replace: the settings that are in effect today decide"),
         "a hosts file that is already in the certs directory would change pulls",
-        "There is a hosts.toml already for a registry for which the settings give other pulls. Until config_path is \
-         set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is meant. \
-         --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
+        "There is a hosts.toml already for a registry for which the settings give other pulls. While config_path is \
+         not set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is \
+         meant. --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
          settings give over it; the old bytes stay in the journal.";
     GENERATED_FILE "generated-file" Warning HandEdit,
         "something else writes this file: if it renders mirrors again, CRI fails at its next restart",
@@ -170,9 +182,10 @@ codes! {
     IMPORT_MISSING "import-missing" Error
         Allow("plans as if the file were empty; containerd does not start without it"),
         "an imported file is not there, so that containerd does not start",
-        "A file that `imports` names without a pattern is not there. No containerd starts like that, so on a running \
-         node this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI \
-         would count, so nothing is planned without it, unless you accept that it is taken for empty.";
+        "A file that `imports` names without a `*` is not there. No containerd starts like that, so on a running node \
+         this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI would \
+         count, so nothing is planned without it. Put it in its place, or take its name out of `imports`; or accept \
+         that it is taken for empty.";
     INERT_SECTION "inert-section" Warning HandEdit,
         "registry settings in a section that no containerd from --from to --to reads; they stay",
         "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
@@ -193,7 +206,8 @@ codes! {
         "the file is not valid TOML",
         "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
          no TOML, such as a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
-         line of the file is shown, since nobody knows what in it is secret.";
+         line of the file is shown, since nobody knows what in it is secret. Mend what the message says, and plan \
+         again.";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
         Allow("writes the table; containerd 1.x then ignores the whole hosts file"),
         "containerd 1.x cannot read a hosts file with an IPv6 address in a table name",
@@ -216,17 +230,18 @@ codes! {
          hosts files, which ends the conflict; registries that only the old hosts files name go on with them.";
     MISSPELT_TABLE "misspelt-table" Warning HandEdit,
         "a table that looks like registry settings under a name that no containerd reads; it stays",
-        "A table looks like registry settings, but stands under a name that no containerd reads: `[plugin.` without \
-         its s, a name with dots that is not in quotes, `registry` in capitals, or a dotted key that has landed below \
-         another table. It has no effect today and none afterwards. The tool leaves it alone, since bringing it to \
-         life would change pulls.";
+        "A table looks like registry settings, but stands under a name that no containerd from --from to --to reads: \
+         `[plugin.` without its s, a name with dots that is not in quotes, `registry` in other capitals, or a dotted \
+         key that has landed below another table. It has no effect today and none afterwards. The tool leaves it \
+         alone, since bringing it to life would change pulls. Write it right if it is meant, or remove it.";
     MIXED_VERSIONS "mixed-versions" Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",
-        "The imported files are not all of one version, and containerd versions make different things of that. 1.x \
-         takes the number of the last file for all of them; 2.0 to 2.2 drop version-2 sections below a version-3 \
-         drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than config.toml. Give every file the same \
-         version.";
+        "The files are not all of one version, and containerd versions make different things of that. 1.x takes the \
+         number of the last file for all of them, and does not start with 3 or 4 since 1.6.32 and 1.7.17; 2.0 to 2.2 \
+         drop version-2 sections below a version-3 drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than \
+         config.toml. Which of them is meant cannot be seen. Give every file the same version, or accept the finding \
+         if the versions named never run here.";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today",
@@ -252,12 +267,15 @@ codes! {
     OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
         "a file that is read later sets the same again, so that this one has no effect",
         "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is \
-         read last counts. This setting is set again by a later file, so it has no effect, and goes with the others.";
+         read last counts. This setting is set again by a later file, so it has no effect, and goes with the others. \
+         Nothing is to be done, unless the later file is the wrong one.";
     OVERRIDE_PATH_UNSUPPORTED "override-path-unsupported" Error
         Allow("writes override_path, which containerd 1.5 ignores"),
         "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept",
-        "containerd 1.5 does not know override_path and always puts /v2 behind a path, so that an endpoint such as \
-         https://host/proxy cannot be written for it. Name a newer containerd with --from, or accept the finding.";
+        "containerd knows override_path since 1.6.0. 1.5 ignores it and puts /v2 behind every path that does not end \
+         in it, so that an endpoint such as https://host/proxy cannot be written for it. If the node runs a newer \
+         containerd, name that with --from; if not, upgrade first, or accept that 1.5 asks the endpoint under another \
+         path.";
     PATH_WITHOUT_V2 "path-without-v2" Warning HandEdit,
         "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404",
         "The old settings take an endpoint's path as it is: https://host/proxy asks /proxy/library/..., and a lone \
@@ -268,7 +286,8 @@ codes! {
         "the planned files would not give the same pulls",
         "Before anything is written, the planned files are read back as each containerd on the way reads them, and \
          compared with what the settings give. They do not give the same, and no known reason covers it. Nothing is \
-         written: please report it, with the file.";
+         written, and nothing in the files is known to be wrong: please report it, with the files, but first take the \
+         credentials out of them.";
     PULL_SERVICE_CHANGES "pull-service-changes" Note HandEdit,
         "without legacy settings containerd 2.1 and later pull through the transfer service",
         "containerd 2.1 and later pull through their transfer service, unless a legacy registry setting or one of a \
@@ -280,11 +299,12 @@ codes! {
         "a relative certificate path is made absolute against /, where containerd runs",
         "The old settings resolve a relative path against the directory that containerd was started in, which is / \
          under systemd; a hosts.toml resolves it against its own directory. It becomes absolute, so that it means the \
-         same file.";
+         same file. If containerd is started elsewhere here, write the whole path yourself before you migrate.";
     RELATIVE_CONFIG_PATH "relative-config-path" Warning HandEdit,
         "a relative config_path is made absolute against /, where containerd runs",
         "A relative config_path is resolved against the directory that containerd was started in, which is / under \
-         systemd. It becomes absolute, so that it does not depend on that any more.";
+         systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started \
+         elsewhere here, write the whole path yourself before you migrate.";
     RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
         "a relative pattern in imports, which older containerd looks up in its working directory",
         "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
@@ -292,11 +312,13 @@ codes! {
          files, and no plan is the same for both. Write the pattern with its whole path.";
     REPEATED_ENDPOINT "repeated-endpoint" Note HandEdit,
         "an endpoint that stands twice is tried once, where it stands first",
-        "The same host stands twice in the list, or containerd appends it itself at the end. Asked again it gives the \
-         same answer. A hosts.toml cannot name a host twice, so it is written where it stands first.";
+        "The same host stands twice in the list, or containerd appends it itself at the end, and asks it twice. Asked \
+         again it gives the same answer. In a hosts.toml a table that stands twice would make every version discard \
+         the file, so the host is written once, where it stands first. Nothing is to be done.";
     SAME_AS_DEFAULT "same-as-default" Note HandEdit,
         "what is set is what containerd does anyway; no hosts file is needed",
-        "What this entry says is what containerd does without it. It goes, and no hosts file is needed.";
+        "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
+         settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
     SECRET_COMMENT "secret-comment" Note HandEdit,
         "a comment that looks like a secret is not moved into a hosts file",
         "The comment looks like a password or token, or repeats one that stands elsewhere in the file. hosts.toml \
@@ -313,42 +335,49 @@ codes! {
         Choose("--existing keep: what the other directories give today is written into the first one; --existing replace: the settings decide"),
         "config_path names several directories, which containerd 2.1 and later do not find",
         "containerd's own puller takes config_path apart at colons and looks into one directory after the other; the \
-         transfer service of 2.1 and later takes it for one name and finds no hosts file at all. So it has to be one \
-         directory. --existing keep writes what the other directories give today into the first one; with --existing \
-         replace the settings decide.";
+         transfer service of 2.1 and later takes it for one name and finds no hosts file at all, without a line in \
+         its log. So it has to be one directory, and the tool cannot know whether what the others hold is meant. \
+         --existing keep writes what the other directories give today into the first one; with --existing replace the \
+         settings decide.";
     SHADOWED_DIRECTORY "shadowed-directory" Warning HandEdit,
         "a directory in the certs directory that another spelling of its name hides",
         "containerd looks for HOST_PORT_ before HOST:PORT, and the first directory that exists decides. The other one \
          is never read. It stays as it is; merge the two by hand if it is meant to count.";
     SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
         "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first",
-        "There is no certificate to verify on plain http. In a hosts.toml skip_verify on an http host makes 1.6.25, \
-         1.7.8 and all newer containerd try https first, so it is left out, which keeps the requests as they are.";
+        "There is no certificate to verify on plain http. In a hosts.toml skip_verify on an http host, even false, \
+         makes containerd try https first: since 1.6.25 and 1.7.8 on a port that is given and is not 80, since 1.7.24 \
+         and 2.0 also without one. So it is left out, which keeps the requests as they are. If the registry redirects \
+         to https, write the endpoint with https.";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
         "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried",
         "containerd 1.x does not load CRI when configs.*.tls and config_path are both set; 2.x ignores the TLS \
-         settings with a line in its log. They are carried into hosts files, which ends the conflict.";
+         settings with a line in its log. They are carried into hosts files, which ends the conflict. Look at the \
+         pulls that are shown: these settings have no effect today.";
     TLS_IGNORED_TODAY "tls-ignored-today" Warning HandEdit,
         "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them",
-        "containerd 2.0 dropped configs.*.tls without a word, so a registry with its own CA or a client certificate \
-         has not got them since the upgrade. The settings are carried as 1.x meant them. Pulls that fail today may \
-         work afterwards.";
+        "containerd 2.0 and later ignore configs.*.tls with no more than a line in the log, so a registry with its \
+         own CA or a client certificate has not got them since the upgrade. The settings are carried as 1.x meant \
+         them. Pulls that fail today may work afterwards; if that is not wanted, remove the settings first.";
     TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
         "certificates for an http endpoint are left out; they only matter where it redirects to https",
         "Certificates do nothing on plain http, unless the registry redirects to https or its token server uses it. \
-         In a hosts.toml they would make 1.6.25, 1.7.8 and all newer containerd try https first. They are left out; \
-         if the registry does redirect, write the endpoint with https.";
+         In a hosts.toml they make containerd try https first: since 1.6.25 and 1.7.8 on a port that is given and is \
+         not 80, since 1.7.24 and 2.0 also without one. They are left out, which keeps the requests as they are. If \
+         the registry does redirect, write the endpoint with https.";
     TOML_DIALECT "toml-dialect" Error
         Allow("migrates and keeps the text; the containerd named does not start with it"),
         "a way to write TOML that one containerd reads and another does not",
-        "Every line of containerd has another TOML reader: 1.x takes a line break in an inline table, control \
-         characters in comments and a table defined twice in different quotes, 2.0 to 2.3 do not, and 2.4 takes some \
-         of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. Write the place in a way \
-         that all of them read; accept the finding if the versions named never run here.";
+        "The release lines of containerd have different TOML readers: 1.x takes a line break in an inline table, \
+         control characters in comments and a table defined twice in different quotes, 2.0 to 2.3 do not, and 2.4 \
+         takes some of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
+         what is not its own, so it does not rewrite the place. Write it in a way that all of them read; accept the \
+         finding if the versions named never run here.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
         "a key beside credentials that containerd does not know; it stays, without effect",
-        "containerd knows username, password, auth and identitytoken beside credentials. Anything else, such as \
-         identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as it is.";
+        "containerd knows username, password, auth and identitytoken beside credentials, on every version. Anything \
+         else, such as identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as \
+         it is, since the tool never changes credentials. Write the right name if it is meant, or remove it.";
     UNKNOWN_KEY "unknown-key" Error
         Allow("drops the key; the old file keeps it"),
         "a key that containerd does not know, in an entry that goes away",
@@ -358,33 +387,38 @@ codes! {
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
         "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
-         a scheme, is an error there, and CRI does not load on any version. Write it with https:// in front, or \
-         remove it.";
+         a scheme, is an error there, and CRI does not load on any version. The tool never changes credentials, so \
+         this is yours: write the name with https:// in front, after which they are used, or remove it.";
     UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
         Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
         "an endpoint that containerd cannot parse, so that every pull of this name fails today",
-        "containerd cannot parse this endpoint as a URL, and fails every pull of the name that it belongs to. Mend \
-         it. Accepting the finding leaves it out, after which the other hosts are asked.";
+        "containerd cannot parse this endpoint as a URL, and every version fails every pull of the name that it \
+         belongs to. What was meant cannot be known, so mend it. Accepting the finding leaves it out, after which the \
+         other hosts are asked.";
     UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
         "an endpoint without a host, or with a scheme other than http and https, never answers and is left out",
-        "The endpoint has no host, or a scheme other than http and https. containerd skips it, today and without it. \
-         It is left out.";
+        "The endpoint has no host, or a scheme other than http and https. Every containerd fails to ask it and goes \
+         on to the next host, so pulls are the same without it. It is left out. If a mirror was meant, mend the \
+         endpoint before you migrate.";
     UNREADABLE_DIRECTORY "unreadable-directory" Error HandEdit,
         "containerd cannot read the directory of a registry, so that its pulls would fail",
         "Below config_path stands something that containerd cannot read as a registry's directory: a file in its \
-         place, a hosts.toml that is a directory, or a link that leads nowhere where a file is to be written. Pulls \
-         of that registry would fail. Move it out of the certs directory.";
+         place, or a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a \
+         link that leads nowhere, where a file is to be written. Nothing under the certs directory is ever deleted by \
+         the tool. Move it out of there, and plan again.";
     UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4",
-        "containerd has had config.toml of version 1 to 4. What a newer file means is not known to this release, so \
-         nothing is planned. Look for a newer release of this program.";
+        "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
+         is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
+         number if it is a slip.";
     VERSION_1 "version-1" Error
         Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file",
         "containerd 2.0 to 2.2 give a version-1 file the number of the newest one without moving its CRI section, so \
          that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \
-         later read it. --v1 convert gives every plugin its version-2 name, which all versions read; --v1 keep \
-         migrates the file as it is.";
+         later read it. A conversion touches every plugin's table, so the tool does not do it unasked. --v1 convert \
+         gives every plugin its version-2 name, which all versions read; --v1 keep migrates the file as it is, which \
+         does if no 2.0 to 2.2 will run here.";
     VERSION_1_SETTING "version-1-setting" Warning HandEdit,
         "a setting of a version-1 file that containerd 2.x does not read under any name",
         "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \
@@ -395,9 +429,10 @@ codes! {
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "the file has registry settings but no version, which containerd versions read differently",
         "Without `version` in its first lines a file is of version 1, in which the CRI plugin is called `cri`; a \
-         `version` below a table belongs to that table. Settings under the newer names are dead on 1.x and 2.0 to \
-         2.2, and come alive on 2.3. Add `version = 2` if they are meant to count, on one node first; or accept that \
-         they go, which keeps what --from does.";
+         `version` below a table belongs to that table. Settings under the version-2 name are dead on 1.x and 2.0 to \
+         2.2, and come alive on 2.3, so whether they are meant to count has to be decided. If so, add `version = 2`, \
+         which changes pulls at once: try that on one node first. If not, accept that they go, which keeps what \
+         --from does.";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
         "a containerd newer than this program knows is taken as the newest known one",
         "The version is newer than the newest containerd that this release knows. It is taken as that one. Look for a \
@@ -405,18 +440,21 @@ codes! {
     VERSION_NOT_READ "version-not-read" Error
         Choose("name the containerd versions that read this file with --from and --to"),
         "one of the two containerd versions does not read a config.toml of this version",
-        "1.6.32, 1.7.17 and 2.0 refuse a config.toml newer than they know, and the daemon does not start; older 1.x \
-         reads a version-3 file and finds no CRI settings in it. Name the containerd that runs here with --from and \
-         the one that comes with --to.";
+        "1.6.32, 1.7.17 and later 1.x refuse a config.toml of version 3 or 4, 2.0 to 2.2 one of version 4, and the \
+         daemon does not start; older 1.x reads a version-3 file and finds no CRI settings in it. So the file does \
+         not belong to one of the two versions, and there is nothing to keep. Name the containerd that runs here with \
+         --from and the one that comes with --to.";
     WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
         Allow("writes _default, which containerd before 1.6.17 does not look up"),
         "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept",
         "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
-         Without it the wildcard's mirrors are lost. Name a newer containerd with --from, or accept the finding.";
+         Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
+         not, upgrade first, write a mirror for each registry by name, or accept the finding.";
     WRONG_TYPE "wrong-type" Error HandEdit,
         "a value of the wrong type, with which containerd does not start",
         "A value has another type than containerd expects, such as a string where a list must be. There are no \
-         conversions: containerd does not start with it. Mend the value.";
+         conversions on any version: containerd does not start with it; only below configs.*.tls does 2.x not mind. \
+         What was meant cannot be known, so mend the value.";
 }
 
 /// The code with this name.

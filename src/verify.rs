@@ -50,9 +50,13 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     };
     let planned = Planned::new(inputs, after);
     planned.starts(findings);
-    let legacy = Legacy::new(Some(&inputs.registry));
+    let settings = Legacy::new(Some(&inputs.registry));
+    let views = planned.views.iter();
+    let left: Vec<Legacy<'_>> = views
+        .map(|(_, _, afterwards)| Legacy::new(Some(&afterwards.registry)))
+        .collect();
     for wanted in &mut plan.namespaces {
-        planned.pulls_are_the_same(wanted, &legacy, findings);
+        planned.pulls_are_the_same(wanted, &settings, &left, findings);
     }
     if !findings.refused() {
         planned.check_puller(findings);
@@ -190,16 +194,18 @@ impl<'i> Planned<'i> {
         }
     }
 
+    /// `settings` are those that count today; `left` is what every view still has of them afterwards.
     fn pulls_are_the_same(
         &self,
         wanted: &mut Wanted,
-        legacy: &Legacy<'_>,
+        settings: &Legacy<'_>,
+        left: &[Legacy<'_>],
         findings: &mut Findings,
     ) {
         let inputs = self.inputs;
-        let from_settings = from_settings(inputs, legacy, wanted);
+        let from_settings = from_settings(inputs, settings, wanted);
         let mut differences: Vec<Difference> = Vec::new();
-        for (generation, _, view) in &self.views {
+        for ((generation, _, view), left) in self.views.iter().zip(left) {
             // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
             // distribution has replaced: what the settings in it say is still compared.
             let is_text = |reason: &Reason| {
@@ -215,11 +221,7 @@ impl<'i> Planned<'i> {
             if wanted.decider == Decider::Nobody && is_loopback(&wanted.name) {
                 continue;
             }
-            let planned = view.pulls(
-                &wanted.name,
-                &self.roots,
-                &Legacy::new(Some(&view.registry)),
-            );
+            let planned = view.pulls(&wanted.name, &self.roots, left);
             // A file that is kept is for each version what it was.
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),

@@ -4,6 +4,7 @@
 //! The files and the certs directories are data here; nothing is read from the disk, and nobody is told anything: a
 //! view is what `plan` keeps, what `verify` compares and what `check` shows.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -93,6 +94,8 @@ pub struct View {
     pub config_path: String,
     /// Whether pulls go through the transfer service.
     pub transfer_service: bool,
+    /// The credentials by host, collected when they are first asked for.
+    credentials: OnceCell<HashMap<String, Credentials>>,
     /// What the settings beside `registry` say about that.
     pub puller: PullerSettings,
     /// What this containerd does.
@@ -146,6 +149,7 @@ impl Views {
             && registry.auths.is_empty();
         let mut view = View {
             state: State::Loads,
+            credentials: OnceCell::new(),
             registry,
             live: loaded.live,
             last: loaded.last,
@@ -660,23 +664,26 @@ impl View {
     /// The credentials that containerd has for a host (`ParseAuth`; `auths` overwrite `configs.*.auth`,
     /// `pkg/cri/config/config.go@v1.7.34`:535).
     pub fn credentials(&self, host: &str) -> Option<&Credentials> {
-        let colons = self.behaviour.strict_colons;
-        let of_auths = self.registry.auths.iter().rfind(|entry| {
-            let name = &entry.name.value;
-            match go_url::parse(name, colons) {
-                Ok(url) if !url.scheme.is_empty() => url.host == host,
-                _ => name == host,
-            }
+        self.credentials
+            .get_or_init(|| self.all_credentials())
+            .get(host)
+    }
+
+    fn all_credentials(&self) -> HashMap<String, Credentials> {
+        let configs = self.registry.configs.iter().filter_map(|config| {
+            let credentials = config.auth.as_ref()?;
+            Some((config.name.value.clone(), credentials.clone()))
         });
-        let of_configs = || {
-            let config = self
-                .registry
-                .configs
-                .iter()
-                .rfind(|config| config.name.value == host);
-            config.and_then(|config| config.auth.as_ref())
-        };
-        of_auths.map(|entry| &entry.credentials).or_else(of_configs)
+        let auths = self.registry.auths.iter().map(|entry| {
+            let name = &entry.name.value;
+            let host = match go_url::parse(name, self.behaviour.strict_colons) {
+                Ok(url) if !url.scheme.is_empty() => url.host,
+                _ => name.clone(),
+            };
+            (host, entry.credentials.clone())
+        });
+        // Of two under one host the later counts.
+        configs.chain(auths).collect()
     }
 
     /// The credentials for every host of a list.

@@ -213,6 +213,7 @@ hunter5'''
     for args in [
         &["plan"][..],
         &["plan", "--format", "diff"],
+        &["check"],
         &["apply", "--yes"],
     ] {
         for allow in [&[][..], &["--allow", "unparsable-endpoint"]] {
@@ -228,6 +229,31 @@ hunter5'''
     let broken = node("cli-secrets-broken", "password = \"hunter2\nversion = 2\n");
     let ran = run(["plan", "--root", broken.to_str().unwrap()]);
     assert!(ran.code == 3 && !ran.stderr.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn check_shows_no_secret_of_a_hosts_file_in_two_pieces_either() {
+    let config = "version = 2
+[plugins.\"io.containerd.grpc.v1.cri\".registry]
+  config_path = \"/etc/containerd/certs.d:/etc/other\"
+";
+    let root = node("cli-secrets-hosts-file", config);
+    // Wherever the cell is broken, a piece of one of them would show.
+    let secrets = ["s3cretswordfish/0123456789", "n0thingt0see/abcdefghijklmn"];
+    for (directory, secret) in ["etc/containerd/certs.d", "etc/other"].iter().zip(secrets) {
+        let directory = root.join(directory).join("m.example");
+        fs::create_dir_all(&directory).unwrap();
+        let hosts = format!("server = \"https://robot:{secret}@[bad.example/v2\"\n");
+        fs::write(directory.join("hosts.toml"), hosts).unwrap();
+    }
+    let ran = run(["check", "--root", root.to_str().unwrap()]);
+    let all = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("cannot be parsed"), "{all}");
+    for piece in [
+        "s3cr", "fish", "0123", "456", "n0th", "see/", "abcd", "jklm",
+    ] {
+        assert!(!all.contains(piece), "{piece}: {all}");
+    }
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Run {
         check
             .not_ready
             .extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
-        print(&shown.filtered(&report::check::render(&inputs, &check)));
+        print(&report::check::render(&inputs, &check, &shown));
         Ok(if check.not_ready.is_empty() {
             exit::DONE
         } else {

@@ -120,6 +120,8 @@ pub struct CertsDirectory {
     pub real: NodePath,
     /// What is in it, by name.
     pub directories: BTreeMap<String, RegistryDirectory>,
+    /// Whether a link leads from one of the names to somewhere else, so that a file may be reached under several.
+    pub has_links: bool,
     /// Names that are nothing to containerd today, but stand where a hosts file may be written.
     pub dangling: Vec<Dangling>,
 }
@@ -151,6 +153,7 @@ impl CertsDirectory {
             real: path.clone(),
             path,
             directories: BTreeMap::new(),
+            has_links: false,
             dangling: Vec::new(),
         }
     }
@@ -182,17 +185,20 @@ impl CertsDirectory {
     pub fn write(&mut self, path: &NodePath, bytes: &[u8]) {
         let file = || HostsFile::new(path.clone(), bytes.to_vec());
         let mut reached = false;
-        for directory in self.directories.values_mut() {
-            if directory.hosts_path() == *path {
-                directory.hosts_file = Some(file());
-                reached = true;
+        if self.has_links {
+            for directory in self.directories.values_mut() {
+                if directory.hosts_path() == *path {
+                    directory.hosts_file = Some(file());
+                    reached = true;
+                }
             }
         }
         let parent = path.parent();
         if !reached && path.name() == HOSTS_FILE && parent.parent() == self.real {
-            let mut directory = RegistryDirectory::empty(parent.clone());
-            directory.hosts_file = Some(file());
-            self.directories.insert(parent.name().to_owned(), directory);
+            self.directories
+                .entry(parent.name().to_owned())
+                .or_insert_with(|| RegistryDirectory::empty(parent.clone()))
+                .hosts_file = Some(file());
         }
     }
 
@@ -206,6 +212,9 @@ impl CertsDirectory {
 
     /// Whether the hosts file of this directory is reached under another name, too.
     pub fn is_shared(&self, name: &str) -> bool {
+        if !self.has_links {
+            return false;
+        }
         let Some(path) = self
             .directories
             .get(name)

@@ -50,7 +50,11 @@ pub(super) fn read(
             directories.insert(entry.name, directory);
         }
     }
+    let leads_elsewhere = |(name, directory): (&String, &RegistryDirectory)| {
+        directory.hosts_path() != real.join(name).join(HOSTS_FILE)
+    };
     Ok(CertsDirectory {
+        has_links: directories.iter().any(leads_elsewhere),
         path,
         real,
         directories,

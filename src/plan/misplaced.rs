@@ -49,10 +49,11 @@ impl Planner<'_> {
         for loaded in &self.inputs.configuration.files {
             self.check_misspelt(&loaded.file, findings);
         }
+        let endpoints = self.endpoint_hosts();
         for config in &self.registry.configs {
-            self.check_config(config, findings);
+            self.check_config(config, &endpoints, findings);
         }
-        self.check_auths(findings);
+        self.check_auths(&endpoints, findings);
         for key in &self.registry.unknown_credentials {
             findings.add(
                 &finding::UNKNOWN_CREDENTIAL_KEY,
@@ -179,7 +180,12 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn check_config(&self, config: &HostConfig, findings: &mut Findings) {
+    fn check_config(
+        &self,
+        config: &HostConfig,
+        endpoints: &BTreeSet<String>,
+        findings: &mut Findings,
+    ) {
         let name = &config.name;
         let mut dead = |place: &Placed<String>, message: String, help: String| {
             findings.add(
@@ -189,7 +195,7 @@ impl Planner<'_> {
                 help,
             );
         };
-        if config.auth.is_some() && !self.can_be_asked(&name.value) {
+        if config.auth.is_some() && !can_be_asked(&name.value, endpoints) {
             dead(
                 name,
                 format!(
@@ -239,16 +245,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a registry of this host can be asked: `docker.io` itself is asked only as an endpoint.
-    fn can_be_asked(&self, host: &str) -> bool {
-        match host {
-            "docker.io" | "index.docker.io" => self.endpoint_hosts().contains(host),
-            _ => unmatchable(host).is_none() || self.endpoint_hosts().contains(host),
-        }
-    }
-
     /// Names in `auths` are URLs to containerd: what looks like `host:port` has a scheme and no host (semantics §4.2).
-    fn check_auths(&self, findings: &mut Findings) {
+    fn check_auths(&self, endpoints: &BTreeSet<String>, findings: &mut Findings) {
         for entry in &self.registry.auths {
             let name = entry.name.value.as_str();
             let Ok(url) = go_url::parse(name, self.inputs.behaviour().strict_colons) else {
@@ -259,7 +257,7 @@ impl Planner<'_> {
             } else {
                 &url.host
             };
-            if self.can_be_asked(host) {
+            if can_be_asked(host, endpoints) {
                 continue;
             }
             let (message, help) = if host.is_empty() {
@@ -363,6 +361,12 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// Whether a registry of this host can be asked: `docker.io` itself is asked only as an endpoint.
+fn can_be_asked(host: &str, endpoints: &BTreeSet<String>) -> bool {
+    let is_possible = unmatchable(host).is_none() && host != "docker.io";
+    is_possible || endpoints.contains(host)
 }
 
 /// What somebody probably meant with a name that no host has.

@@ -248,40 +248,32 @@ impl Planner<'_> {
             comments.extend(moved.map(|comment| (index, comment)));
         }
         let mut certs = self.inputs.certs.clone();
-        let mut changes = Vec::new();
+        let hosts_file = |path, before, after| Change {
+            kind: FileKind::HostsFile,
+            path,
+            named: None,
+            before,
+            after,
+        };
+        let carried = self.inputs.carried.iter().map(|carried| {
+            let path = carried.path.clone();
+            let change = hosts_file(path.clone(), None, carried.bytes.clone());
+            (path, change)
+        });
+        let mut hosts_files: BTreeMap<NodePath, Change> = carried.collect();
         for (name, draft) in self.drafts(wanted, &comments, findings) {
-            let bytes = draft.file.render().into_bytes();
             let path = certs.hosts_path(&name);
             let directory = certs.directories.get(&name);
             let file = directory.and_then(|directory| directory.hosts_file.as_ref());
-            let is_carried = self
-                .inputs
-                .carried
-                .iter()
-                .any(|carried| carried.path == path);
-            let before = file.filter(|_| !is_carried).map(|file| file.bytes.clone());
-            // Two names may lead to one file. It is written once; `verify` says whether it serves both.
-            changes.retain(|change: &Change| change.path != path);
-            changes.push(Change {
-                kind: FileKind::HostsFile,
-                path,
-                named: None,
-                before,
-                after: bytes,
-            });
+            let before = match hosts_files.get(&path) {
+                // Two names may lead to one file. It is written once; `verify` says whether it serves both.
+                Some(known) => known.before.clone(),
+                None => file.map(|file| file.bytes.clone()),
+            };
+            let change = hosts_file(path.clone(), before, draft.file.render().into_bytes());
+            hosts_files.insert(path, change);
         }
-        for carried in &self.inputs.carried {
-            if changes.iter().all(|change| change.path != carried.path) {
-                changes.push(Change {
-                    kind: FileKind::HostsFile,
-                    path: carried.path.clone(),
-                    named: None,
-                    before: None,
-                    after: carried.bytes.clone(),
-                });
-            }
-        }
-        changes.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut changes: Vec<Change> = hosts_files.into_values().collect();
         for change in changes.iter().filter(|change| change.before.is_some()) {
             let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
             misplaced::check_generated(&change.path, &text, None, findings);

@@ -346,7 +346,7 @@ impl Planner<'_> {
                             &finding::CERTIFICATE_FILE_MISSING,
                             file.place.clone(),
                             format!("`{path}` is not there"),
-                            "pulls fail without it, today and afterwards; the path is carried as it is",
+                            "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
                         );
                     }
                 }
@@ -354,7 +354,7 @@ impl Planner<'_> {
                     &finding::CERTIFICATE_FILE_MISSING,
                     file.place.clone(),
                     format!("`{path}` cannot be read: {reason}"),
-                    "the path is carried as it is",
+                    "the path is carried; see that root can read it on the node",
                 ),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Shown;
 use crate::check::{Check, Verdict};
 use crate::inputs::Inputs;
 use crate::version::ranges;
@@ -9,13 +10,13 @@ use crate::version::ranges;
 /// The width of a cell with reasons.
 const CELL: usize = 37;
 
-/// The report.
-pub fn render(inputs: &Inputs, check: &Check) -> String {
+/// The report. Every phrase is filtered before it is broken into lines: a secret in two pieces would not be found.
+pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
         "What each containerd makes of {}\n",
-        inputs.options.config
+        shown.filtered(inputs.options.config.as_str())
     );
     let versions: Vec<String> = check
         .rows
@@ -31,9 +32,9 @@ pub fn render(inputs: &Inputs, check: &Check) -> String {
         .unwrap_or_default();
     line(width, &heading, "today", "after the migration", &mut text);
     for (versions, row) in versions.iter().zip(&check.rows) {
-        let today = cell(&row.today);
+        let today = cell(&row.today, shown);
         let afterwards = match &row.afterwards {
-            Some(verdict) => cell(verdict),
+            Some(verdict) => cell(verdict, shown),
             None => vec!["-".to_owned()],
         };
         for index in 0..today.len().max(afterwards.len()) {
@@ -58,7 +59,7 @@ pub fn render(inputs: &Inputs, check: &Check) -> String {
             "Not ready: containerd {to} does not do with this node what {from} does"
         );
         for reason in &check.not_ready {
-            let _ = writeln!(text, "  {reason}");
+            let _ = writeln!(text, "  {}", shown.filtered(reason));
         }
     }
     text
@@ -71,10 +72,10 @@ fn line(width: usize, versions: &str, today: &str, afterwards: &str, text: &mut 
 }
 
 /// The lines of a cell: the outcome, and the reason below it.
-fn cell(verdict: &Verdict) -> Vec<String> {
+fn cell(verdict: &Verdict, shown: &Shown) -> Vec<String> {
     let mut lines = vec![verdict.outcome.phrase().to_owned()];
     lines.extend(
-        wrapped(&verdict.reason, CELL - 2)
+        wrapped(&shown.filtered(&verdict.reason), CELL - 2)
             .into_iter()
             .map(|line| format!("  {line}")),
     );

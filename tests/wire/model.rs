@@ -7,6 +7,7 @@ use containerd_registry_migrate::finding::{self, Findings};
 use containerd_registry_migrate::hosts::{Host, Pulls, Scheme};
 use containerd_registry_migrate::inputs::{self, Existing, Options, Sources, Version1};
 use containerd_registry_migrate::node::{Node, NodePath};
+use containerd_registry_migrate::resolve::Legacy;
 use containerd_registry_migrate::version::Version;
 use containerd_registry_migrate::view::{State, View};
 
@@ -66,7 +67,8 @@ impl Model {
         if !self.loads() {
             return Vec::new();
         }
-        let hosts = match self.side.pulls(&self.view, namespace) {
+        let legacy = Legacy::new(Some(&self.view.registry));
+        let hosts = match self.side.pulls(&self.view, &legacy, namespace) {
             Pulls::Hosts(hosts) => hosts,
             Pulls::Fail(_) => Vec::new(),
         };
