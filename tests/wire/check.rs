@@ -232,7 +232,7 @@ impl Case<'_> {
             let by_hand = if is_before {
                 From::Before
             } else {
-                From::Prediction
+                From::ByHand
             };
             let model = Model::of(tree, &self.node.world.config, &run.daemon.version);
             if let Some(text) = model
