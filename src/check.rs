@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::config::configuration::Configuration;
 use crate::finding::Place;
 use crate::hosts::directory::CertsDirectory;
-use crate::hosts::reader;
+use crate::hosts::{Pulls, reader};
 use crate::inputs::Inputs;
 use crate::plan::{self, Plan};
 use crate::resolve::{Legacy, unmatchable};
@@ -74,6 +74,8 @@ pub struct Check {
     pub rows: Vec<Row>,
     /// Why the node as it is must not be upgraded; empty if it works on `--to` as it does on `--from`.
     pub not_ready: Vec<String>,
+    /// What is not compared, and changes all the same.
+    pub remark: Option<String>,
 }
 
 /// A node's files, as they are or as they are planned, for any containerd to look at.
@@ -120,7 +122,7 @@ impl Side {
     }
 
     /// The hosts that a pull from `namespace` tries; `legacy` is the index of the view's settings.
-    pub fn pulls(&self, view: &View, legacy: &Legacy<'_>, namespace: &str) -> crate::hosts::Pulls {
+    pub fn pulls(&self, view: &View, legacy: &Legacy<'_>, namespace: &str) -> Pulls {
         view.pulls(namespace, &self.roots, legacy)
     }
 
@@ -288,8 +290,42 @@ pub fn check(inputs: &Inputs, plan: Option<&Plan>) -> Option<Check> {
             }),
         }
     }
-    let not_ready = not_ready(inputs, &mut today);
-    Some(Check { rows, not_ready })
+    Some(Check {
+        rows,
+        not_ready: not_ready(inputs, &mut today),
+        remark: loopback_remark(inputs, &mut today, afterwards.as_mut()),
+    })
+}
+
+/// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
+/// files (semantics §2.10). It is no finding, since nobody is known to use one.
+fn loopback_remark(
+    inputs: &Inputs,
+    today: &mut Side,
+    afterwards: Option<&mut Side>,
+) -> Option<String> {
+    let (from, to) = (inputs.from, inputs.options.to);
+    let known: BTreeSet<String> = plan::namespaces(inputs)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
+    let name = names.find(|name| !known.contains(name))?;
+    let pulls = |side: &mut Side, version| {
+        let view = side.view(version);
+        let legacy = Legacy::new(Some(&view.registry));
+        (view.state == State::Loads).then(|| side.pulls(&view, &legacy, &name))
+    };
+    let kept = pulls(today, from)?;
+    let changed = |pulls: Option<Pulls>| pulls.filter(|pulls| !pulls.same(&kept));
+    let (comes, when) = match changed(pulls(today, to)) {
+        Some(comes) => (comes, ""),
+        None => (changed(pulls(afterwards?, to))?, " after the migration"),
+    };
+    Some(format!(
+        "registries on localhost that nothing names, such as {name}: {kept} on containerd {from}, but {comes} on \
+         {to}{when}"
+    ))
 }
 
 /// Why the node as it is does not do on `--to` what it does on `--from`.

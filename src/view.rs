@@ -13,7 +13,7 @@ use crate::config::contents::{Contents, PluginId, PullerSettings, Section};
 use crate::config::legacy::{Credentials, Headers, Registry};
 use crate::config::merge::merge;
 use crate::finding::{self, Code, Place, Placed};
-use crate::go_url;
+use crate::go_url::{self, GoUrlError};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Pulls, reader};
 use crate::node::NodePath;
@@ -609,7 +609,7 @@ impl View {
     pub fn auths_error(&self) -> Option<Reason> {
         let colons = self.behaviour.strict_colons;
         self.registry.auths.iter().find_map(|entry| {
-            let error = go_url::parse(&entry.name.value, colons).err()?;
+            let error = auths_host(&entry.name.value, colons).err()?;
             let text = format!("a name in `auths` is no URL: {error}");
             Some(Reason::new(
                 &finding::UNPARSABLE_AUTHS_KEY,
@@ -674,13 +674,9 @@ impl View {
             let credentials = config.auth.as_ref()?;
             Some((config.name.value.clone(), credentials.clone()))
         });
-        let auths = self.registry.auths.iter().map(|entry| {
-            let name = &entry.name.value;
-            let host = match go_url::parse(name, self.behaviour.strict_colons) {
-                Ok(url) if !url.scheme.is_empty() => url.host,
-                _ => name.clone(),
-            };
-            (host, entry.credentials.clone())
+        let auths = self.registry.auths.iter().filter_map(|entry| {
+            let host = auths_host(&entry.name.value, self.behaviour.strict_colons).ok()?;
+            Some((host, entry.credentials.clone()))
         });
         // Of two under one host the later counts.
         configs.chain(auths).collect()
@@ -701,4 +697,14 @@ impl View {
     pub fn headers(&self) -> &Headers {
         &self.registry.headers
     }
+}
+
+/// The host that the credentials below a name in `auths` are for: with a scheme the name is a URL, which may have no
+/// host, else it is the host itself (`ValidatePluginConfig`, `pkg/cri/config/config.go@v1.7.34`:535).
+pub fn auths_host(name: &str, strict_colons: bool) -> Result<String, GoUrlError> {
+    let url = go_url::parse(name, strict_colons)?;
+    Ok(match url.scheme.is_empty() {
+        true => name.to_owned(),
+        false => url.host,
+    })
 }

@@ -41,6 +41,9 @@ impl PathSet {
     }
 }
 
+/// What stands in the comments around the lines that Ansible writes in a file that is otherwise somebody else's.
+pub const ANSIBLE_BLOCK: &str = "ANSIBLE MANAGED BLOCK";
+
 /// A comment that goes away, and what it stood with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedComment {
@@ -330,7 +333,7 @@ impl<'s> Layout<'s> {
     }
 
     /// Whether there is nothing but a comment on a line. A line that begins with `#` may also be the end of a
-    /// multi-line string.
+    /// multi-line string. The marks of Ansible's blocks go with nothing: it looks for them at its next run.
     fn is_comment(&self, line: usize) -> bool {
         let start = self.line_start(line);
         let first = self
@@ -341,7 +344,9 @@ impl<'s> Layout<'s> {
             return false;
         };
         let before = self.text.get(start..comment.start).unwrap_or_default();
-        comment.start < self.line_start(line + 1) && before.trim().is_empty()
+        comment.start < self.line_start(line + 1)
+            && before.trim().is_empty()
+            && !self.line(line).contains(ANSIBLE_BLOCK)
     }
 
     fn indentation(&self, at: usize) -> &'s str {

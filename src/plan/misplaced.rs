@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use super::Planner;
 use crate::config::ConfigFile;
 use crate::config::contents::PluginId;
+use crate::config::edit::ANSIBLE_BLOCK;
 use crate::config::legacy::{HostConfig, Nested, quote_name};
 use crate::config::syntax::{Node, Table, ValueKind};
 use crate::finding::{self, Findings, Placed};
-use crate::go_url;
 use crate::inputs::Version1;
 use crate::node::NodePath;
 use crate::resolve::{parse_endpoint, unmatchable};
 use crate::version::TomlReader;
-use crate::view::State;
+use crate::view::{State, auths_host};
 
 /// Words in the head of a file that something else writes.
 const GENERATED: [&str; 7] = [
@@ -27,8 +27,8 @@ const GENERATED: [&str; 7] = [
     "do not modify",
 ];
 
-/// Directories whose files are written at every start, and from what.
-const GENERATED_BELOW: [(&str, &str); 3] = [
+/// Directories whose files are written again and again, and from what.
+const GENERATED_BELOW: [(&str, &str); 6] = [
     (
         "/var/lib/rancher/k3s/",
         "k3s writes it at every start, from registries.yaml and config.toml.tmpl",
@@ -41,7 +41,24 @@ const GENERATED_BELOW: [(&str, &str); 3] = [
         "/var/lib/k0s/",
         "k0s writes it at every start; put drop-ins into /etc/k0s/containerd.d",
     ),
+    (
+        "/run/k0s/",
+        "k0s writes it at every start; put drop-ins into /etc/k0s/containerd.d",
+    ),
+    (
+        "/var/snap/microk8s/",
+        "microk8s writes it at every start, from containerd-template.toml",
+    ),
+    (
+        "/nix/store/",
+        "Nix builds it from the configuration of the system",
+    ),
 ];
+
+/// What the names of files below them end with from which the others are rendered.
+const TEMPLATES: [&str; 2] = [".tmpl", "-template.toml"];
+/// What stands in the names of directories below them whose files are an operator's.
+const DROP_INS: &str = ".toml.d/";
 
 impl Planner<'_> {
     /// All of them.
@@ -204,6 +221,15 @@ impl Planner<'_> {
                 ),
                 format!("they stay; {}", meant(&name.value)),
             );
+        } else if config.auth.is_some() && self.is_overwritten(config) {
+            dead(
+                name,
+                format!(
+                    "`auths` has other credentials for {}, which count instead of these",
+                    quote_name(&name.value)
+                ),
+                "they are never used, and stay; remove those that are not meant".to_owned(),
+            );
         } else if !config.too_high.is_empty() {
             dead(
                 name,
@@ -218,6 +244,12 @@ impl Planner<'_> {
         for inner in &config.nested {
             self.check_nested(config, inner, findings);
         }
+    }
+
+    /// Whether `auths` overwrites what this entry says.
+    fn is_overwritten(&self, config: &HostConfig) -> bool {
+        let used = self.inputs.view.credentials(&config.name.value);
+        used.is_some_and(|used| config.auth.as_ref() != Some(used))
     }
 
     fn check_nested(&self, config: &HostConfig, nested: &Nested, findings: &mut Findings) {
@@ -249,15 +281,10 @@ impl Planner<'_> {
     fn check_auths(&self, endpoints: &BTreeSet<String>, findings: &mut Findings) {
         for entry in &self.registry.auths {
             let name = entry.name.value.as_str();
-            let Ok(url) = go_url::parse(name, self.inputs.behaviour().strict_colons) else {
+            let Ok(host) = auths_host(name, self.inputs.behaviour().strict_colons) else {
                 continue;
             };
-            let host = if url.scheme.is_empty() {
-                name
-            } else {
-                &url.host
-            };
-            if can_be_asked(host, endpoints) {
+            if can_be_asked(&host, endpoints) {
                 continue;
             }
             let (message, help) = if host.is_empty() {
@@ -272,9 +299,9 @@ impl Planner<'_> {
                 (
                     format!(
                         "no registry's host is {}, so that these credentials are never used",
-                        quote_name(host)
+                        quote_name(&host)
                     ),
-                    format!("they stay; {}", meant(host)),
+                    format!("they stay; {}", meant(&host)),
                 )
             };
             findings.add(
@@ -428,19 +455,23 @@ pub(super) fn check_generated(
     findings: &mut Findings,
 ) {
     let source = "change what is rendered at its source, too: with `mirrors` rendered again CRI fails at its next restart";
+    let named = path.as_str();
+    let template = TEMPLATES.iter().any(|ending| named.ends_with(ending));
     let below = GENERATED_BELOW
         .iter()
-        .find(|(directory, _)| path.as_str().starts_with(directory));
+        .find(|(directory, _)| named.starts_with(directory) && !named.contains(DROP_INS));
     let mut start = 0;
     let mut head = None;
+    let mut in_head = true;
     for line in text.split_inclusive('\n') {
         let trimmed = line.trim_start_matches('\u{feff}').trim();
-        if !trimmed.is_empty() && !trimmed.starts_with('#') {
-            break;
-        }
-        let lower = trimmed.to_ascii_lowercase();
-        if head.is_none() && GENERATED.iter().any(|word| lower.contains(word)) {
-            head = Some(start..start + line.trim_end().len());
+        in_head &= trimmed.is_empty() || trimmed.starts_with('#');
+        if head.is_none() && trimmed.starts_with('#') {
+            let lower = trimmed.to_ascii_lowercase();
+            let says_so = in_head && GENERATED.iter().any(|word| lower.contains(word));
+            if says_so || trimmed.contains(ANSIBLE_BLOCK) {
+                head = Some(start..start + line.trim_end().len());
+            }
         }
         start += line.len();
     }
@@ -448,6 +479,9 @@ pub(super) fn check_generated(
         return;
     }
     let message = match below {
+        Some(_) if template => {
+            format!("`{path}` is a template: what is rendered from it has registries of its own")
+        }
         Some((_, by)) => format!("`{path}` is written by something else: {by}"),
         None => format!("`{path}` says of itself that something else writes it"),
     };

@@ -62,6 +62,9 @@ pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
             let _ = writeln!(text, "  {}", shown.filtered(reason));
         }
     }
+    if let Some(remark) = &check.remark {
+        let _ = writeln!(text, "Not compared: {}", shown.filtered(remark));
+    }
     text
 }
 
