@@ -150,12 +150,18 @@ impl Side {
         let registry = &view.registry;
         let how = if registry.has_legacy() {
             "legacy settings".to_owned()
-        } else if registry.config_path.is_some() {
+        } else if registry.config_path.is_some() || self.has_files(&view) {
             format!("hosts files in {}", view.config_path)
         } else {
             "no mirrors, no config_path".to_owned()
         };
         verdict(Outcome::Works, how)
+    }
+
+    /// Whether there is anything in the directories that this containerd looks into.
+    fn has_files(&self, view: &View) -> bool {
+        let mut directories = view.roots().into_iter().filter_map(|root| self.roots.get(root));
+        directories.any(|certs| !certs.directories.is_empty())
     }
 
     fn said(&self, reason: &crate::view::Reason) -> String {
@@ -177,7 +183,7 @@ impl Side {
 
     /// Registry settings in a section of the CRI plugin that this version does not read.
     fn ignored_settings(&self, view: &View) -> Option<String> {
-        let order = self.configuration.order(view.behaviour.pattern_base)?;
+        let order = self.configuration.order(&view.behaviour)?;
         for index in &order.files {
             let loaded = self.configuration.files.get(*index)?;
             let contents = loaded.contents(view.behaviour.toml);
@@ -188,14 +194,10 @@ impl Side {
                 // A `config_path` that another file sets as well is not missed.
                 let matters = registry.says_more_than_config_path()
                     || registry.config_path.is_some() && view.registry.config_path.is_none();
-                let mut live = view
-                    .live
-                    .iter()
-                    .filter_map(|(index, _)| self.configuration.files.get(*index));
-                let by_another_name = live.any(|other| other.file.real == loaded.file.real);
+                let id = (*index, section.id);
                 if !matters
-                    || view.live.contains(&(*index, section.id))
-                    || by_another_name && order.files.len() > 1
+                    || view.live.contains(&id)
+                    || view.is_live_by_another_name(&self.configuration, id)
                 {
                     continue;
                 }
@@ -233,7 +235,10 @@ impl Side {
 
     /// Hosts files that this version does not find, or discards.
     fn ignored_hosts_files(&self, view: &View) -> Option<String> {
-        view.registry.config_path.as_ref()?;
+        if view.registry.config_path.is_none() && view.transfer_service {
+            // Nobody has named them.
+            return None;
+        }
         let named: Vec<&str> = view.config_path.split(':').collect();
         let directories = named.iter().filter_map(|root| self.roots.get(*root));
         if view.transfer_service && named.len() > 1 {
@@ -248,7 +253,8 @@ impl Side {
             });
         }
         for certs in directories {
-            for (name, directory) in &certs.directories {
+            let read = certs.directories.iter();
+            for (name, directory) in read.filter(|(name, _)| certs.hidden_by(name).is_none()) {
                 let path = certs.path.join(name);
                 let file = directory.hosts_file.as_ref();
                 if let Some(found) =

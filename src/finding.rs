@@ -349,6 +349,12 @@ codes! {
          makes containerd try https first: since 1.6.25 and 1.7.8 on a port that is given and is not 80, since 1.7.24 \
          and 2.0 also without one. So it is left out, which keeps the requests as they are. If the registry redirects \
          to https, write the endpoint with https.";
+    STRAY_FILE "stray-file" Warning HandEdit,
+        "a file stands where containerd looks for the directory of a registry of that name",
+        "Below config_path containerd looks for a directory that is called like the registry. With a file of that name \
+         in its place every version fails all pulls of that registry; until config_path is set it does no harm. A \
+         README.md hurts nobody, since no registry is called so. The file stays, since nothing under the certs \
+         directory is ever deleted by the tool; move it out of there if a registry has its name.";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
         "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried",
         "containerd 1.x does not load CRI when configs.*.tls and config_path are both set; 2.x ignores the TLS \
@@ -534,13 +540,37 @@ impl Findings {
         help: impl Into<String>,
     ) {
         let accepted = code.severity == Severity::Error && self.allows(code);
+        let severity = if accepted {
+            Severity::Warning
+        } else {
+            code.severity
+        };
+        self.add_as(severity, code, place, message, help);
+    }
+
+    /// Adds a finding that an option of its own has decided.
+    pub fn add_decided(
+        &mut self,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let severity = code.severity.min(Severity::Warning);
+        self.add_as(severity, code, place, message, help);
+    }
+
+    fn add_as(
+        &mut self,
+        severity: Severity,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let finding = Finding {
             code,
-            severity: if accepted {
-                Severity::Warning
-            } else {
-                code.severity
-            },
+            severity,
             message: without_control_characters(&message.into()),
             place: place.into(),
             help: without_control_characters(&help.into()),
@@ -554,22 +584,6 @@ impl Findings {
             .insert((code.name, place, finding.message.clone()))
         {
             self.found.push(finding);
-        }
-    }
-
-    /// Adds a finding that an option of its own has decided.
-    pub fn add_decided(
-        &mut self,
-        code: &'static Code,
-        place: impl Into<Option<Place>>,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        self.add(code, place, message, help);
-        if let Some(finding) = self.found.last_mut()
-            && finding.code == code
-        {
-            finding.severity = finding.severity.min(Severity::Warning);
         }
     }
 

@@ -183,7 +183,7 @@ pub struct Behaviour {
     pub loses_version_1: bool,
     /// The highest `version` of a config.toml that is read as meant (3 from 2.0 on, 4 from 2.3 on).
     pub newest_file_version: i64,
-    /// `config_path` when none is set: 2.2.0 and 2.2.1 have two directories there whatever else is configured.
+    /// `config_path` when none is set: 2.2.0 and 2.2.1 have two directories there, beside mirrors, too.
     pub default_config_path: DefaultConfigPath,
     /// How the files that config.toml imports are put together.
     pub merging: Merging,

@@ -24,10 +24,11 @@ use crate::version::{Behaviour, DefaultConfigPath, Merging, PluginNames};
 pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
 
 /// Plugins of 1.x that 2.x has under another name, or not at all.
-const GONE_FROM_2: [&str; 3] = [
+const GONE_FROM_2: [&str; 4] = [
     "io.containerd.internal.v1.restart",
     "io.containerd.monitor.v1.cgroups",
     "io.containerd.runtime.v1.linux",
+    "io.containerd.snapshotter.v1.aufs",
 ];
 
 /// How far a daemon gets.
@@ -92,6 +93,8 @@ pub struct View {
     pub last: Option<SectionId>,
     /// `config_path` as it is in effect: the setting's, or a built-in one.
     pub config_path: String,
+    /// The version of all files together.
+    pub version: i64,
     /// Whether pulls go through the transfer service.
     pub transfer_service: bool,
     /// The credentials by host, collected when they are first asked for.
@@ -115,9 +118,7 @@ impl Views {
     /// What a containerd of this behaviour makes of `configuration`.
     pub fn of(&mut self, configuration: &Configuration, behaviour: &Behaviour) -> View {
         let empty = LoadOrder::default();
-        let order = configuration
-            .order(behaviour.pattern_base)
-            .unwrap_or(&empty);
+        let order = configuration.order(behaviour).unwrap_or(&empty);
         let loader = Loader {
             files: order
                 .files
@@ -154,6 +155,7 @@ impl Views {
             live: loaded.live,
             last: loaded.last,
             config_path,
+            version: loaded.version,
             transfer_service,
             puller: loaded.puller,
             behaviour: *behaviour,
@@ -294,10 +296,8 @@ impl<'c> Loader<'c> {
             last: None,
             all: images,
         };
+        // What is migrated is put over what is there, whatever file it came from.
         layers.all.extend(grpc);
-        layers
-            .all
-            .sort_by_key(|(index, id)| (self.position(*index), *id));
         let of_registry = layers.registries.last().copied();
         layers.last = of_registry.or(layers.all.last().copied());
         (version, layers)
@@ -442,18 +442,19 @@ impl<'c> Loader<'c> {
 
     /// Whether CRI loads in a daemon that starts.
     fn cri(&self, view: &View, version: i64) -> State {
-        let (disabled, required) = (
-            self.listed(version, |c| &c.disabled),
-            self.listed(version, |c| &c.required),
-        );
+        let (disabled, required) = (self.listed(|c| &c.disabled), self.listed(|c| &c.required));
         let two = self.behaviour.merging != Merging::Sections;
-        let gone = required
+        let [images, runtime] = [PluginId::Images.name(), "io.containerd.cri.v1.runtime"];
+        let absent: &[&str] = if two {
+            &GONE_FROM_2
+        } else {
+            &[images, runtime]
+        };
+        let absent = required
             .iter()
-            .find(|(listed, _)| two && GONE_FROM_2.contains(&listed.as_str()));
-        if let Some((plugin, place)) = gone {
-            let text = format!(
-                "`{plugin}` is in `required_plugins`, and is there under this name no more"
-            );
+            .find(|(listed, _)| absent.contains(&listed.as_str()));
+        if let Some((plugin, place)) = absent {
+            let text = format!("`{plugin}` is in `required_plugins`, and there is no such plugin");
             return State::DoesNotStart(Reason::new(
                 &finding::INVALID_PLUGIN_ID,
                 place.clone(),
@@ -465,7 +466,10 @@ impl<'c> Loader<'c> {
         } else {
             PluginId::Cri.name()
         };
-        let is_required = |reason: Reason| match required.iter().find(|(listed, _)| listed == name)
+        // With its registry settings refused 2.x has no part that manages images, and without that no CRI.
+        let is_required = |part: &str, reason: Reason| match required
+            .iter()
+            .find(|(listed, _)| listed == name || two && listed == part)
         {
             Some(_) => State::DoesNotStart(Reason {
                 text: format!("{}, and CRI is in `required_plugins`", reason.text),
@@ -479,39 +483,37 @@ impl<'c> Loader<'c> {
                 place.clone(),
                 "CRI is in `disabled_plugins`",
             );
-            return match is_required(reason.clone()) {
+            return match is_required(name, reason.clone()) {
                 State::CriFails(_) => State::CriDisabled(reason),
                 state => state,
             };
         }
-        let parts = [PluginId::Images.name(), "io.containerd.cri.v1.runtime"];
         if two
             && let Some((part, place)) = disabled
                 .iter()
-                .find(|(listed, _)| parts.contains(&listed.as_str()))
+                .find(|(listed, _)| [images, runtime].contains(&listed.as_str()))
         {
             let text = format!("`{part}`, which CRI needs, is in `disabled_plugins`");
-            return is_required(Reason::new(&finding::CRI_DISABLED, place.clone(), text));
+            return is_required(
+                part,
+                Reason::new(&finding::CRI_DISABLED, place.clone(), text),
+            );
         }
         match view.conflict() {
-            Some(reason) => is_required(reason),
+            Some(reason) => is_required(images, reason),
             None => State::Loads,
         }
     }
 
     /// The names in one of the lists of all files, those of version-1 files by their newer names on 2.x.
-    fn listed(
-        &self,
-        version: i64,
-        list: impl Fn(&Contents) -> &Vec<Placed<String>>,
-    ) -> Vec<(String, Place)> {
+    fn listed(&self, list: impl Fn(&Contents) -> &Vec<Placed<String>>) -> Vec<(String, Place)> {
         let renames = self.behaviour.merging != Merging::Sections;
         let mut names = Vec::new();
         for (_, contents) in self.contents() {
             for name in list(contents) {
-                // 1.x looks for `cri` where the whole is of version 1.
-                let renamed = renames && contents.version <= 1 && version != 1;
+                let renamed = renames && contents.version <= 1;
                 let known = match name.value.as_str() {
+                    "aufs" if renamed => "io.containerd.snapshotter.v1.aufs",
                     "cri" if renamed => PluginId::Grpc.name(),
                     "cgroups" if renamed => "io.containerd.monitor.v1.cgroups",
                     "linux" if renamed => "io.containerd.runtime.v1.linux",
@@ -617,6 +619,18 @@ impl View {
                 text,
             ))
         })
+    }
+
+    /// Whether the same table of the same file is in effect by another name of the file.
+    pub fn is_live_by_another_name(
+        &self,
+        configuration: &Configuration,
+        (file, id): SectionId,
+    ) -> bool {
+        let real = |index: usize| Some(&configuration.files.get(index)?.file.real);
+        self.live
+            .iter()
+            .any(|(other, live)| *other != file && *live == id && real(*other) == real(file))
     }
 
     /// The directories of `config_path`, as this containerd's puller splits it: the transfer service takes it for one

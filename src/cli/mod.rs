@@ -186,6 +186,7 @@ impl Run {
         };
         // Of what versions do not read alike, no view can be sure.
         let doubtful = [
+            &finding::INVALID_TOML,
             &finding::KEY_CASE,
             &finding::RELATIVE_IMPORT_PATTERN,
             &finding::UNSUPPORTED_VERSION,

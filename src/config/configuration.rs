@@ -8,7 +8,7 @@ use super::contents::Contents;
 use super::dialect::{self, GoToml, Refusal};
 use crate::finding::{Findings, Place};
 use crate::node::NodePath;
-use crate::version::{PatternBase, TomlReader};
+use crate::version::{Behaviour, PatternBase, TomlReader};
 
 /// A file with what each containerd makes of it.
 #[derive(Clone, Debug)]
@@ -63,14 +63,14 @@ pub struct LoadOrder {
 pub struct Configuration {
     /// Every file that some containerd reads; config.toml is the first.
     pub files: Vec<LoadedFile>,
-    /// Which are read, and when, by what relative patterns in `imports` are relative to.
-    pub orders: BTreeMap<PatternBase, LoadOrder>,
+    /// Which are read, and when, by what relative patterns in `imports` are relative to and by how the key is found.
+    pub orders: BTreeMap<(PatternBase, TomlReader), LoadOrder>,
 }
 
 impl Configuration {
-    /// The files that are read where relative patterns mean this, in load order.
-    pub fn order(&self, base: PatternBase) -> Option<&LoadOrder> {
-        self.orders.get(&base)
+    /// The files that a containerd of this behaviour reads, in load order.
+    pub fn order(&self, behaviour: &Behaviour) -> Option<&LoadOrder> {
+        self.orders.get(&(behaviour.pattern_base, behaviour.toml))
     }
 
     /// config.toml itself.

@@ -1,6 +1,6 @@
 //! What one file tells containerd's loader: its version, its lists of plugins, its tables of the CRI plugin, typed.
 //!
-//! Nothing here knows of other files: what several make together is the business of [`super::merge`].
+//! Nothing here knows of other files: what several make together is the business of [`crate::view`].
 
 use super::ConfigFile;
 use super::legacy::{self, Registry, Spelling};

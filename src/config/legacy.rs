@@ -1,7 +1,7 @@
 //! The legacy registry settings of a config.toml, typed, each with its place.
 //!
 //! Keys are looked up with Go's rules, which differ between containerd 1.x and 2.x, so nothing here is derived with
-//! serde. The model says what is written; what containerd makes of it is the business of `resolve`.
+//! serde. The model says what is written; what containerd makes of it is the business of `view` and `resolve`.
 
 use std::collections::HashMap;
 

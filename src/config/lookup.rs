@@ -19,13 +19,13 @@ pub struct TypeError {
 }
 
 impl TypeError {
-    /// Says it.
-    pub fn report(&self, findings: &mut Findings) {
+    /// Says it, with what to do.
+    pub fn report(&self, help: &str, findings: &mut Findings) {
         findings.add(
             &finding::WRONG_TYPE,
             self.place.clone(),
             self.message.clone(),
-            "containerd does not start with this value; mend it",
+            help,
         );
     }
 }
@@ -82,8 +82,8 @@ impl<'a, 'r> Lookup<'a, 'r> {
 
     /// The child that Go finds for the struct key `name`.
     ///
-    /// go-toml v1 takes the name as it is in the struct's tag, or all in capitals; v2 takes any case, and the last
-    /// one of several. Where the readers disagree, it is noted.
+    /// go-toml v1 takes the name as it is in the struct's tag, or all in capitals; v2 takes any case. Where the readers
+    /// disagree, or there are several, it is noted.
     pub(super) fn find<'t>(&mut self, table: &'t Table, name: &str) -> Option<&'t Node> {
         self.find_by(table, name, |reader, spelled| match reader {
             TomlReader::One => spelled == name || spelled == name.to_ascii_uppercase(),
@@ -106,15 +106,6 @@ impl<'a, 'r> Lookup<'a, 'r> {
         name: &str,
         reads: impl Fn(TomlReader, &str) -> bool,
     ) -> Option<&'t Node> {
-        if let Some(node) = table.get(name)
-            && table
-                .iter()
-                .filter(|node| node.key.name.eq_ignore_ascii_case(name))
-                .nth(1)
-                .is_none()
-        {
-            return Some(node);
-        }
         let candidates: Vec<&Node> = table
             .iter()
             .filter(|node| node.key.name.eq_ignore_ascii_case(name))

@@ -16,6 +16,7 @@ pub fn merge(layers: &[&Registry]) -> Registry {
     let mut merged = (*first).clone();
     let mut mirrors = index(&merged.mirrors, |mirror| &mirror.name.value);
     let mut configs = index(&merged.configs, |config| &config.name.value);
+    let mut auths = index(&merged.auths, |entry| &entry.name.value);
     for layer in rest {
         if layer.config_path.is_some() || layer.cleared_config_path.is_some() {
             merged.config_path.clone_from(&layer.config_path);
@@ -44,13 +45,13 @@ pub fn merge(layers: &[&Registry]) -> Registry {
             }
         }
         for entry in &layer.auths {
-            match merged
-                .auths
-                .iter_mut()
-                .find(|below| below.name.value == entry.name.value)
-            {
+            let known = auths.get(&entry.name.value);
+            match known.and_then(|index| merged.auths.get_mut(*index)) {
                 Some(below) => below.credentials.extend(entry.credentials.clone()),
-                None => merged.auths.push(entry.clone()),
+                None => {
+                    auths.insert(entry.name.value.clone(), merged.auths.len());
+                    merged.auths.push(entry.clone());
+                }
             }
         }
         merged

@@ -89,10 +89,15 @@ impl HostsFile {
     }
 
     /// Why this reader drops the file; `None` if it does not.
-    pub(super) fn refusal(&self, reader: GoToml) -> Option<&'static str> {
+    pub fn refusal(&self, reader: GoToml) -> Option<&'static str> {
         let index = GoToml::ALL.iter().position(|other| *other == reader)?;
         let refusal = || dialect::refusal(&self.bytes, reader).map(|refusal| refusal.reason);
         *self.refusals.get(index)?.get_or_init(refusal)
+    }
+
+    /// Why it cannot be looked at, whether or not some containerd reads it.
+    pub fn not_understood(&self) -> Option<&str> {
+        self.parsed().err()
     }
 
     /// The text, what is written in it and what it means, or why it is no TOML.
@@ -120,8 +125,8 @@ pub struct CertsDirectory {
     pub real: NodePath,
     /// What is in it, by name.
     pub directories: BTreeMap<String, RegistryDirectory>,
-    /// Whether a link leads from one of the names to somewhere else, so that a file may be reached under several.
-    pub has_links: bool,
+    /// Names whose hosts file is really elsewhere, since a link is on the way, by where that is.
+    pub linked: BTreeMap<NodePath, Vec<String>>,
     /// Names that are nothing to containerd today, but stand where a hosts file may be written.
     pub dangling: Vec<Dangling>,
 }
@@ -153,7 +158,7 @@ impl CertsDirectory {
             real: path.clone(),
             path,
             directories: BTreeMap::new(),
-            has_links: false,
+            linked: BTreeMap::new(),
             dangling: Vec::new(),
         }
     }
@@ -176,6 +181,11 @@ impl CertsDirectory {
             .find(|name| self.directories.contains_key(name))
     }
 
+    /// The other spelling of the directory `name`, which containerd looks up first and finds.
+    pub fn hidden_by(&self, name: &str) -> Option<String> {
+        port_spelling(name).filter(|other| self.directories.contains_key(other))
+    }
+
     /// The name under which a hosts file for `namespace` is written: what is there, else the plain spelling.
     pub fn name_for(&self, namespace: &str) -> String {
         self.own(namespace).unwrap_or_else(|| namespace.to_owned())
@@ -184,21 +194,21 @@ impl CertsDirectory {
     /// The directory with `bytes` written to the hosts file `path`, under whatever names that file is reached.
     pub fn write(&mut self, path: &NodePath, bytes: &[u8]) {
         let file = || HostsFile::new(path.clone(), bytes.to_vec());
-        let mut reached = false;
-        if self.has_links {
-            for directory in self.directories.values_mut() {
-                if directory.hosts_path() == *path {
-                    directory.hosts_file = Some(file());
-                    reached = true;
-                }
+        for name in self.linked.get(path).into_iter().flatten() {
+            if let Some(directory) = self.directories.get_mut(name) {
+                directory.hosts_file = Some(file());
             }
         }
         let parent = path.parent();
-        if !reached && path.name() == HOSTS_FILE && parent.parent() == self.real {
-            self.directories
-                .entry(parent.name().to_owned())
-                .or_insert_with(|| RegistryDirectory::empty(parent.clone()))
-                .hosts_file = Some(file());
+        if path.name() != HOSTS_FILE || parent.parent() != self.real {
+            return;
+        }
+        let directory = self
+            .directories
+            .entry(parent.name().to_owned())
+            .or_insert_with(|| RegistryDirectory::empty(parent.clone()));
+        if directory.hosts_path() == *path {
+            directory.hosts_file = Some(file());
         }
     }
 
@@ -212,9 +222,6 @@ impl CertsDirectory {
 
     /// Whether the hosts file of this directory is reached under another name, too.
     pub fn is_shared(&self, name: &str) -> bool {
-        if !self.has_links {
-            return false;
-        }
         let Some(path) = self
             .directories
             .get(name)
@@ -222,9 +229,16 @@ impl CertsDirectory {
         else {
             return false;
         };
-        self.directories
-            .iter()
-            .any(|(other, directory)| other != name && directory.hosts_path() == path)
+        let linked = self.linked.get(&path).into_iter().flatten();
+        let parent = path.parent();
+        let own = (parent.parent() == self.real && path.name() == HOSTS_FILE)
+            .then(|| parent.name().to_owned())
+            .filter(|own| {
+                self.directories
+                    .get(own)
+                    .is_some_and(|d| d.hosts_path() == path)
+            });
+        linked.chain(own.iter()).any(|other| other != name)
     }
 
     /// The namespaces that the directories are for. A file in the place of one counts only if its name has a port: a

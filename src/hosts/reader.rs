@@ -74,14 +74,8 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
         let range = refusal.map_or(0..0, |refusal| refusal.range);
         return Some(whole((reason.to_owned(), range)));
     }
-    let (text, syntax, tree) = match file.parsed() {
-        Ok(parsed) => parsed,
-        Err(reason) => {
-            let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
-            let range = Syntax::parse(text).err().map_or(0..0, |error| error.range);
-            return Some(whole((reason.to_owned(), range)));
-        }
-    };
+    // What this containerd reads although it is no TOML is not discarded, whatever it is.
+    let (text, syntax, tree) = file.parsed().ok()?;
     if let Err(reason) = parse(file, path, behaviour) {
         let range = named_in(&reason, text, syntax);
         return Some(whole((reason, range)));

@@ -191,7 +191,7 @@ mod tests {
             real: path.clone(),
             path,
             directories: [("h".to_owned(), directory)].into(),
-            has_links: false,
+            linked: std::collections::BTreeMap::new(),
             dangling: Vec::new(),
         };
         let (from, to) = (Version::parse("1.6.0").unwrap(), crate::version::NEWEST);

@@ -50,11 +50,15 @@ pub(super) fn read(
             directories.insert(entry.name, directory);
         }
     }
-    let leads_elsewhere = |(name, directory): (&String, &RegistryDirectory)| {
-        directory.hosts_path() != real.join(name).join(HOSTS_FILE)
-    };
+    let mut linked: BTreeMap<NodePath, Vec<String>> = BTreeMap::new();
+    for (name, directory) in &directories {
+        let hosts_path = directory.hosts_path();
+        if hosts_path != real.join(name).join(HOSTS_FILE) {
+            linked.entry(hosts_path).or_default().push(name.clone());
+        }
+    }
     Ok(CertsDirectory {
-        has_links: directories.iter().any(leads_elsewhere),
+        linked,
         path,
         real,
         directories,

@@ -8,11 +8,10 @@ use std::io::ErrorKind;
 use super::Sources;
 use crate::config::ConfigFile;
 use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
-use crate::config::syntax::ValueKind;
 use crate::finding::{self, Findings, Place};
 use crate::glob;
 use crate::node::{Node, NodeError, NodePath};
-use crate::version::PatternBase;
+use crate::version::{PatternBase, TomlReader};
 
 /// What came of reading an imported file.
 enum Read {
@@ -39,21 +38,16 @@ pub(super) fn read(
         sources,
         understood: true,
     };
+    // Every one that there is: 2.x always looks beside the importing file.
+    let kinds = [
+        (PatternBase::ImportingFile, TomlReader::Two),
+        (PatternBase::ImportingFile, TomlReader::One),
+        (PatternBase::WorkingDirectory, TomlReader::One),
+    ];
     let mut orders = BTreeMap::new();
-    let order = reader.order(PatternBase::ImportingFile)?;
-    let is_relative =
-        |(pattern, _): &(String, Place)| pattern.contains('*') && !pattern.starts_with('/');
-    let patterns = reader
-        .files
-        .iter()
-        .flat_map(|loaded| imports_of(&loaded.file));
-    let other = if patterns.into_iter().any(|pattern| is_relative(&pattern)) {
-        reader.order(PatternBase::WorkingDirectory)?
-    } else {
-        order.clone()
-    };
-    orders.insert(PatternBase::ImportingFile, order);
-    orders.insert(PatternBase::WorkingDirectory, other);
+    for kind in kinds {
+        orders.insert(kind, reader.order(kind)?);
+    }
     let Reader {
         files, understood, ..
     } = reader;
@@ -72,7 +66,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The load order: breadth first, each path once.
-    fn order(&mut self, base: PatternBase) -> Result<LoadOrder, NodeError> {
+    fn order(&mut self, kind: (PatternBase, TomlReader)) -> Result<LoadOrder, NodeError> {
+        let (base, toml) = kind;
         let mut order = LoadOrder::default();
         let mut seen: BTreeSet<NodePath> = self
             .files
@@ -84,17 +79,18 @@ impl Reader<'_> {
         let mut next = 0;
         while let Some(index) = order.files.get(next).copied() {
             next += 1;
-            let Some(importer) = self.files.get(index).map(|loaded| loaded.file.clone()) else {
+            let Some(importer) = self.files.get(index) else {
                 continue;
             };
-            for (pattern, place) in imports_of(&importer) {
-                for path in resolve(self.node, &importer.path, &pattern, base)? {
+            let path = importer.file.path.clone();
+            for pattern in importer.contents(toml).imports.clone() {
+                for path in resolve(self.node, &path, &pattern.value, base)? {
                     if !seen.insert(path.clone()) {
                         continue;
                     }
-                    match self.file(&path, &place)? {
+                    match self.file(&path, &pattern.place)? {
                         Read::File(index) => order.files.push(*index),
-                        Read::Missing => order.missing.push((path, place.clone())),
+                        Read::Missing => order.missing.push((path, pattern.place.clone())),
                         Read::NotUnderstood => {}
                     }
                 }
@@ -134,20 +130,6 @@ impl Reader<'_> {
         self.files.push(LoadedFile::new(parsed));
         Ok(Read::File(self.files.len() - 1))
     }
-}
-
-fn imports_of(file: &ConfigFile) -> Vec<(String, Place)> {
-    let value = file.tree.get("imports").and_then(|node| node.value());
-    let Some(ValueKind::Array(elements)) = value.map(|value| &value.kind) else {
-        return Vec::new();
-    };
-    elements
-        .iter()
-        .filter_map(|element| match &element.kind {
-            ValueKind::String(text) => Some((text.clone(), file.place(element.range.clone()))),
-            _ => None,
-        })
-        .collect()
 }
 
 /// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but

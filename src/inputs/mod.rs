@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::certificate::holds_certificate;
 use crate::config::ConfigFile;
 use crate::config::configuration::{Configuration, LoadedFile};
+use crate::config::contents::Contents;
 use crate::config::legacy::Registry;
-use crate::config::syntax::ValueKind;
 use crate::config::version_1;
 use crate::finding::{self, FileId, Findings};
 use crate::hosts::carry::{Carried, carry};
 use crate::hosts::directory::CertsDirectory;
 use crate::node::{Node, NodeError, NodePath};
 use crate::resolve::absolute;
-use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
+use crate::version::{Behaviour, NEWEST, OLDEST, TomlReader, Version, generations};
 use crate::view::{Roots, View, Views};
 
 mod certs;
@@ -260,7 +260,10 @@ fn convert(
     let names_plugins = |file: &&ConfigFile| {
         ["plugins", "disabled_plugins", "required_plugins", "version"]
             .iter()
-            .any(|name| file.tree.get(name).is_some())
+            .any(|name| {
+                let mut keys = file.tree.iter().map(|node| &node.key.name);
+                keys.any(|key| key.eq_ignore_ascii_case(name))
+            })
     };
     let imported = configuration
         .files
@@ -302,14 +305,9 @@ fn convert(
 
 /// The containerd that a file is for when nobody says it.
 fn default_from(config: &ConfigFile) -> Version {
-    let version = config
-        .tree
-        .get("version")
-        .and_then(|node| node.value())
-        .map(|value| &value.kind);
-    let line = match version {
-        Some(ValueKind::Integer(3)) => "2.0",
-        Some(ValueKind::Integer(4)) => "2.3",
+    let line = match Contents::of(config, &[TomlReader::Two]).version {
+        3 => "2.0",
+        4 => "2.3",
         _ => "1.7",
     };
     Version::parse(line).unwrap_or(crate::version::NEWEST)
@@ -391,16 +389,11 @@ impl std::error::Error for ReadError {
 /// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
 fn certs_path(options: &Options, registry: &Registry, findings: &mut Findings) -> NodePath {
     let asked = options.certs_directory.clone();
-    let set = Some(registry)
-        .filter(|registry| registry.pending() || registry.config_paths().len() > 1)
-        .and_then(|registry| {
-            let path = registry
-                .config_paths()
-                .into_iter()
-                .find(|path| !path.is_empty())?;
-            let place = registry.config_path.as_ref()?.place.clone();
-            Some((NodePath::new(path), place))
-        });
+    let mut paths = registry.config_paths().into_iter();
+    let set = paths
+        .find(|path| !path.is_empty())
+        .zip(registry.config_path.as_ref())
+        .map(|(path, setting)| (NodePath::new(path), setting.place.clone()));
     match (set, asked) {
         (Some((set, place)), Some(asked)) if set != asked => {
             findings.add(

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::Planner;
+use super::{FileKind, Planner};
 use crate::config::ConfigFile;
 use crate::config::contents::PluginId;
 use crate::config::edit::ANSIBLE_BLOCK;
 use crate::config::legacy::{HostConfig, Nested, quote_name};
 use crate::config::syntax::{Node, Table, ValueKind};
-use crate::finding::{self, Findings, Placed};
+use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::inputs::Version1;
 use crate::node::NodePath;
 use crate::resolve::{parse_endpoint, unmatchable};
@@ -93,7 +93,8 @@ impl Planner<'_> {
             check_generated(
                 &loaded.file.path,
                 &loaded.file.text,
-                Some(&loaded.file),
+                Some(loaded.file.id),
+                FileKind::Configuration,
                 findings,
             );
         }
@@ -451,10 +452,18 @@ fn landed_below(node: &Node, say: &mut impl FnMut(&Node)) {
 pub(super) fn check_generated(
     path: &NodePath,
     text: &str,
-    file: Option<&ConfigFile>,
+    file: Option<FileId>,
+    kind: FileKind,
     findings: &mut Findings,
 ) {
-    let source = "change what is rendered at its source, too: with `mirrors` rendered again CRI fails at its next restart";
+    let source = match kind {
+        FileKind::Configuration => {
+            "change what is rendered at its source, too: with `mirrors` rendered again CRI fails at its next restart"
+        }
+        FileKind::HostsFile => {
+            "change what is rendered at its source, too: it would be written over again"
+        }
+    };
     let named = path.as_str();
     let template = TEMPLATES.iter().any(|ending| named.ends_with(ending));
     let below = GENERATED_BELOW
@@ -485,6 +494,7 @@ pub(super) fn check_generated(
         Some((_, by)) => format!("`{path}` is written by something else: {by}"),
         None => format!("`{path}` says of itself that something else writes it"),
     };
-    let place = file.map(|file| file.place(head.unwrap_or(0..0)));
+    let range = head.unwrap_or(0..0);
+    let place = file.map(|file| Place { file, range });
     findings.add(&finding::GENERATED_FILE, place, message, source);
 }

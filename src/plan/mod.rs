@@ -176,8 +176,13 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     let silenced = planner.placements.iter().any(Placement::is_silenced);
     if !registry.pending() && !silenced && !planner.several_directories_matter() {
         planner.check_built_in_config_path(findings);
-        if registry.config_path.is_some() {
-            planner.check_directories(&[], findings);
+        let mut others: Vec<&str> = registry.config_paths();
+        others.retain(|path| *path != inputs.certs.path.as_str());
+        let others = others.into_iter().filter_map(|path| inputs.roots.get(path));
+        for certs in std::iter::once(&inputs.certs).chain(others) {
+            if registry.config_path.is_some() {
+                planner.check_directory(certs, &BTreeSet::new(), findings);
+            }
         }
         return Plan::default();
     }
@@ -189,8 +194,8 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     // Where a file is written over, what was wrong with it is over, too.
     let replaces = inputs.options.existing == Existing::Replace;
     let written = plan.changes.iter().filter(|_| replaces);
-    let written: Vec<&NodePath> = written.map(|change| &change.path).collect();
-    planner.check_directories(&written, findings);
+    let written = written.map(|change| &change.path).collect();
+    planner.check_directory(&inputs.certs, &written, findings);
     Plan {
         namespaces: wanted.namespaces,
         ..plan
@@ -276,7 +281,9 @@ impl Planner<'_> {
         let mut changes: Vec<Change> = hosts_files.into_values().collect();
         for change in changes.iter().filter(|change| change.before.is_some()) {
             let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
-            misplaced::check_generated(&change.path, &text, None, findings);
+            let directory = certs.directories.get(change.path.parent().name());
+            let file = directory.and_then(|directory| directory.hosts_file.as_ref()?.id);
+            misplaced::check_generated(&change.path, &text, file, FileKind::HostsFile, findings);
         }
         for change in &changes {
             certs.write(&change.path, &change.after);
@@ -290,7 +297,13 @@ impl Planner<'_> {
             outcomes,
             namespaces: Vec::new(),
             edits,
-            live: is_set,
+            live: self.today == Today::HostsFiles
+                && self
+                    .inputs
+                    .view
+                    .roots()
+                    .into_iter()
+                    .any(|root| NodePath::new(root) == self.inputs.certs.path),
         }
     }
 
@@ -341,16 +354,19 @@ impl Planner<'_> {
     /// later would pull through the transfer service (semantics §12.4).
     fn keeps_local_pull(&self, file: usize) -> bool {
         let behaviour = Behaviour::of(self.inputs.options.to);
-        if !self.inputs.options.keep_local_pull || !behaviour.transfer_service {
+        let is_last = self.inputs.view.last.is_some_and(|(last, _)| last == file);
+        if !self.inputs.options.keep_local_pull || !behaviour.transfer_service || !is_last {
             return false;
         }
         let view = Views::default().of(&self.inputs.configuration, &behaviour);
         let goes = |config: &HostConfig| config.tls.is_some() && !config.has_more;
-        let nothing_else = view.registry.auths.is_empty() && view.registry.configs.iter().all(goes);
-        self.inputs.view.last.is_some_and(|(last, _)| last == file)
-            && !view.transfer_service
-            && !view.puller.local()
-            && nothing_else
+        let nothing_stays = |placement: &Placement<'_>| {
+            placement.is_silenced()
+                || placement.registry.auths.is_empty()
+                    && placement.registry.configs.iter().all(goes)
+        };
+        let mut live = self.placements.iter().filter(|p| view.live.contains(&p.id));
+        !view.transfer_service && !view.puller.local() && live.all(nothing_stays)
     }
 
     /// The configuration files that change, in the order in which they are written: the last one that has the section
@@ -422,7 +438,14 @@ impl Planner<'_> {
             .generations
             .iter()
             .filter(|g| g.versions.contains(&from) || g.versions.contains(&to));
-        if let Some(unread) = ends.find(|g| g.behaviour.newest_file_version < file_version) {
+        let mut views = Views::default();
+        let mut is_unread = |g: &&Generation| {
+            let newest = g.behaviour.newest_file_version;
+            // 1.x goes by the number that comes last, which may be a drop-in's.
+            newest < file_version
+                && newest < views.of(&self.inputs.configuration, &g.behaviour).version
+        };
+        if let Some(unread) = ends.find(|g| is_unread(g)) {
             let version = unread
                 .versions
                 .iter()
@@ -463,11 +486,17 @@ impl Planner<'_> {
     /// A pattern in `imports` that also takes the names that an apply gives to its temporary files would let containerd
     /// read a file that is half done, beside the one that it is for.
     fn check_patterns(&self, changes: &[Change], findings: &mut Findings) {
-        let configurations = changes
+        let changed: BTreeSet<&NodePath> = changes
             .iter()
-            .filter(|change| change.kind == FileKind::Configuration);
-        let directories: BTreeSet<NodePath> =
-            configurations.map(|change| change.path.parent()).collect();
+            .filter(|change| change.kind == FileKind::Configuration)
+            .map(|change| &change.path)
+            .collect();
+        let files = self.inputs.configuration.files.iter();
+        // A pattern may lead to the directory by another name than the file's real one.
+        let directories: BTreeSet<NodePath> = files
+            .filter(|loaded| changed.contains(&loaded.file.real))
+            .flat_map(|loaded| [loaded.file.path.parent(), loaded.file.real.parent()])
+            .collect();
         for loaded in &self.inputs.configuration.files {
             for pattern in &loaded.contents(self.inputs.behaviour().toml).imports {
                 let path = if pattern.value.starts_with('/') {
@@ -475,8 +504,10 @@ impl Planner<'_> {
                 } else {
                     loaded.file.path.parent().join(&pattern.value)
                 };
-                let is_read = glob::matches(path.name(), TEMPORARY_NAME);
-                if pattern.value.contains('*') && is_read && directories.contains(&path.parent()) {
+                let mut paths = directories
+                    .iter()
+                    .map(|directory| directory.join(TEMPORARY_NAME));
+                if pattern.value.contains('*') && paths.any(|file| takes(&path, &file)) {
                     findings.add(
                         &finding::OPEN_IMPORT_PATTERN,
                         pattern.place.clone(),
@@ -513,7 +544,7 @@ impl Planner<'_> {
         let orders: Vec<_> = self
             .generations
             .iter()
-            .map(|generation| configuration.order(generation.behaviour.pattern_base))
+            .map(|generation| configuration.order(&generation.behaviour))
             .collect();
         if orders
             .windows(2)
@@ -653,6 +684,15 @@ impl Planner<'_> {
         self.place_comments(comments, &mut drafts, findings);
         drafts
     }
+}
+
+/// Whether a pattern takes a file, part by part.
+fn takes(pattern: &NodePath, file: &NodePath) -> bool {
+    let (pattern, file) = (pattern.as_str().split('/'), file.as_str().split('/'));
+    pattern.clone().count() == file.clone().count()
+        && pattern
+            .zip(file)
+            .all(|(pattern, name)| glob::matches(pattern, name))
 }
 
 /// `use_local_image_pull = true` in the table that 2.x reads and 1.x does not, in whatever file.

@@ -3,7 +3,6 @@
 
 use super::Planner;
 use crate::config::ConfigFile;
-use crate::config::configuration::LoadedFile;
 use crate::config::contents::{Contents, PluginId, Section};
 use crate::config::edit;
 use crate::config::legacy::Registry;
@@ -31,7 +30,9 @@ pub(super) enum Worth {
         code: &'static Code,
         versions: Vec<Version>,
     },
-    /// Some version reads them, but another file says the same again there, or is the same one by another name.
+    /// They are in effect by another name of the file.
+    SameAs,
+    /// Some version reads them, but another file says the same again there.
     Overruled,
     /// No version on the way reads them.
     Dead,
@@ -73,23 +74,15 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
                 .filter(|(_, view)| counts(registry, view))
                 .flat_map(|(generation, _)| generation.versions.iter().copied())
                 .collect();
-            let is_live = |other: &LoadedFile| {
-                let index = inputs
-                    .configuration
-                    .files
-                    .iter()
-                    .position(|file| file.file.id == other.file.id);
-                index.is_some_and(|index| inputs.view.live.contains(&(index, section.id)))
-            };
-            let mut files = inputs.configuration.files.iter();
-            let is_live_by_another_name =
-                files.any(|other| other.file.real == loaded.file.real && is_live(other));
             // Even an empty table of an older name replaces the newer one's where it is migrated.
             let replaces = contents.version >= 3 && section.id != PluginId::Images;
             let worth = if inputs.view.live.contains(&id) {
                 Worth::Live
-            } else if is_live_by_another_name {
-                Worth::Overruled
+            } else if inputs
+                .view
+                .is_live_by_another_name(&inputs.configuration, id)
+            {
+                Worth::SameAs
             } else if !versions.is_empty() && (registry.says_something() || replaces) {
                 let native = PluginId::of_version(contents.version);
                 let code = if section.id == PluginId::Cri
@@ -167,7 +160,13 @@ impl Planner<'_> {
                 .iter()
                 .chain(sections.flat_map(|section| &section.errors))
             {
-                error.report(findings);
+                let reads_tls = self.generations.iter().any(|g| g.behaviour.legacy_tls);
+                let help = if error.in_tls && !reads_tls {
+                    "it cannot be carried as it is; mend it"
+                } else {
+                    "containerd does not start with this value; mend it"
+                };
+                error.report(help, findings);
             }
         }
     }
@@ -205,7 +204,7 @@ impl Planner<'_> {
                 .unwrap_or_else(|| placement.section.place.clone());
             let name = placement.section.id.name();
             match &placement.worth {
-                Worth::Live | Worth::Overruled => {}
+                Worth::Live | Worth::SameAs | Worth::Overruled => {}
                 Worth::Dead if !placement.registry.says_something() => {}
                 Worth::Dead => findings.add(
                     &finding::INERT_SECTION,
@@ -305,7 +304,7 @@ impl Planner<'_> {
             match placement.worth {
                 Worth::Live => removed_legacy(placement, &mut removed),
                 Worth::ComesAlive { .. } => removed.push(placement.section.spelling.table.to_vec()),
-                Worth::Overruled | Worth::Dead => {}
+                Worth::SameAs | Worth::Overruled | Worth::Dead => {}
             }
         }
         removed

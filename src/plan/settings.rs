@@ -483,6 +483,8 @@ impl Planner<'_> {
             let fate = match &placement.worth {
                 Worth::Live => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
                 Worth::ComesAlive { code, .. } => Fate::LeftOut(code),
+                // Said of the other name.
+                Worth::SameAs => continue,
                 Worth::Overruled | Worth::Dead => Fate::Stays,
             };
             let mut leaves = placement.registry.leaves();

@@ -1,16 +1,18 @@
 //! What every namespace must have after the migration, and who says so: the legacy settings, or a hosts file that is
 //! there already.
 
+use std::collections::BTreeSet;
+
 use super::files::Draft;
 use super::{Planner, Today, interesting};
 use crate::finding::{self, Code, Findings, Place};
-use crate::hosts::directory::{DEFAULT, RegistryDirectory};
+use crate::hosts::directory::{CertsDirectory, DEFAULT, HostsFile, RegistryDirectory};
 use crate::hosts::reader::Discarded;
 use crate::hosts::{Pulls, default_host, reader};
 use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
 use crate::node::NodePath;
-use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD};
-use crate::version::{Behaviour, TomlReader, Version, ranges};
+use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD, unmatchable};
+use crate::version::{Generation, TomlReader, Version, ranges};
 use crate::view::{State, Views};
 
 /// A namespace with its hosts today and afterwards.
@@ -67,6 +69,8 @@ pub(super) fn today(inputs: &Inputs) -> Today {
 struct Both<'a> {
     settings: &'a Pulls,
     file: &'a Pulls,
+    /// On which containerd, if not on the one that runs.
+    on: String,
     /// The name that stands for every registry that nobody named, if it is about those.
     unnamed: Option<&'a str>,
 }
@@ -74,8 +78,8 @@ struct Both<'a> {
 impl std::fmt::Display for Both<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = format!(
-            "the settings give {}; the file gives {}",
-            self.settings, self.file
+            "the settings give {}; the file gives {}{}",
+            self.settings, self.file, self.on
         );
         formatter.write_str(&match self.unnamed {
             Some(name) => text.replace(name, "<registry>"),
@@ -109,7 +113,6 @@ impl Planner<'_> {
             let settings = Pulls::Hosts(hosts.iter().map(|host| host.host.clone()).collect());
             let decides =
                 !nobody && self.hosts_file_decides(&name, &settings, default_decides, findings);
-            let file_pulls = |b: &Behaviour| reader::pulls(&self.inputs.certs, &name, b);
             let before = match self.today {
                 Today::Legacy | Today::HostsFiles => {
                     self.inputs
@@ -121,7 +124,11 @@ impl Planner<'_> {
             let after = if nobody {
                 before.clone()
             } else if decides {
-                file_pulls(&behaviour)
+                // What is in effect already stays what it is for each version.
+                match self.today {
+                    Today::HostsFiles => reader::pulls(&self.inputs.certs, &name, &behaviour),
+                    Today::Legacy | Today::Down(_) => self.in_file(&name, &before).0,
+                }
             } else {
                 settings
             };
@@ -140,7 +147,15 @@ impl Planner<'_> {
                     {
                         &finding::EXISTING_HOSTS_FILE
                     }
-                    None => &finding::TLS_IGNORED_TODAY,
+                    None if self
+                        .registry
+                        .configs
+                        .iter()
+                        .any(|config| config.tls.is_some()) =>
+                    {
+                        &finding::TLS_IGNORED_TODAY
+                    }
+                    None => &finding::PROOF_FAILED,
                 },
             });
             namespaces.push(Wanted {
@@ -228,31 +243,42 @@ impl Planner<'_> {
         }
     }
 
-    /// Findings about what is in the certs directory, other than that it would change pulls. `written` are the files
+    /// Findings about what is in a certs directory, other than that it would change pulls. `written` are the files
     /// that are written over.
-    pub(super) fn check_directories(&self, written: &[&NodePath], findings: &mut Findings) {
-        let certs = &self.inputs.certs;
+    pub(super) fn check_directory(
+        &self,
+        certs: &CertsDirectory,
+        written: &BTreeSet<&NodePath>,
+        findings: &mut Findings,
+    ) {
         for (name, directory) in &certs.directories {
-            let hidden = name
-                .rsplit_once(':')
-                .map(|(host, port)| format!("{host}_{port}_"));
-            if let Some(hides) = hidden.filter(|hides| certs.directories.contains_key(hides)) {
-                let (path, hides) = (certs.path.join(name), certs.path.join(&hides));
+            let path = certs.path.join(name);
+            if let Some(hides) = certs.hidden_by(name) {
+                let hides = certs.path.join(&hides);
                 findings.add(
                     &finding::SHADOWED_DIRECTORY,
                     None,
                     format!("`{path}` is never read: containerd looks for `{hides}` first"),
                     "it stays as it is; merge the two by hand if it is meant to count",
                 );
+                continue;
+            }
+            if directory.is_file && is_registry(name) && !self.is_looked_at(name) {
+                findings.add(
+                    &finding::STRAY_FILE,
+                    None,
+                    format!("`{path}` is a file: pulls of a registry of this name fail"),
+                    "move it out of the certs directory if there is such a registry",
+                );
             }
             let Some(file) = directory
                 .hosts_file
                 .as_ref()
-                .filter(|file| !written.contains(&&file.real))
+                .filter(|file| !written.contains(&file.real))
             else {
                 continue;
             };
-            let path = certs.path.join(name);
+            self.check_understood(file, findings);
             let mut found: Vec<(Discarded, Vec<Version>)> = Vec::new();
             for generation in &self.generations {
                 let Some(discarded) = reader::discarded(file, &path, &generation.behaviour) else {
@@ -288,6 +314,33 @@ impl Planner<'_> {
                 );
             }
         }
+    }
+
+    /// Whether the plan is about this namespace, which then says what is wrong with its directory.
+    fn is_looked_at(&self, namespace: &str) -> bool {
+        let mut names = super::namespaces(self.inputs).into_iter();
+        self.registry.pending() && names.any(|(name, _)| name == namespace)
+    }
+
+    /// What containerd 1.x takes for TOML and is none cannot be looked at, so nobody can say what the file gives.
+    fn check_understood(&self, file: &HostsFile, findings: &mut Findings) {
+        let mut generations = self.generations.iter();
+        let Some(reason) = file.not_understood().filter(|_| {
+            !file.bytes.is_empty()
+                && generations.any(|g| file.refusal(g.behaviour.go_toml).is_none())
+        }) else {
+            return;
+        };
+        let place = file.id.map(|file| Place { file, range: 0..0 });
+        findings.add(
+            &finding::INVALID_TOML,
+            place,
+            format!(
+                "`{}`: {reason}, but containerd 1.x reads it all the same",
+                file.real
+            ),
+            "write it in a way that every containerd reads",
+        );
     }
 
     /// A finding where hosts files come alive that nobody has named in `config_path`.
@@ -329,13 +382,20 @@ impl Planner<'_> {
         let behaviour = self.inputs.behaviour();
         let resolved = self.legacy.resolve(unnamed, &behaviour, true);
         let wildcard = self.legacy.mirror(WILDCARD).is_some();
-        let file = || Some(self.default_file(&resolved.hosts));
+        let default_file = || Some(self.default_file(&resolved.hosts));
         let Some(directory) = self.inputs.certs.directories.get(DEFAULT) else {
             let endpoints = resolved
                 .hosts
                 .iter()
                 .any(|host| host.origin != Origin::Default);
-            return (false, if wildcard && endpoints { file() } else { None });
+            return (
+                false,
+                if wildcard && endpoints {
+                    default_file()
+                } else {
+                    None
+                },
+            );
         };
         let settings = resolved.usable();
         let same = self.generations.iter().all(|generation| {
@@ -349,14 +409,15 @@ impl Planner<'_> {
             return (true, None);
         }
         let named = wildcard || directory.hosts_file.is_some();
-        let file_pulls = reader::pulls(&self.inputs.certs, unnamed, &behaviour);
+        let (file, on) = self.in_file(unnamed, &settings);
         let both = Both {
             settings: &settings,
-            file: &file_pulls,
+            file: &file,
+            on,
             unnamed: Some(unnamed),
         };
         if !self.file_decides(DEFAULT, directory, named, &both, findings) {
-            return (false, file());
+            return (false, default_file());
         }
         (true, None)
     }
@@ -410,13 +471,33 @@ impl Planner<'_> {
         let Some(directory) = self.inputs.certs.directories.get(name) else {
             return false;
         };
-        let file = reader::pulls(&self.inputs.certs, namespace, &self.inputs.behaviour());
+        let (file, on) = self.in_file(namespace, settings);
         let both = Both {
             settings,
             file: &file,
+            on,
             unnamed: None,
         };
         self.file_decides(name, directory, named, &both, findings)
+    }
+
+    /// What the certs directory gives for `namespace`, as the first containerd reads it for which that is not `other`,
+    /// and which that is where it is not the one that runs.
+    fn in_file(&self, namespace: &str, other: &Pulls) -> (Pulls, String) {
+        let read = |g: &Generation| reader::pulls(&self.inputs.certs, namespace, &g.behaviour);
+        let mut generations = self.generations.iter().map(|g| (g, read(g)));
+        match generations.find(|(_, pulls)| !pulls.same(other)) {
+            Some((generation, pulls)) if !generation.versions.contains(&self.inputs.from) => {
+                let on = format!(" on containerd {}", ranges(generation.versions.clone()));
+                (pulls, on)
+            }
+            Some((_, pulls)) => (pulls, String::new()),
+            None => {
+                let behaviour = self.inputs.behaviour();
+                let pulls = reader::pulls(&self.inputs.certs, namespace, &behaviour);
+                (pulls, String::new())
+            }
+        }
     }
 
     /// A directory gives other pulls than the settings: `--existing` decides, or nobody yet.
@@ -501,4 +582,9 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// Whether a registry may be called this: without a dot or a port it would be a part of an image's path.
+fn is_registry(name: &str) -> bool {
+    unmatchable(name).is_none() && (name.contains(['.', ':']) || name == "localhost")
 }

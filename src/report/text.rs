@@ -17,9 +17,7 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
         (None, version) => format!("version {version}"),
     };
     let _ = writeln!(text, "Migration of {config} ({version})");
-    let order = inputs
-        .configuration
-        .order(inputs.view.behaviour.pattern_base);
+    let order = inputs.configuration.order(&inputs.view.behaviour);
     for index in order.iter().flat_map(|order| &order.files).skip(1) {
         if let Some(loaded) = inputs.configuration.files.get(*index) {
             let _ = writeln!(text, "which imports {}", loaded.file.path);
