@@ -160,7 +160,10 @@ impl Side {
 
     /// Whether there is anything in the directories that this containerd looks into.
     fn has_files(&self, view: &View) -> bool {
-        let mut directories = view.roots().into_iter().filter_map(|root| self.roots.get(root));
+        let mut directories = view
+            .roots()
+            .into_iter()
+            .filter_map(|root| self.roots.get(root));
         directories.any(|certs| !certs.directories.is_empty())
     }
 

@@ -307,7 +307,7 @@ fn report(
     } else if reason.code == &finding::INVALID_PLUGIN_ID {
         (
             format!("{what}: {}", reason.text),
-            "give the plugin its full name in quotes, or remove the table",
+            "give the plugin its full name in quotes, or remove it",
         )
     } else if reason.code == &finding::MIXED_VERSIONS {
         (

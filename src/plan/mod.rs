@@ -559,9 +559,13 @@ impl Planner<'_> {
         let pattern = imports
             .into_iter()
             .find(|pattern| !pattern.value.starts_with('/') && pattern.value.contains('*'));
+        // Without one it is the spelling of `imports`, which has been said.
+        let Some(pattern) = pattern else {
+            return true;
+        };
         findings.add(
             &finding::RELATIVE_IMPORT_PATTERN,
-            pattern.map(|pattern| pattern.place.clone()),
+            pattern.place.clone(),
             "containerd before 1.6.29 and 1.7.16 looks for this pattern below /, where it was started, and newer \
              containerd beside this file: they do not read the same files",
             "write the pattern with its whole path, and see on one node that the containerd that runs today starts with \
