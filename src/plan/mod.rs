@@ -582,8 +582,8 @@ impl Planner<'_> {
         {
             let place = config_path.place.clone();
             let first = &self.inputs.certs.path;
-            let message = "`config_path` names several directories, which containerd 2.1 and later take for one name, so \
-                           that they find no hosts file";
+            let message = "`config_path` names several directories, which the transfer service of containerd 2.1 and later \
+                           takes for one name, so that it finds no hosts file";
             match self.inputs.options.existing {
                 Existing::Refuse => findings.add(
                     &finding::SEVERAL_CONFIG_PATHS,
