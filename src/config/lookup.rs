@@ -106,24 +106,31 @@ impl<'a, 'r> Lookup<'a, 'r> {
         name: &str,
         reads: impl Fn(TomlReader, &str) -> bool,
     ) -> Option<&'t Node> {
-        let candidates: Vec<&Node> = table
+        let mut candidates: Vec<&'t Node> = table
             .iter()
             .filter(|node| node.key.name.eq_ignore_ascii_case(name))
             .collect();
-        let &[candidate] = candidates.as_slice() else {
-            for node in candidates {
-                self.key_case(node, name);
-            }
-            return None;
+        let read_by = |reader: TomlReader| {
+            let mut read = candidates.clone();
+            read.retain(|node| reads(reader, &node.key.name));
+            read
         };
-        let spelled = candidate.key.name.as_str();
-        if self.readers.iter().all(|reader| reads(*reader, spelled)) {
-            return Some(candidate);
+        let mut readers = self.readers.iter().map(|reader| read_by(*reader));
+        let first = readers.next().unwrap_or_default();
+        let start = |node: &&Node| node.key.range.start;
+        let alike = readers.all(|read| read.iter().map(start).eq(first.iter().map(start)));
+        match first.as_slice() {
+            [] if alike => None,
+            [node] if alike => Some(node),
+            _ => {
+                let readers = self.readers;
+                candidates.retain(|node| readers.iter().any(|r| reads(*r, &node.key.name)));
+                for node in candidates {
+                    self.key_case(node, name);
+                }
+                None
+            }
         }
-        if self.readers.iter().any(|reader| reads(*reader, spelled)) {
-            self.key_case(candidate, name);
-        }
-        None
     }
 
     fn key_case(&mut self, node: &Node, name: &str) {

@@ -6,9 +6,9 @@ use crate::config::ConfigFile;
 use crate::config::contents::{Contents, PluginId, Section};
 use crate::config::edit;
 use crate::config::legacy::Registry;
-use crate::finding::{self, Code, Decision, Findings, Placed};
+use crate::finding::{self, Code, Decision, Findings};
 use crate::inputs::Inputs;
-use crate::version::{Generation, TomlReader, Version, ranges};
+use crate::version::{Generation, Merging, TomlReader, Version, ranges};
 use crate::view::{SectionId, View, Views};
 
 /// A table of the CRI plugin that has registry settings, and what they are worth.
@@ -71,7 +71,7 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
                 .collect();
             let versions: Vec<Version> = live
                 .iter()
-                .filter(|(_, view)| counts(registry, view))
+                .filter(|(_, view)| counts(registry, view, inputs))
                 .flat_map(|(generation, _)| generation.versions.iter().copied())
                 .collect();
             // Even an empty table of an older name replaces the newer one's where it is migrated.
@@ -114,15 +114,61 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
             });
         }
     }
+    let numbered = placements.iter().enumerate();
+    let uncovered: Vec<(usize, Vec<Version>)> = numbered
+        .filter_map(|(index, one)| Some((index, uncovered(one, &placements, inputs, &views)?)))
+        .collect();
+    for (index, versions) in uncovered {
+        if let Some(placement) = placements.get_mut(index) {
+            let code = &finding::MIXED_VERSIONS;
+            placement.worth = Worth::ComesAlive { code, versions };
+        }
+    }
     placements
 }
 
-/// Whether a section that is live adds anything: a `config_path` that a later file sets again does not.
-fn counts(registry: &Registry, view: &View) -> bool {
-    let place = |path: &Placed<String>| path.place.clone();
-    let decides =
-        registry.config_path.as_ref().map(place) == view.registry.config_path.as_ref().map(place);
-    registry.config_path.is_some() && decides || registry.says_more_than_config_path()
+/// The versions for which a table of the newer name comes alive when one of an older name, whose registry settings
+/// replace its own, goes from the same file. In the last file that one stays, with `config_path`.
+fn uncovered(
+    placement: &Placement<'_>,
+    placements: &[Placement<'_>],
+    inputs: &Inputs,
+    views: &[(&Generation, View)],
+) -> Option<Vec<Version>> {
+    let (file, id) = placement.id;
+    let is_read = matches!(placement.worth, Worth::Live | Worth::ComesAlive { .. });
+    if id != PluginId::Images || is_read || !placement.registry.says_something() {
+        return None;
+    }
+    let goes = |other: &&Placement<'_>| {
+        let is_read = matches!(other.worth, Worth::Live | Worth::ComesAlive { .. });
+        other.id.0 == file && other.id.1 != id && is_read && inputs.view.last != Some(other.id)
+    };
+    let covers = placements.iter().find(goes)?;
+    let reads = views.iter().filter(|(generation, view)| {
+        generation.behaviour.merging == Merging::MigrationThenKeys && view.live.contains(&covers.id)
+    });
+    let versions: Vec<Version> = reads
+        .flat_map(|(generation, _)| generation.versions.clone())
+        .collect();
+    (!versions.is_empty()).then_some(versions)
+}
+
+/// Whether a section that is live in `view` adds anything: a `config_path` that a later file sets again does not, as
+/// long as that file's is in effect today and stays.
+fn counts(registry: &Registry, view: &View, inputs: &Inputs) -> bool {
+    let decides = |registry: &Registry| {
+        let [own, decider] = [registry, &view.registry].map(|r| r.config_path.as_ref());
+        own.is_some() && own.map(|path| &path.place) == decider.map(|path| &path.place)
+    };
+    let mut live_today = inputs.view.live.iter().filter_map(|(index, id)| {
+        let loaded = inputs.configuration.files.get(*index)?;
+        let contents = loaded.contents(inputs.behaviour().toml);
+        contents.section(*id)?.registry.as_ref()
+    });
+    let is_set = registry.config_path.is_some();
+    is_set && (decides(registry) || !live_today.any(decides))
+        || registry.says_more_than_config_path()
 }
 
 impl Planner<'_> {

@@ -68,7 +68,10 @@ pub(crate) fn check(seed: u64, root: &Path) -> Result<Ended, String> {
     }
     let again = Planned::of(&node, root)?;
     if again.ended != Ended::NothingToDo {
-        return Err(format!("again: {:?}\n{}", again.ended, again.printed));
+        return Err(format!(
+            "again: {:?}\n{}\nafter: {}",
+            again.ended, again.printed, planned.printed
+        ));
     }
     Ok(planned.ended)
 }
