@@ -148,10 +148,11 @@ impl Side {
             return verdict(Outcome::HostsFilesIgnored, reason);
         }
         let registry = &view.registry;
-        let how = if registry.has_legacy() {
-            "legacy settings".to_owned()
-        } else if registry.config_path.is_some() || self.has_files(&view) {
+        // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
+        let how = if registry.config_path.is_some() || self.has_files(&view) {
             format!("hosts files in {}", view.config_path)
+        } else if registry.has_legacy() {
+            "legacy settings".to_owned()
         } else {
             "no mirrors, no config_path".to_owned()
         };

@@ -85,6 +85,13 @@ const EXPECTED: &[Expected] = &[
         reason: "1.6.20 looks for the pattern elsewhere; the plan is for 1.7",
     },
     Expected {
+        case: "imports-registry-in-capitals-beside",
+        namespace: None,
+        versions: &["1."],
+        from: From::Prediction,
+        reason: "1.x takes one of the two spellings; the views take neither, and the plan is for 2.x",
+    },
+    Expected {
         case: "loopback-from-1-6-8",
         namespace: None,
         versions: EVERY,
