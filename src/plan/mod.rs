@@ -622,7 +622,10 @@ impl Planner<'_> {
             .view
             .last
             .is_some_and(|(_, id)| id == PluginId::Cri);
-        if reads_version_1 && self.generations.iter().any(|g| g.behaviour.loses_version_1) {
+        // A drop-in of version 1 below a newer file is not lost: it is renamed before it is merged.
+        let is_lost = self.inputs.file_version() <= 1
+            && self.generations.iter().any(|g| g.behaviour.loses_version_1);
+        if reads_version_1 && is_lost {
             let help = "--v1 convert gives every plugin its version-2 name, which all containerd versions read; \
                         --v1 keep migrates the file as it is, which is enough for 2.3 and later";
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
