@@ -373,6 +373,7 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         .filter(|name| !known.contains(name) && unmatchable(name).is_none());
     names.extend(possible.map(|name| (name, false)));
     let mut reasons = Vec::new();
+    let mut other_credentials = view_from.other_credentials(&view_to);
     let (legacy_from, legacy_to) = (
         Legacy::new(Some(&view_from.registry)),
         Legacy::new(Some(&view_to.registry)),
@@ -391,12 +392,18 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
                 text
             };
             reasons.push(text);
-        } else if view_from.credentials_of(&today) != view_to.credentials_of(&comes) {
-            reasons.push(format!(
-                "{title}: other credentials on containerd {to} than on {from}"
-            ));
+        }
+        if let Pulls::Hosts(hosts) = &today {
+            let hosts = hosts.iter().map(|host| host.host.clone());
+            let other =
+                hosts.filter(|host| view_from.credentials(host) != view_to.credentials(host));
+            other_credentials.extend(other);
         }
     }
+    let credentials = other_credentials
+        .into_iter()
+        .map(|host| format!("{host}: other credentials on containerd {to} than on {from}"));
+    reasons.extend(credentials);
     if view_from.headers() != view_to.headers() {
         reasons.push(format!(
             "other `registry.headers` on containerd {to} than on {from}"

@@ -3,7 +3,7 @@
 //! Nothing of the plan is believed here but its bytes. Where something differs the plan is refused, with both lists;
 //! a difference that a version makes inevitable has a code of its own, which an operator can accept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::{Document, Item, TableLike, Value};
 
@@ -14,7 +14,7 @@ use crate::hosts::{Host, Pulls, is_loopback, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
-use crate::version::{Behaviour, Generation, TomlReader, Version, generations, ranges};
+use crate::version::{Generation, TomlReader, Version, ranges};
 use crate::view::{Reason, Roots, State, View, Views};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
@@ -52,12 +52,16 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     planned.starts(findings);
     let settings = Legacy::new(Some(&inputs.registry));
     let views = planned.views.iter();
-    let left: Vec<Legacy<'_>> = views
-        .map(|(_, _, afterwards)| Legacy::new(Some(&afterwards.registry)))
+    fn index(view: &View) -> Legacy<'_> {
+        Legacy::new(Some(&view.registry))
+    }
+    let indexes: Vec<(Legacy<'_>, Legacy<'_>)> = views
+        .map(|(_, today, afterwards)| (index(today), index(afterwards)))
         .collect();
     for wanted in &mut plan.namespaces {
-        planned.pulls_are_the_same(wanted, &settings, &left, findings);
+        planned.pulls_are_the_same(wanted, &settings, &indexes, findings);
     }
+    planned.credentials_are_the_same(&plan.namespaces, findings);
     if !findings.refused() {
         planned.check_puller(findings);
     }
@@ -65,14 +69,11 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
 
 /// Where nothing is to be written, that a daemon does not start is still said.
 fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
-    let mut views = Views::default();
     let (from, to) = (inputs.from, inputs.options.to);
-    let mut state = |version| {
-        views
-            .of(&inputs.configuration, &Behaviour::of(version))
-            .state
-    };
-    let (today, afterwards) = (state(from), state(to));
+    let mut views = inputs.views.iter();
+    let comes = views.find(|(generation, _)| generation.versions.contains(&to));
+    let today = inputs.view.state.clone();
+    let afterwards = comes.map_or_else(|| today.clone(), |(_, view)| view.state.clone());
     let fails = |state: &State| matches!(state, State::DoesNotStart(_) | State::CriFails(_));
     if let Some(reason) = today.reason().filter(|_| fails(&today)) {
         let mut versions = vec![from];
@@ -91,19 +92,19 @@ fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
 struct Planned<'i> {
     inputs: &'i Inputs,
     /// Today and afterwards, by generation.
-    views: Vec<(Generation, View, View)>,
+    views: Vec<(&'i Generation, &'i View, View)>,
     roots: Roots,
     certs: CertsDirectory,
 }
 
 impl<'i> Planned<'i> {
     fn new(inputs: &'i Inputs, after: After) -> Self {
-        let (mut views, mut views_after) = (Views::default(), Views::default());
-        let views = generations(inputs.from, inputs.options.to)
-            .into_iter()
-            .map(|generation| {
-                let today = views.of(&inputs.configuration, &generation.behaviour);
-                let afterwards = views_after.of(&after.configuration, &generation.behaviour);
+        let mut views = Views::default();
+        let views = inputs
+            .views
+            .iter()
+            .map(|(generation, today)| {
+                let afterwards = views.of(&after.configuration, &generation.behaviour);
                 (generation, today, afterwards)
             })
             .collect();
@@ -194,18 +195,18 @@ impl<'i> Planned<'i> {
         }
     }
 
-    /// `settings` are those that count today; `left` is what every view still has of them afterwards.
+    /// `settings` are those that count today; `indexes` are those of every view, as it is and afterwards.
     fn pulls_are_the_same(
         &self,
         wanted: &mut Wanted,
         settings: &Legacy<'_>,
-        left: &[Legacy<'_>],
+        indexes: &[(Legacy<'_>, Legacy<'_>)],
         findings: &mut Findings,
     ) {
         let inputs = self.inputs;
         let from_settings = from_settings(inputs, settings, wanted);
         let mut differences: Vec<Difference> = Vec::new();
-        for ((generation, _, view), left) in self.views.iter().zip(left) {
+        for ((generation, today, view), (as_it_is, left)) in self.views.iter().zip(indexes) {
             // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
             // distribution has replaced: what the settings in it say is still compared.
             let is_text = |reason: &Reason| {
@@ -222,10 +223,16 @@ impl<'i> Planned<'i> {
                 continue;
             }
             let planned = view.pulls(&wanted.name, &self.roots, left);
-            // A file that is kept is for each version what it was.
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
-                Decider::HostsFile => reader::pulls(&inputs.certs, &wanted.name, behaviour),
+                Decider::InEffect => {
+                    let today = today.pulls(&wanted.name, &inputs.roots, as_it_is);
+                    match planned.same(&today) {
+                        true => today,
+                        false => wanted.after.clone(),
+                    }
+                }
+                Decider::Kept => reader::pulls(&inputs.certs, &wanted.name, behaviour),
                 Decider::Nobody => wanted.before.clone(),
             };
             let same_credentials = view.credentials_of(&expected)
@@ -234,17 +241,13 @@ impl<'i> Planned<'i> {
             if planned.same(&expected) && same_credentials {
                 continue;
             }
-            let read = inputs.view.last.is_none_or(|last| {
-                view.live.contains(&last) && view.config_path == inputs.certs.path.as_str()
-            });
-            let cause = match read {
-                false if behaviour.loses_version_1 && inputs.file_version() <= 1 => {
-                    Some(&finding::VERSION_1)
-                }
-                false if inputs.configuration.files.len() > 1 => Some(&finding::MIXED_VERSIONS),
-                _ => cause(generation, &expected, &self.certs, &wanted.name),
-            };
-            let code = judge(inputs, wanted, generation, cause, findings);
+            let cause = self
+                .unread(generation, view)
+                .or_else(|| cause(generation, &expected, &self.certs, &wanted.name));
+            let code = judge(inputs, generation, cause, findings);
+            if !is_between(inputs, generation) {
+                wanted.changed.get_or_insert(code);
+            }
             let mut planned_text = planned.to_string();
             if !same_credentials {
                 planned_text.push_str(", with other credentials or headers");
@@ -266,6 +269,72 @@ impl<'i> Planned<'i> {
         for difference in differences {
             difference.report(inputs, wanted, findings);
         }
+    }
+
+    /// Why this version does not read the section that `config_path` is set in, if that is known.
+    fn unread(&self, generation: &Generation, view: &View) -> Option<&'static Code> {
+        let inputs = self.inputs;
+        let is_read = inputs.view.last.is_none_or(|last| {
+            view.live.contains(&last) && view.config_path == inputs.certs.path.as_str()
+        });
+        if is_read {
+            None
+        } else if generation.behaviour.loses_version_1 && inputs.file_version() <= 1 {
+            Some(&finding::VERSION_1)
+        } else {
+            (inputs.configuration.files.len() > 1).then_some(&finding::MIXED_VERSIONS)
+        }
+    }
+
+    /// Credentials of hosts that no other setting names must be what they are, too.
+    fn credentials_are_the_same(&self, namespaces: &[Wanted], findings: &mut Findings) {
+        let inputs = self.inputs;
+        let known = namespaces.iter().flat_map(|wanted| match &wanted.after {
+            Pulls::Hosts(hosts) => hosts.as_slice(),
+            Pulls::Fail(_) => &[],
+        });
+        let known: BTreeSet<&str> = known.map(|host| host.host.as_str()).collect();
+        let mut differences: Vec<(&'static Code, String, Vec<Version>)> = Vec::new();
+        for (generation, _, view) in &self.views {
+            if matches!(view.state, State::CriFails(_) | State::DoesNotStart(_)) {
+                continue;
+            }
+            let mut other = inputs.view.other_credentials(view).into_iter();
+            let Some(host) = other.find(|host| !known.contains(host.as_str())) else {
+                continue;
+            };
+            let code = judge(inputs, generation, self.unread(generation, view), findings);
+            match differences
+                .iter_mut()
+                .find(|(c, h, _)| (*c, h) == (code, &host))
+            {
+                Some((_, _, versions)) => versions.extend(&generation.versions),
+                None => differences.push((code, host, generation.versions.clone())),
+            }
+        }
+        for (code, host, versions) in differences {
+            // Said once for the whole file.
+            if code == &finding::VERSION_1 {
+                continue;
+            }
+            let (versions, from) = (ranges(versions), inputs.from);
+            let message = format!(
+                "containerd {versions} would not have the credentials for `{host}` that {from} has"
+            );
+            findings.add(code, None, message, way_out(code));
+        }
+    }
+}
+
+/// What to do about a difference.
+fn way_out(code: &Code) -> String {
+    match code.decision {
+        Decision::Allow(effect) => format!("--allow {} {effect}", code.name),
+        Decision::Option(help) => help.to_owned(),
+        Decision::HandEdit if code == &finding::LINKED_HOSTS_FILE => {
+            "make files of their own of the links in the certs directory".to_owned()
+        }
+        Decision::HandEdit => "report this as a bug, with the file".to_owned(),
     }
 }
 
@@ -348,14 +417,6 @@ impl Difference {
         } else {
             format!("`{}`", wanted.name)
         };
-        let help = match self.code.decision {
-            Decision::Allow(effect) => format!("--allow {} {effect}", self.code.name),
-            Decision::Option(help) => help.to_owned(),
-            Decision::HandEdit if self.code == &finding::LINKED_HOSTS_FILE => {
-                "make files of their own of the links in the certs directory".to_owned()
-            }
-            Decision::HandEdit => "report this as a bug, with the file".to_owned(),
-        };
         let mut message = format!(
             "containerd {} would not pull from {name} as {} does: wanted {}; it would be {}",
             ranges(self.versions),
@@ -366,7 +427,7 @@ impl Difference {
         if wanted.unnamed {
             message = message.replace(&wanted.name, "<registry>");
         }
-        findings.add(self.code, None, message, help);
+        findings.add(self.code, None, message, way_out(self.code));
     }
 }
 
@@ -412,31 +473,31 @@ fn cause(
     }
 }
 
-/// Which finding a difference is, and whether the pull table shows it.
+/// Which finding a difference is.
 fn judge(
     inputs: &Inputs,
-    wanted: &mut Wanted,
     generation: &Generation,
     cause: Option<&'static Code>,
     findings: &Findings,
 ) -> &'static Code {
-    let ends = [inputs.from, inputs.options.to];
-    let strictly_between = !ends.iter().any(|end| generation.versions.contains(end));
+    let strictly_between = is_between(inputs, generation);
     let accepted = cause.is_some_and(|cause| {
         findings.allows(cause)
             || cause == &finding::VERSION_1 && inputs.options.version_1 == Version1::Keep
     });
-    let code = match cause {
+    match cause {
         Some(cause) if accepted || !strictly_between || cause == &finding::LINKED_HOSTS_FILE => {
             cause
         }
         _ if strictly_between => &finding::INTERMEDIATE_VERSION,
         _ => &finding::PROOF_FAILED,
-    };
-    if !strictly_between {
-        wanted.changed.get_or_insert(code);
     }
-    code
+}
+
+/// Whether these versions are neither the one that runs nor the one that comes.
+fn is_between(inputs: &Inputs, generation: &Generation) -> bool {
+    let ends = [inputs.from, inputs.options.to];
+    !ends.iter().any(|end| generation.versions.contains(end))
 }
 
 /// Reads the edited file with toml_edit's own parser: it must be the old tree less what was removed, with `config_path`

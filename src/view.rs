@@ -5,7 +5,7 @@
 //! view is what `plan` keeps, what `verify` compares and what `check` shows.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
@@ -17,7 +17,7 @@ use crate::go_url::{self, GoUrlError};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Pulls, reader};
 use crate::node::NodePath;
-use crate::resolve::Legacy;
+use crate::resolve::{Legacy, unmatchable};
 use crate::version::{Behaviour, DefaultConfigPath, Merging, PluginNames};
 
 /// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
@@ -694,6 +694,19 @@ impl View {
         });
         // Of two under one host the later counts.
         configs.chain(auths).collect()
+    }
+
+    /// The hosts for which this view has other credentials than `other`, sorted; only those that a registry can have.
+    pub fn other_credentials(&self, other: &Self) -> BTreeSet<String> {
+        let hosts = [self, other].into_iter().flat_map(|view| {
+            let all = view.credentials.get_or_init(|| view.all_credentials());
+            all.keys().map(String::as_str)
+        });
+        hosts
+            .filter(|host| self.credentials(host) != other.credentials(host))
+            .filter(|host| unmatchable(host).is_none() && *host != "docker.io")
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The credentials for every host of a list.

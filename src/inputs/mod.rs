@@ -14,7 +14,7 @@ use crate::hosts::carry::{Carried, carry};
 use crate::hosts::directory::CertsDirectory;
 use crate::node::{Node, NodeError, NodePath};
 use crate::resolve::absolute;
-use crate::version::{Behaviour, NEWEST, OLDEST, TomlReader, Version, generations};
+use crate::version::{Behaviour, Generation, NEWEST, OLDEST, TomlReader, Version, generations};
 use crate::view::{Roots, View, Views};
 
 mod certs;
@@ -93,6 +93,8 @@ pub struct Inputs {
     pub converted_from: Option<String>,
     /// What the containerd whose behaviour is kept makes of the configuration.
     pub view: View,
+    /// What every containerd from that one to `--to` makes of it.
+    pub views: Vec<(Generation, View)>,
     /// The registry settings that are in effect for it. CA files without a certificate count as not set.
     pub registry: Registry,
     /// The directory that `config_path` names afterwards.
@@ -131,7 +133,8 @@ pub fn read(
     let mut views = Views::default();
     let mut view = views.of(&configuration, &behaviour);
     let mut converted_from = None;
-    if options.version_1 == Version1::Convert && is_pending_version_1(&configuration, &view) {
+    if options.version_1 == Version1::Convert && says_something_in_version_1(&configuration, &view)
+    {
         let Some(converted) = convert(&configuration, findings, sources) else {
             return Ok(None);
         };
@@ -183,12 +186,20 @@ pub fn read(
     registry.ignore_ca_files(|path| {
         certificates.get(path) == Some(&CertificateFile::WithoutCertificate)
     });
+    let views = generations(from, options.to)
+        .into_iter()
+        .map(|generation| {
+            let view = views.of(&configuration, &generation.behaviour);
+            (generation, view)
+        })
+        .collect();
     Ok(Some(Inputs {
         options,
         from,
         configuration,
         converted_from,
         view,
+        views,
         registry,
         certs,
         carried,
@@ -217,13 +228,13 @@ fn read_main(
     ))
 }
 
-/// Whether something has to go from a main file of version 1; one that says no version is one.
-fn is_pending_version_1(configuration: &Configuration, view: &View) -> bool {
+/// Whether there are registry settings in a main file of version 1; one that says no version is one.
+fn says_something_in_version_1(configuration: &Configuration, view: &View) -> bool {
     let version = configuration
         .files
         .first()
         .map_or(0, |main| main.contents(view.behaviour.toml).version);
-    version <= 1 && view.registry.pending()
+    version <= 1 && view.registry.says_something()
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,

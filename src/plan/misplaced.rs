@@ -110,7 +110,7 @@ impl Planner<'_> {
                 help,
             );
         };
-        let readers: Vec<TomlReader> = self.generations.iter().map(|g| g.behaviour.toml).collect();
+        let readers: Vec<TomlReader> = self.generations().map(|g| g.behaviour.toml).collect();
         let stays = "it has no effect, today or afterwards, and stays; write it right if it is meant, and see what changes";
         for node in file.tree.iter() {
             let name = node.key.name.as_str();
@@ -318,8 +318,7 @@ impl Planner<'_> {
     fn check_version_1_settings(&self, findings: &mut Findings) {
         let was_version_1 = self.inputs.file_version() <= 1 || self.inputs.converted_from.is_some();
         let comes_to_2 = self
-            .generations
-            .iter()
+            .generations()
             .any(|g| g.behaviour.toml == TomlReader::Two);
         if !was_version_1 || !comes_to_2 || self.inputs.options.version_1 == Version1::Refuse {
             return;

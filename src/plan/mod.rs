@@ -15,12 +15,12 @@ use crate::config::legacy::{HostConfig, Registry};
 use crate::finding::{self, Code, Findings, Place};
 use crate::glob;
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
-use crate::hosts::reader;
+use crate::hosts::{Pulls, reader};
 use crate::inputs::{Existing, Inputs};
 use crate::node::NodePath;
 use crate::resolve::Legacy;
-use crate::version::{Behaviour, Generation, generations};
-use crate::view::{Roots, State, Views};
+use crate::version::{Behaviour, Generation};
+use crate::view::{Roots, State, View};
 
 mod files;
 mod misplaced;
@@ -143,7 +143,8 @@ pub(crate) struct Planner<'i> {
     config: &'i ConfigFile,
     placements: Vec<Placement<'i>>,
     legacy: Legacy<'i>,
-    generations: Vec<Generation>,
+    /// What every containerd on the way makes of the node as it is, with an index of its settings.
+    on_the_way: Vec<OnTheWay<'i>>,
     today: Today,
     /// Where each certificate file is named first.
     first_mentions: BTreeMap<String, Place>,
@@ -156,14 +157,13 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         return Plan::default();
     };
     let registry = &inputs.registry;
-    let generations = generations(inputs.from, inputs.options.to);
     let planner = Planner {
         inputs,
         registry,
         config,
-        placements: sections::placements(inputs, &generations),
+        placements: sections::placements(inputs),
         legacy: Legacy::new(Some(registry)),
-        generations,
+        on_the_way: inputs.views.iter().map(OnTheWay::new).collect(),
         today: wanted::today(inputs),
         first_mentions: settings::first_mentions(registry),
     };
@@ -173,9 +173,11 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     }
     planner.check_placements(findings);
     planner.check_misplaced(findings);
-    let silenced = planner.placements.iter().any(Placement::is_silenced);
-    if !registry.pending() && !silenced && !planner.several_directories_matter() {
+    planner.check_version_1(findings);
+    if !planner.migrates() {
         planner.check_built_in_config_path(findings);
+    }
+    if !planner.migrates() && inputs.converted_from.is_none() {
         let mut others: Vec<&str> = registry.config_paths();
         others.retain(|path| *path != inputs.certs.path.as_str());
         let others = others.into_iter().filter_map(|path| inputs.roots.get(path));
@@ -202,7 +204,40 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     }
 }
 
+/// A containerd between `--from` and `--to`, and what it makes of the node as it is.
+pub(crate) struct OnTheWay<'i> {
+    generation: &'i Generation,
+    view: &'i View,
+    legacy: Legacy<'i>,
+}
+
+impl<'i> OnTheWay<'i> {
+    fn new((generation, view): &'i (Generation, View)) -> Self {
+        Self {
+            generation,
+            view,
+            legacy: Legacy::new(Some(&view.registry)),
+        }
+    }
+
+    /// The hosts that a pull from `namespace` tries there.
+    fn pulls(&self, namespace: &str, roots: &Roots) -> Pulls {
+        self.view.pulls(namespace, roots, &self.legacy)
+    }
+}
+
 impl Planner<'_> {
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.inputs.views.iter().map(|(generation, _)| generation)
+    }
+
+    /// Whether anything is to be migrated; else the file is converted at most.
+    fn migrates(&self) -> bool {
+        self.registry.pending()
+            || self.placements.iter().any(Placement::is_silenced)
+            || self.several_directories_matter()
+    }
+
     /// The configuration file of this place.
     fn file_of(&self, place: &Place) -> &ConfigFile {
         let mut files = self
@@ -223,6 +258,7 @@ impl Planner<'_> {
             .config_path
             .as_ref()
             .is_some_and(|path| path.value.starts_with('/') && !path.value.contains(':'));
+        let sets_config_path = !is_set && self.migrates();
         let mut edits = Vec::new();
         let mut comments = Vec::new();
         let files = &self.inputs.configuration.files;
@@ -234,7 +270,7 @@ impl Planner<'_> {
                 .inputs
                 .view
                 .last
-                .filter(|(file, _)| !is_set && *file == decides);
+                .filter(|(file, _)| sets_config_path && *file == decides);
             let Some((edit, moved)) = self.edit(decides, &loaded.file, last.map(|(_, id)| id))
             else {
                 findings.add(
@@ -358,7 +394,12 @@ impl Planner<'_> {
         if !self.inputs.options.keep_local_pull || !behaviour.transfer_service || !is_last {
             return false;
         }
-        let view = Views::default().of(&self.inputs.configuration, &behaviour);
+        let to = self.inputs.options.to;
+        let mut views = self.inputs.views.iter();
+        let Some((_, view)) = views.find(|(generation, _)| generation.versions.contains(&to))
+        else {
+            return false;
+        };
         let goes = |config: &HostConfig| config.tls.is_some() && !config.has_more;
         let nothing_stays = |placement: &Placement<'_>| {
             placement.is_silenced()
@@ -434,18 +475,15 @@ impl Planner<'_> {
         if !(0..=4).contains(&file_version) {
             return true;
         }
-        let mut ends = self
-            .generations
-            .iter()
-            .filter(|g| g.versions.contains(&from) || g.versions.contains(&to));
-        let mut views = Views::default();
-        let mut is_unread = |g: &&Generation| {
-            let newest = g.behaviour.newest_file_version;
+        let views = self.inputs.views.iter();
+        let mut ends =
+            views.filter(|(g, _)| g.versions.contains(&from) || g.versions.contains(&to));
+        let unread = ends.find(|(generation, view)| {
+            let newest = generation.behaviour.newest_file_version;
             // 1.x goes by the number that comes last, which may be a drop-in's.
-            newest < file_version
-                && newest < views.of(&self.inputs.configuration, &g.behaviour).version
-        };
-        if let Some(unread) = ends.find(|g| is_unread(g)) {
+            newest < file_version && newest < view.version
+        });
+        if let Some((unread, _)) = unread {
             let version = unread
                 .versions
                 .iter()
@@ -530,20 +568,14 @@ impl Planner<'_> {
         if paths.len() < 2 || !paths.iter().any(has_files) {
             return false;
         }
-        let mut views = Views::default();
-        self.generations.iter().any(|generation| {
-            views
-                .of(&inputs.configuration, &generation.behaviour)
-                .transfer_service
-        })
+        inputs.views.iter().any(|(_, view)| view.transfer_service)
     }
 
     /// Whether the versions on the way do not even read the same files, which is said.
     fn files_differ(&self, findings: &mut Findings) -> bool {
         let configuration = &self.inputs.configuration;
         let orders: Vec<_> = self
-            .generations
-            .iter()
+            .generations()
             .map(|generation| configuration.order(&generation.behaviour))
             .collect();
         if orders
@@ -617,6 +649,10 @@ impl Planner<'_> {
                 "make the paths in its hosts.toml absolute first",
             );
         }
+    }
+
+    /// A version-1 file whose registry settings some version on the way drops.
+    fn check_version_1(&self, findings: &mut Findings) {
         let reads_version_1 = self
             .inputs
             .view
@@ -624,8 +660,9 @@ impl Planner<'_> {
             .is_some_and(|(_, id)| id == PluginId::Cri);
         // A drop-in of version 1 below a newer file is not lost: it is renamed before it is merged.
         let is_lost = self.inputs.file_version() <= 1
-            && self.generations.iter().any(|g| g.behaviour.loses_version_1);
-        if reads_version_1 && is_lost {
+            && self.generations().any(|g| g.behaviour.loses_version_1);
+        let matters = self.registry.says_something() || self.migrates();
+        if reads_version_1 && is_lost && matters {
             let help = "--v1 convert gives every plugin its version-2 name, which all containerd versions read; \
                         --v1 keep migrates the file as it is, which is enough for 2.3 and later";
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
@@ -678,8 +715,7 @@ impl Planner<'_> {
                 reader::pulls(&certs, &namespace.name, &generation.behaviour)
             };
             if self
-                .generations
-                .iter()
+                .generations()
                 .all(|g| without_file(g).same(&namespace.after))
             {
                 namespace.same_as_default = self.legacy.mirror(&namespace.name).is_some()

@@ -8,8 +8,8 @@ use crate::config::edit;
 use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::inputs::Inputs;
-use crate::version::{Generation, Merging, TomlReader, Version, ranges};
-use crate::view::{SectionId, View, Views};
+use crate::version::{Merging, TomlReader, Version, ranges};
+use crate::view::{SectionId, View};
 
 /// A table of the CRI plugin that has registry settings, and what they are worth.
 pub(super) struct Placement<'i> {
@@ -46,17 +46,8 @@ impl Placement<'_> {
 }
 
 /// All sections with registry settings, by file and name.
-pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> Vec<Placement<'i>> {
-    let mut views = Views::default();
-    let views: Vec<_> = generations
-        .iter()
-        .map(|generation| {
-            (
-                generation,
-                views.of(&inputs.configuration, &generation.behaviour),
-            )
-        })
-        .collect();
+pub(super) fn placements(inputs: &Inputs) -> Vec<Placement<'_>> {
+    let views = &inputs.views;
     let mut placements = Vec::new();
     for (index, loaded) in inputs.configuration.files.iter().enumerate() {
         let contents = loaded.contents(inputs.behaviour().toml);
@@ -116,7 +107,7 @@ pub(super) fn placements<'i>(inputs: &'i Inputs, generations: &[Generation]) -> 
     }
     let numbered = placements.iter().enumerate();
     let uncovered: Vec<(usize, Vec<Version>)> = numbered
-        .filter_map(|(index, one)| Some((index, uncovered(one, &placements, inputs, &views)?)))
+        .filter_map(|(index, one)| Some((index, uncovered(one, &placements, inputs)?)))
         .collect();
     for (index, versions) in uncovered {
         if let Some(placement) = placements.get_mut(index) {
@@ -133,7 +124,6 @@ fn uncovered(
     placement: &Placement<'_>,
     placements: &[Placement<'_>],
     inputs: &Inputs,
-    views: &[(&Generation, View)],
 ) -> Option<Vec<Version>> {
     let (file, id) = placement.id;
     let is_read = matches!(placement.worth, Worth::Live | Worth::ComesAlive { .. });
@@ -145,7 +135,7 @@ fn uncovered(
         other.id.0 == file && other.id.1 != id && is_read && inputs.view.last != Some(other.id)
     };
     let covers = placements.iter().find(goes)?;
-    let reads = views.iter().filter(|(generation, view)| {
+    let reads = inputs.views.iter().filter(|(generation, view)| {
         generation.behaviour.merging == Merging::MigrationThenKeys && view.live.contains(&covers.id)
     });
     let versions: Vec<Version> = reads
@@ -174,8 +164,7 @@ fn counts(registry: &Registry, view: &View, inputs: &Inputs) -> bool {
 impl Planner<'_> {
     /// Findings about what the files say that nobody reads alike, or that keeps the daemon from starting.
     pub(super) fn check_contents(&self, findings: &mut Findings) {
-        let mut readers: Vec<TomlReader> =
-            self.generations.iter().map(|g| g.behaviour.toml).collect();
+        let mut readers: Vec<TomlReader> = self.generations().map(|g| g.behaviour.toml).collect();
         readers.dedup();
         for (index, loaded) in self.inputs.configuration.files.iter().enumerate() {
             let contents = loaded.contents(self.inputs.behaviour().toml);
@@ -206,7 +195,7 @@ impl Planner<'_> {
                 .iter()
                 .chain(sections.flat_map(|section| &section.errors))
             {
-                let reads_tls = self.generations.iter().any(|g| g.behaviour.legacy_tls);
+                let reads_tls = self.generations().any(|g| g.behaviour.legacy_tls);
                 let help = if error.in_tls && !reads_tls {
                     "it cannot be carried as it is; mend it"
                 } else {
@@ -220,9 +209,7 @@ impl Planner<'_> {
     /// Findings about registry settings that are not in effect.
     pub(super) fn check_placements(&self, findings: &mut Findings) {
         let from = self.inputs.from;
-        let mut views = Views::default();
-        let disabled = self.generations.iter().find_map(|generation| {
-            let view = views.of(&self.inputs.configuration, &generation.behaviour);
+        let disabled = self.inputs.views.iter().find_map(|(_, view)| {
             view.state
                 .reason()
                 .filter(|reason| reason.code == &finding::CRI_DISABLED)

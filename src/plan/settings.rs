@@ -381,7 +381,7 @@ impl Planner<'_> {
             });
             let path = directory.map(|name| certs.path.join(&name).join("hosts.toml"));
             let mirror = namespace.mirror.as_deref();
-            if namespace.decider == Decider::HostsFile {
+            if [Decider::InEffect, Decider::Kept].contains(&namespace.decider) {
                 overruled.extend(mirror.filter(|mirror| *mirror == namespace.name));
                 continue;
             }

@@ -13,7 +13,7 @@ use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, I
 use crate::node::NodePath;
 use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD, unmatchable};
 use crate::version::{Generation, TomlReader, Version, ranges};
-use crate::view::{State, Views};
+use crate::view::State;
 
 /// A namespace with its hosts today and afterwards.
 #[derive(Clone, Debug)]
@@ -43,9 +43,12 @@ pub struct Wanted {
 pub enum Decider {
     /// The legacy settings.
     Settings,
-    /// A hosts file that is there.
-    HostsFile,
-    /// Nobody: no file has a section in which `config_path` would be read, and pulls stay as they are.
+    /// A hosts file that is there and in effect: for each containerd it gives what it gave.
+    InEffect,
+    /// A hosts file that is there and was without effect: an operator has decided for it.
+    Kept,
+    /// Nobody: pulls stay as they are, since `config_path` is not set: nothing is migrated, or no file has a section in
+    /// which it would be read.
     Nobody,
 }
 
@@ -94,10 +97,11 @@ impl Planner<'_> {
         self.check_today(findings);
         let behaviour = self.inputs.behaviour();
         let all = interesting(self.registry, &self.legacy, self.inputs);
-        let nobody = self.inputs.view.last.is_none();
-        let (default_decides, default_file) = match all.last() {
+        let nobody =
+            self.inputs.view.last.is_none() || self.today == Today::Legacy && !self.migrates();
+        let (default_decider, default_file) = match all.last() {
             Some((unnamed, _)) if !nobody => self.default_directory(unnamed, findings),
-            _ => (false, None),
+            _ => (Decider::Nobody, None),
         };
         let mut namespaces = Vec::new();
         for (name, unnamed) in all {
@@ -111,8 +115,11 @@ impl Planner<'_> {
                     .hosts;
             }
             let settings = Pulls::Hosts(hosts.iter().map(|host| host.host.clone()).collect());
-            let decides =
-                !nobody && self.hosts_file_decides(&name, &settings, default_decides, findings);
+            let decider = if nobody {
+                Decider::Nobody
+            } else {
+                self.decider(&name, &settings, default_decider, findings)
+            };
             let before = match self.today {
                 Today::Legacy | Today::HostsFiles => {
                     self.inputs
@@ -121,42 +128,41 @@ impl Planner<'_> {
                 }
                 Today::Down(_) => Pulls::Fail("CRI does not load".to_owned()),
             };
-            let after = if nobody {
-                before.clone()
-            } else if decides {
-                // What is in effect already stays what it is for each version.
-                match self.today {
-                    Today::HostsFiles => reader::pulls(&self.inputs.certs, &name, &behaviour),
-                    Today::Legacy | Today::Down(_) => self.in_file(&name, &before).0,
-                }
-            } else {
-                settings
+            let after = match decider {
+                Decider::Nobody => before.clone(),
+                Decider::InEffect => reader::pulls(&self.inputs.certs, &name, &behaviour),
+                Decider::Kept => self.in_file(&name, &before).0,
+                Decider::Settings => settings,
             };
-            let changed = (!before.same(&after)).then(|| match (self.today, decides) {
+            let changed = (!before.same(&after)).then(|| match (self.today, decider) {
                 (Today::Down(code), _) => code,
-                (Today::HostsFiles, false) if self.registry.config_paths().len() > 1 => {
+                (Today::HostsFiles, Decider::Settings)
+                    if self.registry.config_paths().len() > 1 =>
+                {
                     &finding::SEVERAL_CONFIG_PATHS
                 }
-                (_, true) => &finding::EXISTING_HOSTS_FILE,
-                (_, false) => match resolved.trouble.iter().find(|trouble| trouble.fails()) {
-                    Some(Trouble::Unparsable { .. }) => &finding::UNPARSABLE_ENDPOINT,
-                    Some(_) => &finding::CERTIFICATE_WITHOUT_KEY,
-                    None if resolved.hosts.is_empty() => &finding::NO_USABLE_ENDPOINT,
-                    None if self.today == Today::HostsFiles
-                        && self.inputs.options.existing == Existing::Replace =>
-                    {
-                        &finding::EXISTING_HOSTS_FILE
+                (_, Decider::InEffect | Decider::Kept) => &finding::EXISTING_HOSTS_FILE,
+                (_, Decider::Settings | Decider::Nobody) => {
+                    match resolved.trouble.iter().find(|trouble| trouble.fails()) {
+                        Some(Trouble::Unparsable { .. }) => &finding::UNPARSABLE_ENDPOINT,
+                        Some(_) => &finding::CERTIFICATE_WITHOUT_KEY,
+                        None if resolved.hosts.is_empty() => &finding::NO_USABLE_ENDPOINT,
+                        None if self.today == Today::HostsFiles
+                            && self.inputs.options.existing == Existing::Replace =>
+                        {
+                            &finding::EXISTING_HOSTS_FILE
+                        }
+                        None if self
+                            .registry
+                            .configs
+                            .iter()
+                            .any(|config| config.tls.is_some()) =>
+                        {
+                            &finding::TLS_IGNORED_TODAY
+                        }
+                        None => &finding::PROOF_FAILED,
                     }
-                    None if self
-                        .registry
-                        .configs
-                        .iter()
-                        .any(|config| config.tls.is_some()) =>
-                    {
-                        &finding::TLS_IGNORED_TODAY
-                    }
-                    None => &finding::PROOF_FAILED,
-                },
+                }
             });
             namespaces.push(Wanted {
                 name,
@@ -166,13 +172,7 @@ impl Planner<'_> {
                 changed,
                 legacy: hosts,
                 mirror: resolved.mirror.map(|mirror| mirror.name.value.clone()),
-                decider: if nobody {
-                    Decider::Nobody
-                } else if decides {
-                    Decider::HostsFile
-                } else {
-                    Decider::Settings
-                },
+                decider,
                 same_as_default: false,
             });
         }
@@ -280,7 +280,7 @@ impl Planner<'_> {
             };
             self.check_understood(file, findings);
             let mut found: Vec<(Discarded, Vec<Version>)> = Vec::new();
-            for generation in &self.generations {
+            for generation in self.generations() {
                 let Some(discarded) = reader::discarded(file, &path, &generation.behaviour) else {
                     continue;
                 };
@@ -324,7 +324,7 @@ impl Planner<'_> {
 
     /// What containerd 1.x takes for TOML and is none cannot be looked at, so nobody can say what the file gives.
     fn check_understood(&self, file: &HostsFile, findings: &mut Findings) {
-        let mut generations = self.generations.iter();
+        let mut generations = self.generations();
         let Some(reason) = file.not_understood().filter(|_| {
             !file.bytes.is_empty()
                 && generations.any(|g| file.refusal(g.behaviour.go_toml).is_none())
@@ -348,10 +348,8 @@ impl Planner<'_> {
         if !self.inputs.view.config_path.is_empty() {
             return;
         }
-        let mut views = Views::default();
         let mut versions = Vec::new();
-        for generation in &self.generations {
-            let view = views.of(&self.inputs.configuration, &generation.behaviour);
+        for (generation, view) in &self.inputs.views {
             let has_files = |root: &str| {
                 let directory = self.inputs.roots.get(root);
                 directory.is_some_and(|directory| !directory.directories.is_empty())
@@ -378,7 +376,11 @@ impl Planner<'_> {
     }
 
     /// Who decides for registries that nobody named, and the `_default` file to write for them.
-    fn default_directory(&self, unnamed: &str, findings: &mut Findings) -> (bool, Option<Draft>) {
+    fn default_directory(
+        &self,
+        unnamed: &str,
+        findings: &mut Findings,
+    ) -> (Decider, Option<Draft>) {
         let behaviour = self.inputs.behaviour();
         let resolved = self.legacy.resolve(unnamed, &behaviour, true);
         let wildcard = self.legacy.mirror(WILDCARD).is_some();
@@ -389,7 +391,7 @@ impl Planner<'_> {
                 .iter()
                 .any(|host| host.origin != Origin::Default);
             return (
-                false,
+                Decider::Settings,
                 if wildcard && endpoints {
                     default_file()
                 } else {
@@ -398,15 +400,15 @@ impl Planner<'_> {
             );
         };
         let settings = resolved.usable();
-        let same = self.generations.iter().all(|generation| {
+        let same = self.generations().all(|generation| {
             !generation.behaviour.default_directory
                 || reader::pulls(&self.inputs.certs, unnamed, &generation.behaviour).same(&settings)
         });
         if same {
-            return (false, None);
+            return (Decider::Settings, None);
         }
-        if self.today != Today::Legacy && !wildcard {
-            return (true, None);
+        if self.today != Today::Legacy && !wildcard && self.stays_in_effect(unnamed) {
+            return (Decider::InEffect, None);
         }
         let named = wildcard || directory.hosts_file.is_some();
         let (file, on) = self.in_file(unnamed, &settings);
@@ -417,19 +419,32 @@ impl Planner<'_> {
             unnamed: Some(unnamed),
         };
         if !self.file_decides(DEFAULT, directory, named, &both, findings) {
-            return (false, default_file());
+            return (Decider::Settings, default_file());
         }
-        (true, None)
+        (Decider::Kept, None)
     }
 
-    /// Whether a hosts file that is there decides for `namespace`, and not the settings.
-    fn hosts_file_decides(
+    /// Whether what the certs directory gives for `namespace`, whose settings nobody has named, is for each containerd
+    /// what that or the one that runs today makes of the node as it is. Else it comes alive by the migration: a
+    /// `config_path` of other directories leads to it, or one that this containerd looks into in another way.
+    fn stays_in_effect(&self, namespace: &str) -> bool {
+        let inputs = self.inputs;
+        let today = inputs.view.pulls(namespace, &inputs.roots, &self.legacy);
+        self.on_the_way.iter().all(|on_the_way| {
+            let behaviour = &on_the_way.generation.behaviour;
+            let planned = reader::pulls(&inputs.certs, namespace, behaviour);
+            planned.same(&today) || planned.same(&on_the_way.pulls(namespace, &inputs.roots))
+        })
+    }
+
+    /// Who decides for `namespace`.
+    fn decider(
         &self,
         namespace: &str,
         settings: &Pulls,
-        default_decides: bool,
+        default: Decider,
         findings: &mut Findings,
-    ) -> bool {
+    ) -> Decider {
         let has_tls = [namespace, default_host(namespace)]
             .into_iter()
             .any(|host| {
@@ -439,37 +454,40 @@ impl Planner<'_> {
             });
         let named = self.legacy.mirror(namespace).is_some() || has_tls;
         let Some(name) = self.inputs.certs.own(namespace) else {
-            if !default_decides || !named {
-                return default_decides;
+            if default == Decider::Settings || !named {
+                return default;
             }
             // With settings of its own a namespace gets a file of its own, which hides `_default`. That is what it
             // has today, unless `_default` is in effect and only TLS settings are to be added.
             let adds_tls = self.today != Today::Legacy && self.legacy.mirror(namespace).is_none();
-            return adds_tls && self.decides(namespace, DEFAULT, settings, named, findings);
+            if !adds_tls {
+                return Decider::Settings;
+            }
+            return self.decide(namespace, DEFAULT, settings, named, findings);
         };
-        let same = self.generations.iter().all(|generation| {
+        let same = self.generations().all(|generation| {
             reader::pulls(&self.inputs.certs, namespace, &generation.behaviour).same(settings)
         });
         if same {
-            return false;
+            return Decider::Settings;
         }
-        if self.today != Today::Legacy && !named {
-            return true;
+        if self.today != Today::Legacy && !named && self.stays_in_effect(namespace) {
+            return Decider::InEffect;
         }
-        self.decides(namespace, &name, settings, named, findings)
+        self.decide(namespace, &name, settings, named, findings)
     }
 
-    /// Whether the directory `name` decides for `namespace`, whose settings give other pulls.
-    fn decides(
+    /// Whether the directory `name` decides for `namespace`, or the settings, which give other pulls.
+    fn decide(
         &self,
         namespace: &str,
         name: &str,
         settings: &Pulls,
         named: bool,
         findings: &mut Findings,
-    ) -> bool {
+    ) -> Decider {
         let Some(directory) = self.inputs.certs.directories.get(name) else {
-            return false;
+            return Decider::Settings;
         };
         let (file, on) = self.in_file(namespace, settings);
         let both = Both {
@@ -478,14 +496,17 @@ impl Planner<'_> {
             on,
             unnamed: None,
         };
-        self.file_decides(name, directory, named, &both, findings)
+        match self.file_decides(name, directory, named, &both, findings) {
+            true => Decider::Kept,
+            false => Decider::Settings,
+        }
     }
 
     /// What the certs directory gives for `namespace`, as the first containerd reads it for which that is not `other`,
     /// and which that is where it is not the one that runs.
     fn in_file(&self, namespace: &str, other: &Pulls) -> (Pulls, String) {
         let read = |g: &Generation| reader::pulls(&self.inputs.certs, namespace, &g.behaviour);
-        let mut generations = self.generations.iter().map(|g| (g, read(g)));
+        let mut generations = self.generations().map(|g| (g, read(g)));
         match generations.find(|(_, pulls)| !pulls.same(other)) {
             Some((generation, pulls)) if !generation.versions.contains(&self.inputs.from) => {
                 let on = format!(" on containerd {}", ranges(generation.versions.clone()));
@@ -543,8 +564,10 @@ impl Planner<'_> {
             );
         }
         let reason = match self.today {
-            Today::Legacy => "without effect until now",
-            Today::HostsFiles | Today::Down(_) => "beside legacy settings for the same name",
+            Today::HostsFiles | Today::Down(_) if named => {
+                "beside legacy settings for the same name"
+            }
+            _ => "without effect until now",
         };
         let message = format!(
             "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings: {both}"
