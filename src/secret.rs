@@ -73,8 +73,8 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Finds the secrets of a TOML text; with `None` for its syntax every line is treated as one that is not
-    /// understood.
+    /// Finds the secrets of a TOML text. With `None` for its syntax nobody knows which of its values are secret, and
+    /// all are taken to be.
     pub fn of(text: &str, syntax: Option<&Syntax>) -> Self {
         let secrets = Self::default();
         let mut finder = Finder { text, secrets };
@@ -94,14 +94,23 @@ impl Secrets {
             None => {
                 let mut start = 0;
                 for line in text.split_inclusive('\n') {
-                    finder.line(start..start + line.trim_end().len());
+                    finder.unknown_line(start..start + line.trim_end().len());
                     start += line.len();
                 }
             }
         }
-        let mut secrets = finder.secrets;
-        secrets.merge();
-        secrets
+        finder.done()
+    }
+
+    /// Finds what looks like a secret in a line that is for people to read.
+    pub fn of_prose(line: &str) -> Self {
+        let secrets = Self::default();
+        let mut finder = Finder {
+            text: line,
+            secrets,
+        };
+        finder.line(0..line.trim_end().len());
+        finder.done()
     }
 
     /// Finds the secrets of a text that may be TOML or not.
@@ -165,6 +174,11 @@ struct Finder<'t> {
 }
 
 impl Finder<'_> {
+    fn done(mut self) -> Secrets {
+        self.secrets.merge();
+        self.secrets
+    }
+
     /// Looks at one part of a key, and says what that means for what is below it.
     fn key(&mut self, key: &Key, place: &mut Place) {
         if place.urls || self.raw(&key.range).contains("://") {
@@ -240,7 +254,30 @@ impl Finder<'_> {
         }
     }
 
-    /// A comment, or a line that is not understood: what follows a secret word and `=` or `:`, and URLs.
+    /// A line of a text that is no TOML: what is not clearly a comment, a table's header or a key is masked, since it
+    /// may be the rest of a value.
+    fn unknown_line(&mut self, range: Range<usize>) {
+        let line = self.text.get(range.clone()).unwrap_or_default();
+        let trimmed = line.trim_start();
+        let start = range.end - trimmed.len();
+        let is_header =
+            trimmed.starts_with('[') && !trimmed.starts_with("[\"") && !trimmed.starts_with("['");
+        if trimmed.is_empty() || trimmed.starts_with('#') || is_header {
+            self.line(range);
+            return;
+        }
+        let begins_value = |value: &str| {
+            value.starts_with(|c: char| c.is_alphanumeric() || ['"', '\'', '[', '{'].contains(&c))
+        };
+        let value = trimmed
+            .split_once('=')
+            .map(|(_, value)| value.trim_start())
+            .filter(|value| begins_value(value));
+        let start = value.map_or(start, |value| range.end - value.len());
+        self.secrets.ranges.push(start..range.end);
+    }
+
+    /// A comment, or the like: what follows a secret word and `=` or `:`, what follows `Bearer`, and URLs.
     fn line(&mut self, range: Range<usize>) {
         let text = self.text;
         let line = text.get(range.clone()).unwrap_or_default();
@@ -264,8 +301,13 @@ impl Finder<'_> {
         }
         let ends = |c: char| c.is_whitespace() || "\"`<>".contains(c);
         let mut start = range.start;
+        let mut before = "";
         for word in line.split_inclusive(ends) {
             let bare = word.trim_end_matches(ends);
+            if follows_as_secret(before, bare) {
+                self.secrets.ranges.push(start..start + bare.len());
+            }
+            before = bare;
             let with_password = bare
                 .split_once('@')
                 .is_some_and(|(before, _)| before.contains(':'));
@@ -304,6 +346,20 @@ impl Finder<'_> {
                 .push(range.start + at + 1..range.start + end);
         }
     }
+}
+
+/// Whether `word` is a secret because of the word `before` it: `Bearer eyJh…`, `curl -u admin:hunter2`,
+/// `apikey a1b2c3d4`. After most words that is prose, as in `the key is elsewhere`.
+fn follows_as_secret(before: &str, word: &str) -> bool {
+    let before = before.trim_matches(['\'', '(', ',']);
+    let is = |names: &[&str]| is_one_of(before, names);
+    let is_mixed = word.contains(|c: char| c.is_ascii_digit())
+        && word.contains(|c: char| c.is_ascii_alphabetic());
+    let is_long = word.len() >= SHORTEST_DOUBTFUL;
+    let is_odd = is_mixed || word.chars().skip(1).any(|c| c.is_ascii_uppercase());
+    is(&["bearer", "basic"]) && is_long && is_odd
+        || is(&["-u", "--user"]) && word.contains(':')
+        || ends_like_secret(before) && is_long && is_mixed
 }
 
 fn ends_like_secret(name: &str) -> bool {
@@ -572,12 +628,41 @@ x_key = true
     }
 
     #[test]
-    fn text_that_is_not_understood_is_masked_by_words() {
-        let text = "password = \"hunter2\nother = 1\n";
+    fn of_text_that_is_not_understood_every_value_is_masked() {
+        let text = "\
+# a comment
+[host.\"https://m\".header]
+  X-Foo = \"hunter2
+  X-Bar = [
+    \"hunter3\",
+  [\"hunter4\"]
+aHVudGVy==
+other = 1
+";
         let secrets = Secrets::of(text, None);
         assert_eq!(
             Masked::new(text, &secrets.ranges).text,
-            "password = ********\nother = 1\n"
+            "\
+# a comment
+[host.\"https://m\".header]
+  X-Foo = ********
+  X-Bar = ********
+    ********
+  ********
+********
+other = ********
+"
+        );
+    }
+
+    #[test]
+    fn words_that_a_secret_follows_are_known() {
+        let (shown, _) = masked(
+            "# curl -u admin:hunter2 -H 'Authorization: Bearer eyJhbGciOi' https://m\n# use Bearer eyJhbGciOi, apikey a1b2c3d4e5\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n",
+        );
+        assert_eq!(
+            shown,
+            "# curl -u ******** -H 'Authorization: ********\n# use Bearer ******** apikey ********\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n"
         );
     }
 

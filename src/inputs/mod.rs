@@ -337,14 +337,29 @@ pub struct Source {
     pub path: NodePath,
     /// Its text, with replacement characters where it is not UTF-8.
     pub text: String,
+    /// Its bytes, if they are not those of the text.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Source {
+    /// Where in the text a byte of the file is.
+    pub fn position(&self, at: usize) -> usize {
+        let at = match &self.bytes {
+            Some(bytes) => String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes)).len(),
+            None => at,
+        };
+        self.text.floor_char_boundary(at)
+    }
 }
 
 impl Sources {
     /// Adds a file and numbers it.
     pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        let text = String::from_utf8_lossy(bytes).into_owned();
         self.files.push(Source {
             path: path.clone(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
+            bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
+            text,
         });
         FileId(self.files.len() - 1)
     }

@@ -201,12 +201,12 @@ mod tests {
     #[test]
     fn new_files_line_ends_and_missing_newlines_are_as_in_gnu_diff() {
         assert_eq!(
-            of(None, "a\nb").text,
-            "--- /dev/null\n+++ b/etc/c.toml\n@@ -0,0 +1,2 @@\n+a\n+b\n\\ No newline at end of file\n"
+            of(None, "[a]\n[b]").text,
+            "--- /dev/null\n+++ b/etc/c.toml\n@@ -0,0 +1,2 @@\n+[a]\n+[b]\n\\ No newline at end of file\n"
         );
         assert_eq!(
-            of(Some("a\r\nb\r\n"), "a\r\n").text,
-            "--- a/etc/c.toml\n+++ b/etc/c.toml\n@@ -1,2 +1 @@\n a\r\n-b\r\n"
+            of(Some("[a]\r\n[b]\r\n"), "[a]\r\n").text,
+            "--- a/etc/c.toml\n+++ b/etc/c.toml\n@@ -1,2 +1 @@\n [a]\r\n-[b]\r\n"
         );
         assert_eq!(of(Some("a = 1"), "a = 1"), Diff::default());
     }

@@ -110,11 +110,7 @@ impl<'s> Excerpts<'s> {
     /// Line and column, both from one, of a position in the file as it was read.
     fn position(&self, at: usize) -> (usize, usize) {
         let text = &self.source.text;
-        let at = (0..=at.min(text.len()))
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0);
-        let before = text.get(..at).unwrap_or_default();
+        let before = text.get(..self.source.position(at)).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         (before.matches('\n').count() + 1, column)
@@ -123,13 +119,15 @@ impl<'s> Excerpts<'s> {
     /// The first line of a range, with the range marked in it. Only that line is handed to the renderer, so that
     /// many findings in a large file cost no more than many in a small one.
     fn snippet(&self, range: Range<usize>) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        let start = self.masked.position(range.start, false);
-        let end = self.masked.position(range.end, true).max(start);
+        let [start, end] = [range.start, range.end].map(|at| self.source.position(at));
+        let start = self.masked.position(start, false);
+        let end = self.masked.position(end, true).max(start);
         let line = self.line_of(start);
         let line_range = self.line_range(line);
         let text = self.masked.text.get(line_range.clone()).unwrap_or_default();
         let text = text.trim_end_matches(['\r', '\n']);
-        let marked = start - line_range.start..(end - line_range.start).min(text.len());
+        let start = (start - line_range.start).min(text.len());
+        let marked = start..(end - line_range.start).clamp(start, text.len());
         Snippet::source(text)
             .path(self.source.path.as_str())
             .line_start(line + 1)

@@ -181,7 +181,7 @@ fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
         let line = if shown.secrets {
             line.clone()
         } else {
-            Masked::new(line, &Secrets::of_text(line).ranges).text
+            Masked::new(line, &Secrets::of_prose(line).ranges).text
         };
         let _ = writeln!(text, "  | {}", shown.filtered(&line));
     }
