@@ -182,7 +182,8 @@ codes! {
     IMPORT_MISSING "import-missing" Error
         Allow("plans as if the file were empty; containerd does not start without it"),
         "an imported file is not there, so that containerd does not start",
-        "A file that `imports` names without a `*` is not there. No containerd starts like that, so on a running node \
+        "A file that `imports` names is not there, or the link that a pattern finds leads nowhere, or the pattern is none to \
+         Go. No containerd starts like that, so on a running node \
          this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI would \
          count, so nothing is planned without it. Put it in its place, or take its name out of `imports`; or accept \
          that it is taken for empty.";

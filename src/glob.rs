@@ -64,6 +64,11 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Whether Go takes `pattern` for one.
+pub fn is_pattern(pattern: &str) -> bool {
+    parse(pattern).is_some()
+}
+
 fn parse(pattern: &str) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     let mut characters = pattern.chars().peekable();

@@ -344,9 +344,9 @@ impl<'c> Loader<'c> {
     /// Whether the daemon starts.
     fn start(&self, version: i64, errors: &[Reason]) -> Result<(), Reason> {
         let behaviour = self.behaviour;
-        if let Some((path, place)) = self.order.missing.first() {
-            let text = format!("`{path}` is imported, but it is not there");
-            return Err(Reason::new(&finding::IMPORT_MISSING, place.clone(), text));
+        if let Some((text, place)) = self.order.missing.first() {
+            let (place, text) = (place.clone(), text.as_str());
+            return Err(Reason::new(&finding::IMPORT_MISSING, place, text));
         }
         let mut root_version = 0;
         for (_, loaded) in &self.files {

@@ -7,7 +7,6 @@ use super::ConfigFile;
 use super::contents::Contents;
 use super::dialect::{self, GoToml, Refusal};
 use crate::finding::{Findings, Place};
-use crate::node::NodePath;
 use crate::version::{Behaviour, PatternBase, TomlReader};
 
 /// A file with what each containerd makes of it.
@@ -54,8 +53,8 @@ impl LoadedFile {
 pub struct LoadOrder {
     /// Indexes into [`Configuration::files`].
     pub files: Vec<usize>,
-    /// Imports that are not there or cannot be read, with the place that asks for them.
-    pub missing: Vec<(NodePath, Place)>,
+    /// What keeps the daemon from starting, as a phrase, and the import that asks for it.
+    pub missing: Vec<(String, Place)>,
 }
 
 /// A node's configuration.

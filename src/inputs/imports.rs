@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use super::Sources;
 use crate::config::ConfigFile;
 use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
-use crate::finding::{self, Findings, Place};
+use crate::finding::{self, Findings, Place, Placed};
 use crate::glob;
 use crate::node::{Node, NodeError, NodePath};
 use crate::version::{PatternBase, TomlReader};
@@ -17,8 +17,8 @@ use crate::version::{PatternBase, TomlReader};
 enum Read {
     /// It is the file of this index.
     File(usize),
-    /// It is not there, or no file.
-    Missing,
+    /// It is not there, or no file, which has been said in these words.
+    Missing(String),
     /// It is no TOML, which has been said.
     NotUnderstood,
 }
@@ -84,13 +84,20 @@ impl Reader<'_> {
             };
             let path = importer.file.path.clone();
             for pattern in importer.contents(toml).imports.clone() {
-                for path in resolve(self.node, &path, &pattern.value, base)? {
+                let Some(paths) = resolve(self.node, &path, &pattern.value, base)? else {
+                    let text = self.not_a_pattern(&pattern);
+                    order.missing.push((text, pattern.place));
+                    continue;
+                };
+                for path in paths {
                     if !seen.insert(path.clone()) {
                         continue;
                     }
                     match self.file(&path, &pattern.place)? {
                         Read::File(index) => order.files.push(*index),
-                        Read::Missing => order.missing.push((path, pattern.place.clone())),
+                        Read::Missing(text) => {
+                            order.missing.push((text.clone(), pattern.place.clone()));
+                        }
                         Read::NotUnderstood => {}
                     }
                 }
@@ -110,16 +117,31 @@ impl Reader<'_> {
         Ok(self.read.get(path).unwrap_or(&Read::NotUnderstood))
     }
 
+    /// Says that Go does not understand a pattern, once for all versions.
+    fn not_a_pattern(&mut self, pattern: &Placed<String>) -> String {
+        let text = format!("`{}` is not a pattern to Go", pattern.value);
+        if !self.findings.has(&finding::IMPORT_MISSING, &pattern.place) {
+            self.findings.add(
+                &finding::IMPORT_MISSING,
+                pattern.place.clone(),
+                text.clone(),
+                "containerd does not start with it; mend it: a `[` needs its `]`, and a `\\` something behind it",
+            );
+        }
+        text
+    }
+
     fn open(&mut self, path: &NodePath, place: &Place) -> Result<Read, NodeError> {
         let Some(file) = self.node.read(path)? else {
+            let text = format!("`{path}` is imported, but it is not there");
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 place.clone(),
-                format!("`{path}` is imported, but it is not there"),
+                text.clone(),
                 "containerd does not start without it, and what it says of CRI would count; if this is a copy of a \
                  node, copy that file, too",
             );
-            return Ok(Read::Missing);
+            return Ok(Read::Missing(text));
         };
         let id = self.sources.add(&file.path, &file.bytes);
         let parsed = ConfigFile::parse(id, path.clone(), file.path, file.bytes, self.findings);
@@ -134,13 +156,13 @@ impl Reader<'_> {
 
 /// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but
 /// in older containerd a pattern is relative to where it was started (`resolveImports`,
-/// `services/server/config/config.go@v1.5.18`:295).
+/// `services/server/config/config.go@v1.5.18`:295). `None` if Go does not take it for a pattern.
 fn resolve(
     node: &Node,
     importer: &NodePath,
     pattern: &str,
     base: PatternBase,
-) -> Result<Vec<NodePath>, NodeError> {
+) -> Result<Option<Vec<NodePath>>, NodeError> {
     let is_pattern = pattern.contains('*');
     let pattern = if pattern.starts_with('/') {
         NodePath::new(pattern)
@@ -150,13 +172,21 @@ fn resolve(
         importer.parent().join(pattern)
     };
     if !is_pattern {
-        return Ok(vec![pattern]);
+        return Ok(Some(vec![pattern]));
+    }
+    let parts = pattern.as_str().split('/').filter(|part| !part.is_empty());
+    let is_special = |part: &str| part.contains(['*', '?', '[', '\\']);
+    if parts
+        .clone()
+        .any(|part| is_special(part) && !glob::is_pattern(part))
+    {
+        return Ok(None);
     }
     let mut paths = vec![NodePath::new("/")];
-    for part in pattern.as_str().split('/').filter(|part| !part.is_empty()) {
+    for part in parts {
         let mut matched = Vec::new();
         for path in paths {
-            if !part.contains(['*', '?', '[', '\\']) {
+            if !is_special(part) {
                 matched.push(path.join(part));
                 continue;
             }
@@ -168,14 +198,17 @@ fn resolve(
             };
             let names = entries
                 .iter()
-                .filter(|entry| entry.is_utf8 && glob::matches(part, &entry.name));
+                .filter(|entry| glob::matches(part, &entry.name));
             matched.extend(names.map(|entry| path.join(&entry.name)));
         }
         paths = matched;
     }
-    // A pattern's files may have literal parts behind the `*` that do not exist.
-    Ok(paths
-        .into_iter()
-        .filter(|path| matches!(node.read(path), Ok(Some(_)) | Err(_)))
-        .collect())
+    // A pattern's files may have literal parts behind the `*` that do not exist. A link that leads nowhere does.
+    let is_there = |path: &NodePath| {
+        matches!(node.read(path), Ok(Some(_)) | Err(_))
+            || matches!(node.list(&path.parent()), Ok(Some(entries))
+                if entries.iter().any(|entry| entry.name == path.name()))
+    };
+    paths.retain(is_there);
+    Ok(Some(paths))
 }
