@@ -138,7 +138,17 @@ impl Side {
             State::CriDisabled(reason) => return verdict(Outcome::CriDisabled, self.said(reason)),
             State::Loads => {}
         }
-        if let Some(reason) = self.ignored_settings(&view) {
+        let registry = &view.registry;
+        // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
+        let in_effect = if registry.config_path.is_some() || self.has_files(&view) {
+            Some(format!("hosts files in {}", view.config_path))
+        } else {
+            registry.has_legacy().then(|| "legacy settings".to_owned())
+        };
+        if let Some(mut reason) = self.ignored_settings(&view) {
+            if let Some(others) = in_effect {
+                reason = format!("{reason}, but {others} count");
+            }
             return verdict(Outcome::RegistrySettingsIgnored, reason);
         }
         if let Some(reason) = self.ignored_tls(&view) {
@@ -147,16 +157,8 @@ impl Side {
         if let Some(reason) = self.ignored_hosts_files(&view) {
             return verdict(Outcome::HostsFilesIgnored, reason);
         }
-        let registry = &view.registry;
-        // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
-        let how = if registry.config_path.is_some() || self.has_files(&view) {
-            format!("hosts files in {}", view.config_path)
-        } else if registry.has_legacy() {
-            "legacy settings".to_owned()
-        } else {
-            "no mirrors, no config_path".to_owned()
-        };
-        verdict(Outcome::Works, how)
+        let nothing = || "no mirrors, no config_path".to_owned();
+        verdict(Outcome::Works, in_effect.unwrap_or_else(nothing))
     }
 
     /// Whether there is anything in the directories that this containerd looks into.

@@ -1,6 +1,8 @@
 //! The CRI plugin's tables of all files: which of them are in effect today, which would come alive after the upgrade,
 //! and what goes of each.
 
+use std::collections::BTreeSet;
+
 use super::Planner;
 use crate::config::ConfigFile;
 use crate::config::contents::{Contents, PluginId, Section};
@@ -8,6 +10,7 @@ use crate::config::edit;
 use crate::config::legacy::Registry;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::inputs::Inputs;
+use crate::node::NodePath;
 use crate::version::{Merging, TomlReader, Version, ranges};
 use crate::view::{SectionId, View};
 
@@ -75,20 +78,25 @@ pub(super) fn placements(inputs: &Inputs) -> Vec<Placement<'_>> {
             {
                 Worth::SameAs
             } else if !versions.is_empty() && (registry.says_something() || replaces) {
-                let native = PluginId::of_version(contents.version);
+                // On 1.x all files together have one version.
+                let version = match inputs.behaviour().merging {
+                    Merging::Sections => inputs.view.version,
+                    Merging::KeysThenMigration | Merging::MigrationThenKeys => contents.version,
+                };
+                let is_shadowed = inputs.view.last.is_some_and(|(_, id)| id == section.id);
                 let code = if section.id == PluginId::Cri
                     && contents.version <= 1
                     && inputs.behaviour().loses_version_1
                 {
                     &finding::VERSION_1
+                } else if section.id == PluginId::of_version(version) && is_shadowed {
+                    &finding::SECTION_SHADOWED
                 } else if contents.version == 0 && section.id != PluginId::Cri {
                     &finding::VERSION_MISSING
-                } else if section.id != native {
-                    &finding::OTHER_PLUGIN_ID
-                } else if inputs.view.last.is_some_and(|(_, id)| id == section.id) {
-                    &finding::SECTION_SHADOWED
-                } else {
+                } else if section.id == PluginId::of_version(contents.version) {
                     &finding::MIXED_VERSIONS
+                } else {
+                    &finding::OTHER_PLUGIN_ID
                 };
                 Worth::ComesAlive { code, versions }
             } else if live.is_empty() {
@@ -229,7 +237,12 @@ impl Planner<'_> {
                 "they are carried all the same; if CRI is to be used, take it out of the list",
             );
         }
+        let mut said: BTreeSet<(&NodePath, PluginId)> = BTreeSet::new();
         for placement in &self.placements {
+            // A file may have several names.
+            if !said.insert((&placement.file.real, placement.id.1)) {
+                continue;
+            }
             let place = placement
                 .section
                 .registry_place
