@@ -320,6 +320,11 @@ codes! {
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
          settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
+    SAME_PLUGIN_TWICE "same-plugin-twice" Error HandEdit,
+        "two names of the CRI plugin in one file of version 1: containerd 2.x takes one of them at random",
+        "containerd 2.x renames the plugins of a version-1 file, or of one without a version, before it reads them. \
+         Where `cri` and io.containerd.grpc.v1.cri both stand there, each takes the other's place or not, from one start \
+         to the next (`v1Migrate` goes over a map). Put what is meant under one name.";
     SECRET_COMMENT "secret-comment" Note HandEdit,
         "a comment that looks like a secret is not moved into a hosts file",
         "The comment looks like a password or token, or repeats one that stands elsewhere in the file. hosts.toml \

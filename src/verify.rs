@@ -10,7 +10,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use crate::config::ConfigFile;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
-use crate::hosts::{Host, Pulls, is_loopback, reader};
+use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Inputs, Version1};
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
@@ -218,14 +218,11 @@ impl<'i> Planned<'i> {
                 State::Loads | State::CriDisabled(_) => {}
             }
             let behaviour = &generation.behaviour;
-            // Where nothing reads hosts files, what newer versions do with localhost is not the plan's doing.
-            if wanted.decider == Decider::Nobody && is_loopback(&wanted.name) {
-                continue;
-            }
             let planned = view.pulls(&wanted.name, &self.roots, left);
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
-                Decider::InEffect => {
+                // What a version does differently with the node as it is, is not the plan's doing.
+                Decider::InEffect | Decider::Nobody => {
                     let today = today.pulls(&wanted.name, &inputs.roots, as_it_is);
                     match planned.same(&today) {
                         true => today,
@@ -233,7 +230,6 @@ impl<'i> Planned<'i> {
                     }
                 }
                 Decider::Kept => reader::pulls(&inputs.certs, &wanted.name, behaviour),
-                Decider::Nobody => wanted.before.clone(),
             };
             let same_credentials = view.credentials_of(&expected)
                 == inputs.view.credentials_of(&expected)

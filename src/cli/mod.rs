@@ -189,6 +189,7 @@ impl Run {
             &finding::INVALID_TOML,
             &finding::KEY_CASE,
             &finding::RELATIVE_IMPORT_PATTERN,
+            &finding::SAME_PLUGIN_TWICE,
             &finding::UNSUPPORTED_VERSION,
         ];
         let sorted = findings.sorted();

@@ -126,25 +126,30 @@ pub(super) fn placements(inputs: &Inputs) -> Vec<Placement<'_>> {
     placements
 }
 
-/// The versions for which a table of the newer name comes alive when one of an older name, whose registry settings
-/// replace its own, goes from the same file. In the last file that one stays, with `config_path`.
+/// The versions for which a table of the newer name comes alive when those of the older name, whose registry settings
+/// replace its own, go: 2.0 to 2.2 put all files together first, newer ones look at each file by itself. In the last
+/// file the older one stays, with `config_path`.
 fn uncovered(
     placement: &Placement<'_>,
     placements: &[Placement<'_>],
     inputs: &Inputs,
 ) -> Option<Vec<Version>> {
     let (file, id) = placement.id;
-    let is_read = matches!(placement.worth, Worth::Live | Worth::ComesAlive { .. });
-    if id != PluginId::Images || is_read || !placement.registry.says_something() {
+    let is_read =
+        |other: &Placement<'_>| matches!(other.worth, Worth::Live | Worth::ComesAlive { .. });
+    if id != PluginId::Images || is_read(placement) || !placement.registry.says_something() {
         return None;
     }
-    let goes = |other: &&Placement<'_>| {
-        let is_read = matches!(other.worth, Worth::Live | Worth::ComesAlive { .. });
-        other.id.0 == file && other.id.1 != id && is_read && inputs.view.last != Some(other.id)
-    };
-    let covers = placements.iter().find(goes)?;
+    let goes = |other: &Placement<'_>| is_read(other) && inputs.view.last != Some(other.id);
     let reads = inputs.views.iter().filter(|(generation, view)| {
-        generation.behaviour.merging == Merging::MigrationThenKeys && view.live.contains(&covers.id)
+        let mut covers = placements
+            .iter()
+            .filter(|other| other.id.1 != id && view.live.contains(&other.id));
+        match generation.behaviour.merging {
+            Merging::Sections => false,
+            Merging::KeysThenMigration => covers.clone().next().is_some() && covers.all(goes),
+            Merging::MigrationThenKeys => covers.any(|other| other.id.0 == file && goes(other)),
+        }
     });
     let versions: Vec<Version> = reads
         .flat_map(|(generation, _)| generation.versions.clone())
@@ -184,6 +189,9 @@ impl Planner<'_> {
                     format!("config.toml of version {}", contents.version),
                     "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
                 );
+            }
+            if readers.contains(&TomlReader::Two) {
+                check_names(contents, findings);
             }
             if readers.contains(&TomlReader::One) {
                 check_escapes(&loaded.file, findings);
@@ -354,6 +362,26 @@ impl Planner<'_> {
             }
         }
         removed
+    }
+}
+
+/// 2.x gives the plugins of a version-1 file their newer names, in the order of a Go map
+/// (`cmd/containerd/server/config/config.go@v2.0.11`, `v1Migrate`).
+fn check_names(contents: &Contents, findings: &mut Findings) {
+    let sections = [PluginId::Cri, PluginId::Grpc].map(|id| contents.section(id));
+    let [Some(older), Some(newer)] = sections else {
+        return;
+    };
+    let mut registries = [older, newer]
+        .into_iter()
+        .filter_map(|s| s.registry.as_ref());
+    if contents.version <= 1 && registries.any(Registry::says_something) {
+        findings.add(
+            &finding::SAME_PLUGIN_TWICE,
+            newer.place.clone(),
+            "`cri` and this are names of one plugin in a file of version 1, and containerd 2.x takes one of them at random",
+            "put what is meant under one name",
+        );
     }
 }
 
