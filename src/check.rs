@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::config::configuration::Configuration;
-use crate::finding::Place;
+use crate::finding::{self, Findings, Place};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Pulls, reader};
 use crate::inputs::Inputs;
@@ -85,6 +85,9 @@ pub struct Side {
     views: Views,
     /// CA files without a certificate, which containerd ignores in legacy settings.
     empty_ca_files: BTreeSet<String>,
+    /// A table with registry settings that no version from `--from` to `--to` reads, for what it is called or where it
+    /// stands.
+    misspelt: Option<Place>,
 }
 
 impl Side {
@@ -97,6 +100,7 @@ impl Side {
             roots: inputs.roots.clone(),
             views: Views::default(),
             empty_ca_files: inputs.empty_ca_files(),
+            misspelt: None,
         })
     }
 
@@ -108,6 +112,7 @@ impl Side {
             roots: after.roots,
             views: Views::default(),
             empty_ca_files: inputs.empty_ca_files(),
+            misspelt: None,
         })
     }
 
@@ -145,7 +150,13 @@ impl Side {
         } else {
             registry.has_legacy().then(|| "legacy settings".to_owned())
         };
-        if let Some(mut reason) = self.ignored_settings(&view) {
+        let misspelt = || {
+            let place = self.misspelt.as_ref()?;
+            let mut files = self.configuration.files.iter().map(|loaded| &loaded.file);
+            let file = files.find(|file| file.id == place.file)?;
+            Some(format!("those of a misspelt table in {}", file.path))
+        };
+        if let Some(mut reason) = self.ignored_settings(&view).or_else(misspelt) {
             if let Some(others) = in_effect {
                 reason = format!("{reason}, but {others} count");
             }
@@ -225,13 +236,7 @@ impl Side {
         }
         let configs = view.registry.configs.iter();
         let tls = configs.filter_map(|config| Some((config, config.tls.as_ref()?)));
-        let says_something = |tls: &crate::config::legacy::Tls| {
-            tls.skip_verify.is_some()
-                || [&tls.ca_file, &tls.cert_file, &tls.key_file]
-                    .into_iter()
-                    .any(Option::is_some)
-        };
-        let (config, tls) = tls.into_iter().find(|(_, tls)| says_something(tls))?;
+        let (config, tls) = tls.into_iter().find(|(_, tls)| tls.says_something())?;
         Some(format!(
             "those of `{}` ({})",
             config.name.value,
@@ -274,15 +279,22 @@ impl Side {
     }
 }
 
-/// Looks at the node with the eyes of every known version.
-pub fn check(inputs: &Inputs, plan: Option<&Plan>) -> Option<Check> {
+/// Looks at the node with the eyes of every known version. `findings` are those of the plan.
+pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Option<Check> {
     let mut today = Side::today(inputs)?;
     let mut afterwards = plan.and_then(|plan| Side::afterwards(inputs, plan));
+    let misspelt = findings.places(&finding::MISSPELT_TABLE).into_iter().next();
     let mut cells: Vec<(Version, Verdict, Option<Verdict>)> = Vec::new();
     for generation in generations(OLDEST, NEWEST) {
         let Some(first) = generation.versions.first() else {
             continue;
         };
+        let mut views = inputs.views.iter();
+        let reader = generation.behaviour.toml;
+        let is_on_the_way = views.any(|(other, _)| other.behaviour.toml == reader);
+        for side in std::iter::once(&mut today).chain(&mut afterwards) {
+            side.misspelt = misspelt.clone().filter(|_| is_on_the_way);
+        }
         let verdict = today.verdict(*first);
         let after = afterwards.as_mut().map(|side| side.verdict(*first));
         let versions = generation.versions.iter();

@@ -554,6 +554,12 @@ impl Findings {
         self.add_as(severity, code, place, message, help);
     }
 
+    /// Where there are findings of this code.
+    pub fn places(&self, code: &Code) -> Vec<Place> {
+        let found = self.found.iter().filter(|finding| finding.code == code);
+        found.filter_map(|finding| finding.place.clone()).collect()
+    }
+
     /// Adds a finding that an option of its own has decided.
     pub fn add_decided(
         &mut self,

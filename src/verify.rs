@@ -122,6 +122,7 @@ impl<'i> Planned<'i> {
         let bug = "nothing is written; report this as a bug, with the file";
         // Versions that fail for the same reason at the same place are one finding.
         let mut failures: Vec<(State, Vec<Version>)> = Vec::new();
+        let mut mended: Vec<(&Reason, Vec<Version>)> = Vec::new();
         for (generation, today, afterwards) in &self.views {
             if afterwards.registry.has_legacy() {
                 findings.add(
@@ -132,7 +133,15 @@ impl<'i> Planned<'i> {
                 );
             }
             let reason = match &afterwards.state {
-                State::Loads | State::CriDisabled(_) => continue,
+                State::Loads | State::CriDisabled(_) => {
+                    if let Some(reason) = today.text_refused() {
+                        match mended.iter_mut().find(|(known, _)| *known == reason) {
+                            Some((_, versions)) => versions.extend(&generation.versions),
+                            None => mended.push((reason, generation.versions.clone())),
+                        }
+                    }
+                    continue;
+                }
                 State::CriFails(reason) | State::DoesNotStart(reason) => reason,
             };
             let same_code = today
@@ -167,6 +176,18 @@ impl<'i> Planned<'i> {
                 Some((_, versions)) => versions.extend(&generation.versions),
                 None => failures.push((state, generation.versions.clone())),
             }
+        }
+        for (reason, versions) in mended {
+            let versions = ranges(versions);
+            findings.add_decided(
+                reason.code,
+                reason.place.clone(),
+                format!(
+                    "containerd {versions} does not start with this file as it is: {}",
+                    reason.text
+                ),
+                "it goes with the settings that it stands in",
+            );
         }
         for (state, versions) in failures {
             if let Some(reason) = state.reason() {
@@ -209,11 +230,8 @@ impl<'i> Planned<'i> {
         for ((generation, today, view), (as_it_is, left)) in self.views.iter().zip(indexes) {
             // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
             // distribution has replaced: what the settings in it say is still compared.
-            let is_text = |reason: &Reason| {
-                [&finding::TOML_DIALECT, &finding::BYTE_ORDER_MARK].contains(&reason.code)
-            };
             match &view.state {
-                State::DoesNotStart(reason) if is_text(reason) => {}
+                State::DoesNotStart(_) if view.text_refused().is_some() => {}
                 State::CriFails(_) | State::DoesNotStart(_) => continue,
                 State::Loads | State::CriDisabled(_) => {}
             }

@@ -606,6 +606,18 @@ impl View {
         self.auths_error()
     }
 
+    /// Why the daemon does not start, if it does not take one of the files for TOML.
+    pub fn text_refused(&self) -> Option<&Reason> {
+        match &self.state {
+            State::DoesNotStart(reason)
+                if [&finding::TOML_DIALECT, &finding::BYTE_ORDER_MARK].contains(&reason.code) =>
+            {
+                Some(reason)
+            }
+            _ => None,
+        }
+    }
+
     /// The name in `auths` that containerd cannot parse, which keeps CRI from loading
     /// (`ValidateImageConfig`, `internal/cri/config/config.go@v2.0.11`:479).
     pub fn auths_error(&self) -> Option<Reason> {

@@ -179,7 +179,7 @@ impl Run {
         let inputs = self.read(&node, &mut findings, &mut sources)?;
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
-        let check = check::check(&inputs, (!findings.refused()).then_some(&plan));
+        let check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
         let Some(mut check) = check else {
             return Err(refused(&findings));

@@ -134,6 +134,14 @@ pub struct Tls {
     pub unknown: Vec<Placed<String>>,
 }
 
+impl Tls {
+    /// Whether anything in it changes a connection.
+    pub fn says_something(&self) -> bool {
+        let files = [&self.ca_file, &self.cert_file, &self.key_file];
+        self.skip_verify.is_some() || files.into_iter().any(Option::is_some)
+    }
+}
+
 impl Registry {
     /// Takes `ca_file` for not set where it is one of these, by its absolute path: containerd ignores a file in which it
     /// finds no certificate.

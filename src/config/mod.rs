@@ -45,6 +45,10 @@ impl ConfigFile {
             Ok(text) => text,
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
+                let starts = match dialect::refusal(error.as_bytes(), GoToml::V1) {
+                    None => "containerd 1.x starts with it, and 2.x does not",
+                    Some(_) => "no containerd starts with it",
+                };
                 findings.add(
                     &finding::NOT_UTF8,
                     Place {
@@ -52,7 +56,7 @@ impl ConfigFile {
                         range: at..at + 1,
                     },
                     format!("byte {} of `{path}` is not UTF-8", at + 1),
-                    "save the file as UTF-8; containerd 2.x does not start with anything else",
+                    format!("{starts}; save the file as UTF-8"),
                 );
                 return None;
             }

@@ -103,6 +103,9 @@ impl Planner<'_> {
             Some((unnamed, _)) if !nobody => self.default_directory(unnamed, findings),
             _ => (Decider::Nobody, None),
         };
+        // Where the operator accepts that, the daemon that is there may start all the same.
+        let refused = self.inputs.view.text_refused().map(|reason| reason.code);
+        let not_started = refused.filter(|code| !findings.allows(code));
         let mut namespaces = Vec::new();
         for (name, unnamed) in all {
             let resolved = self.legacy.resolve(&name, &behaviour, true);
@@ -134,6 +137,10 @@ impl Planner<'_> {
                 Decider::Kept => self.in_file(&name, &before).0,
                 Decider::Settings => settings,
             };
+            let before = match &not_started {
+                Some(_) => Pulls::Fail("containerd does not start".to_owned()),
+                None => before,
+            };
             let changed = (!before.same(&after)).then(|| match (self.today, decider) {
                 (Today::Down(code), _) => code,
                 (Today::HostsFiles, Decider::Settings)
@@ -164,6 +171,7 @@ impl Planner<'_> {
                     }
                 }
             });
+            let changed = not_started.or(changed);
             namespaces.push(Wanted {
                 name,
                 unnamed,
@@ -232,6 +240,9 @@ impl Planner<'_> {
                 carried,
             );
         }
+        let mut tls = self.registry.configs.iter().filter_map(|c| c.tls.as_ref());
+        let tls = tls.find(|tls| tls.says_something());
+        let tls = tls.map(|tls| tls.place.clone());
         if let (Some(tls), TomlReader::Two) = (tls, self.inputs.behaviour().toml) {
             findings.add(
                 &finding::TLS_IGNORED_TODAY,
