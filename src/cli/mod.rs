@@ -301,7 +301,7 @@ impl Run {
                 print(&planned.diff.text);
                 if planned.diff.masked {
                     print_error(
-                        "note: secrets are masked in this diff, so that it is for reading only\n",
+                        "note: what is secret or not UTF-8 is masked in this diff, so that it is for reading only\n",
                     );
                 }
             }

@@ -18,7 +18,8 @@ const CONTEXT: usize = 3;
 pub struct Diff {
     /// The diff; empty if nothing changes.
     pub text: String,
-    /// Whether a secret was masked in it, so that it cannot be applied.
+    /// Whether something in it is not shown as it is, a secret or bytes that are not UTF-8, so that it cannot be
+    /// applied.
     pub masked: bool,
 }
 
@@ -62,10 +63,8 @@ impl Side {
     fn new(bytes: Option<&[u8]>, shown: &Shown) -> Self {
         let text = String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         if shown.secrets {
-            return Self {
-                text,
-                masked_lines: Vec::new(),
-            };
+            let masked_lines = replaced_lines(&text, bytes);
+            return Self { text, masked_lines };
         }
         let masked = Masked::new(&text, &Secrets::of_text(&text).ranges);
         let mut masked_lines = Vec::new();
@@ -80,6 +79,8 @@ impl Side {
             at = mask.start;
             masked_lines.push(line);
         }
+        masked_lines.extend(replaced_lines(&text, bytes));
+        masked_lines.sort_unstable();
         Self {
             text: masked.text,
             masked_lines,
@@ -98,6 +99,16 @@ impl Side {
             .get(at)
             .is_some_and(|line| *line < lines.end)
     }
+}
+
+/// The lines in which bytes were replaced that are not UTF-8.
+fn replaced_lines(text: &str, bytes: Option<&[u8]>) -> Vec<usize> {
+    if bytes.unwrap_or_default() == text.as_bytes() {
+        return Vec::new();
+    }
+    let lines = text.split('\n').enumerate();
+    let replaced = lines.filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
+    replaced.map(|(number, _)| number).collect()
 }
 
 fn file_diff(
