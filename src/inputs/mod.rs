@@ -133,11 +133,11 @@ pub fn read(
     let mut views = Views::default();
     let mut view = views.of(&configuration, &behaviour);
     let mut converted_from = None;
-    if options.version_1 == Version1::Convert && says_something_in_version_1(&configuration, &view)
+    // What cannot be converted is a finding, and the node is looked at as it is.
+    if options.version_1 == Version1::Convert
+        && says_something_in_version_1(&configuration, &view)
+        && let Some(converted) = convert(&configuration, findings, sources)
     {
-        let Some(converted) = convert(&configuration, findings, sources) else {
-            return Ok(None);
-        };
         if let Some(main) = configuration.files.first_mut() {
             converted_from = Some(
                 std::mem::replace(main, LoadedFile::new(converted))

@@ -667,7 +667,9 @@ impl Planner<'_> {
                         --v1 keep migrates the file as it is, which is enough for 2.3 and later";
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
             match self.inputs.options.version_1 {
-                crate::inputs::Version1::Refuse | crate::inputs::Version1::Convert => {
+                // Why it could not be converted has been said.
+                crate::inputs::Version1::Convert => {}
+                crate::inputs::Version1::Refuse => {
                     findings.add(
                         &finding::VERSION_1,
                         self.config.version_place(),
