@@ -227,6 +227,7 @@ impl<'i> Planned<'i> {
         let inputs = self.inputs;
         let from_settings = from_settings(inputs, settings, wanted);
         let mut differences: Vec<Difference> = Vec::new();
+        let mut comes = None;
         for ((generation, today, view), (as_it_is, left)) in self.views.iter().zip(indexes) {
             // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
             // distribution has replaced: what the settings in it say is still compared.
@@ -262,6 +263,9 @@ impl<'i> Planned<'i> {
             if !is_between(inputs, generation) {
                 wanted.changed.get_or_insert(code);
             }
+            if generation.versions.contains(&inputs.options.to) {
+                comes = Some(planned.clone());
+            }
             let mut planned_text = planned.to_string();
             if !same_credentials {
                 planned_text.push_str(", with other credentials or headers");
@@ -279,6 +283,9 @@ impl<'i> Planned<'i> {
                     planned,
                 }),
             }
+        }
+        if let Some(comes) = comes {
+            wanted.after = comes;
         }
         for difference in differences {
             difference.report(inputs, wanted, findings);

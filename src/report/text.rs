@@ -34,6 +34,9 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
         pulls(namespace, &mut text);
     }
     text.push_str("\nSettings\n");
+    if plan.outcomes.is_empty() {
+        text.push_str("  none of the legacy ones\n");
+    }
     for outcome in &plan.outcomes {
         let _ = write!(text, "  {}", outcome.setting);
         let mut files = inputs
