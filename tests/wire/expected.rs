@@ -64,6 +64,27 @@ const EXPECTED: &[Expected] = &[
         reason: DEBIAN_2_READS,
     },
     Expected {
+        case: "several-paths-discarded-file-keep",
+        namespace: Some("docker.io"),
+        versions: &["1."],
+        from: From::ByHand,
+        reason: "1.x before 1.7.32 discards the file that is kept; the list is what comes",
+    },
+    Expected {
+        case: "version-1-kept-to-2-1",
+        namespace: Some("docker.io"),
+        versions: &["1."],
+        from: From::ByHand,
+        reason: "the list is what comes with 2.1, which drops the section",
+    },
+    Expected {
+        case: "toml-dialect-goes-with-its-section",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
+    },
+    Expected {
         case: "toml-trailing-comma",
         namespace: None,
         versions: DEBIAN_2,
