@@ -12,7 +12,7 @@ use containerd_registry_migrate::plan::{self, Decider, Plan};
 use containerd_registry_migrate::report::{self, Shown};
 use containerd_registry_migrate::resolve::Legacy;
 use containerd_registry_migrate::verify;
-use containerd_registry_migrate::version::{NEWEST, Version, generations};
+use containerd_registry_migrate::version::{NEWEST, Version};
 
 use crate::layout::{Fate, Kind, Line, Written};
 use crate::node::{CONFIG, Node, SECRETS, stays_inside};
@@ -608,14 +608,27 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
         } else {
             resolved.usable()
         };
-        for generation in generations(inputs.from, inputs.options.to) {
+        for (generation, view) in &inputs.views {
             let behaviour = &generation.behaviour;
+            let found = reader::pulls(&after.certs, name, behaviour);
             let wanted = match decider {
                 Decider::Settings => settings.clone(),
-                Decider::HostsFile => reader::pulls(&inputs.certs, name, behaviour),
+                Decider::InEffect => {
+                    // What this version makes of the node as it is, or what the one does that runs.
+                    let views = [&inputs.view, view];
+                    let today = views.map(|view| {
+                        view.pulls(name, &inputs.roots, &Legacy::new(Some(&view.registry)))
+                    });
+                    let [from, _] = &today;
+                    today
+                        .iter()
+                        .find(|today| found.same(today))
+                        .unwrap_or(from)
+                        .clone()
+                }
+                Decider::Kept => reader::pulls(&inputs.certs, name, behaviour),
                 Decider::Nobody => continue,
             };
-            let found = reader::pulls(&after.certs, name, behaviour);
             ensure(found.same(&wanted), || {
                 format!(
                     "pulls: {name} on {}: wanted {wanted}; found {found}",
