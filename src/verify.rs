@@ -11,7 +11,7 @@ use crate::config::ConfigFile;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Host, Pulls, reader};
-use crate::inputs::{Inputs, Version1};
+use crate::inputs::{Existing, Inputs, Version1};
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
 use crate::version::{Generation, TomlReader, Version, ranges};
@@ -298,7 +298,11 @@ impl<'i> Planned<'i> {
         let is_read = inputs.view.last.is_none_or(|last| {
             view.live.contains(&last) && view.config_path == inputs.certs.path.as_str()
         });
-        if is_read {
+        let is_built_in = view.registry.config_path.is_none() && !view.config_path.is_empty();
+        if inputs.view.last.is_none() && is_built_in {
+            // With the last mirror gone the built-in `config_path` counts, and what is there comes alive.
+            Some(&finding::EXISTING_HOSTS_FILE)
+        } else if is_read {
             None
         } else if generation.behaviour.loses_version_1 && inputs.file_version() <= 1 {
             Some(&finding::VERSION_1)
@@ -448,6 +452,16 @@ impl Difference {
         if wanted.unnamed {
             message = message.replace(&wanted.name, "<registry>");
         }
+        if self.code == &finding::EXISTING_HOSTS_FILE {
+            let built_in = "the built-in `config_path` counts once no mirror is left";
+            if inputs.options.existing == Existing::Keep {
+                findings.add_decided(self.code, None, message, built_in);
+                return;
+            }
+            let help = "--existing keep accepts that, or move what is there out of the certs directory first";
+            findings.add(self.code, None, message, format!("{built_in}; {help}"));
+            return;
+        }
         findings.add(self.code, None, message, way_out(self.code));
     }
 }
@@ -505,6 +519,7 @@ fn judge(
     let accepted = cause.is_some_and(|cause| {
         findings.allows(cause)
             || cause == &finding::VERSION_1 && inputs.options.version_1 == Version1::Keep
+            || cause == &finding::EXISTING_HOSTS_FILE && inputs.options.existing == Existing::Keep
     });
     match cause {
         Some(cause) if accepted || !strictly_between || cause == &finding::LINKED_HOSTS_FILE => {

@@ -218,6 +218,16 @@ impl Registry {
         !self.mirrors.is_empty() || self.configs.iter().any(|config| config.tls.is_some())
     }
 
+    /// Whether nothing is left of it when that goes.
+    pub fn is_all_legacy(&self) -> bool {
+        let goes = |config: &HostConfig| config.tls.is_some() && !config.has_more;
+        self.config_path.is_none()
+            && self.cleared_config_path.is_none()
+            && self.auths.is_empty()
+            && self.kept.is_empty()
+            && self.configs.iter().all(goes)
+    }
+
     /// The directories of `config_path`, as containerd splits it.
     pub fn config_paths(&self) -> Vec<&str> {
         self.config_path

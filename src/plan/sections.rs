@@ -140,7 +140,12 @@ fn uncovered(
     if id != PluginId::Images || is_read(placement) || !placement.registry.says_something() {
         return None;
     }
-    let goes = |other: &Placement<'_>| is_read(other) && inputs.view.last != Some(other.id);
+    let goes = |other: &Placement<'_>| {
+        other.is_silenced()
+            || matches!(other.worth, Worth::Live)
+                && inputs.view.last != Some(other.id)
+                && other.registry.is_all_legacy()
+    };
     let reads = inputs.views.iter().filter(|(generation, view)| {
         let mut covers = placements
             .iter()
