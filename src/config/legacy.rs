@@ -218,6 +218,12 @@ impl Registry {
         !self.mirrors.is_empty() || self.configs.iter().any(|config| config.tls.is_some())
     }
 
+    /// Whether `config_path` names one directory by its whole path, so that it can stay as it is.
+    pub fn config_path_stays(&self) -> bool {
+        let path = self.config_path.as_ref().map(|path| path.value.as_str());
+        path.is_some_and(|path| path.starts_with('/') && !path.contains(':'))
+    }
+
     /// Whether nothing is left of it when that goes.
     pub fn is_all_legacy(&self) -> bool {
         let goes = |config: &HostConfig| config.tls.is_some() && !config.has_more;

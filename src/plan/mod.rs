@@ -253,12 +253,7 @@ impl Planner<'_> {
 
     /// Puts the parts together: removals, edited configuration files, hosts files, outcomes.
     fn assemble(&self, wanted: &mut AllWanted, findings: &mut Findings) -> Plan {
-        let is_set = self
-            .registry
-            .config_path
-            .as_ref()
-            .is_some_and(|path| path.value.starts_with('/') && !path.value.contains(':'));
-        let sets_config_path = !is_set && self.migrates();
+        let sets_config_path = !self.registry.config_path_stays() && self.migrates();
         let mut edits = Vec::new();
         let mut comments = Vec::new();
         let files = &self.inputs.configuration.files;

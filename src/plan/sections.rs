@@ -128,7 +128,7 @@ pub(super) fn placements(inputs: &Inputs) -> Vec<Placement<'_>> {
 
 /// The versions for which a table of the newer name comes alive when those of the older name, whose registry settings
 /// replace its own, go: 2.0 to 2.2 put all files together first, newer ones look at each file by itself. In the last
-/// file the older one stays, with `config_path`.
+/// file the older one stays, if it takes `config_path`.
 fn uncovered(
     placement: &Placement<'_>,
     placements: &[Placement<'_>],
@@ -143,7 +143,7 @@ fn uncovered(
     let goes = |other: &Placement<'_>| {
         other.is_silenced()
             || matches!(other.worth, Worth::Live)
-                && inputs.view.last != Some(other.id)
+                && (inputs.view.last != Some(other.id) || inputs.registry.config_path_stays())
                 && other.registry.is_all_legacy()
     };
     let reads = inputs.views.iter().filter(|(generation, view)| {

@@ -71,6 +71,13 @@ const EXPECTED: &[Expected] = &[
         reason: "1.x before 1.7.32 discards the file that is kept; the list is what comes",
     },
     Expected {
+        case: "version-missing-dormant-keep",
+        namespace: Some("docker.io"),
+        versions: EVERY,
+        from: From::ByHand,
+        reason: "the list is what comes with 2.3, which reads the file and has a config_path built in",
+    },
+    Expected {
         case: "version-1-kept-to-2-1",
         namespace: Some("docker.io"),
         versions: &["1."],
