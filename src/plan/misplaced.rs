@@ -88,7 +88,7 @@ impl Planner<'_> {
     }
 
     /// What concerns the files only if they are to be written.
-    pub(super) fn check_files(&self, findings: &mut Findings) {
+    pub(super) fn check_before_writing(&self, findings: &mut Findings) {
         for loaded in &self.inputs.configuration.files {
             check_generated(
                 &loaded.file.path,

@@ -168,7 +168,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         first_mentions: settings::first_mentions(registry),
     };
     planner.check_contents(findings);
-    if planner.is_not_read(findings) || planner.files_differ(findings) {
+    if planner.is_not_read(findings) || planner.reads_other_files(findings) {
         return Plan::default();
     }
     planner.check_placements(findings);
@@ -188,8 +188,8 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         }
         return Plan::default();
     }
-    planner.check_file(findings);
-    planner.check_files(findings);
+    planner.check_config_path(findings);
+    planner.check_before_writing(findings);
     let mut wanted = planner.wanted(findings);
     let plan = planner.assemble(&mut wanted, findings);
     planner.check_settings(&wanted, findings);
@@ -567,7 +567,7 @@ impl Planner<'_> {
     }
 
     /// Whether the versions on the way do not even read the same files, which is said.
-    fn files_differ(&self, findings: &mut Findings) -> bool {
+    fn reads_other_files(&self, findings: &mut Findings) -> bool {
         let configuration = &self.inputs.configuration;
         let orders: Vec<_> = self
             .generations()
@@ -601,8 +601,8 @@ impl Planner<'_> {
         true
     }
 
-    /// What is wrong with the file as a whole.
-    fn check_file(&self, findings: &mut Findings) {
+    /// What is to be said of `config_path`: several directories, and what of them cannot be carried.
+    fn check_config_path(&self, findings: &mut Findings) {
         let registry = self.registry;
         if let Some(config_path) = &registry.config_path
             && registry.config_paths().len() > 1
