@@ -423,6 +423,12 @@ codes! {
         "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
          is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
          number if it is a slip.";
+    UPGRADE_CHANGES_PULLS "upgrade-changes-pulls" Warning HandEdit,
+        "newer containerd makes other pulls of what is there, with or without the migration",
+        "Hosts files that are in effect today, or that newer containerd reads by itself, are not touched; but versions \
+         read them in different ways: some discard what others read, some try HTTPS first where others take http at its \
+         word. The pull table shows what the containerd that comes does with them. Mend the hosts file if pulls are to \
+         stay as they are.";
     VERSION_1 "version-1" Error
         Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file",

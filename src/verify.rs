@@ -103,7 +103,8 @@ impl<'i> Planned<'i> {
         let views = inputs
             .views
             .iter()
-            .map(|(generation, today)| {
+            .zip(&inputs.today)
+            .map(|((generation, _), today)| {
                 let afterwards = views.of(&after.configuration, &generation.behaviour);
                 (generation, today, afterwards)
             })
@@ -240,14 +241,7 @@ impl<'i> Planned<'i> {
             let planned = view.pulls(&wanted.name, &self.roots, left);
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
-                // What a version does differently with the node as it is, is not the plan's doing.
-                Decider::InEffect | Decider::Nobody => {
-                    let today = today.pulls(&wanted.name, &inputs.roots, as_it_is);
-                    match planned.same(&today) {
-                        true => today,
-                        false => wanted.after.clone(),
-                    }
-                }
+                Decider::InEffect | Decider::Nobody => wanted.after.clone(),
                 Decider::Kept => reader::pulls(&inputs.certs, &wanted.name, behaviour),
             };
             let same_credentials = view.credentials_of(&expected)
@@ -256,9 +250,18 @@ impl<'i> Planned<'i> {
             if planned.same(&expected) && same_credentials {
                 continue;
             }
-            let cause = self
-                .unread(generation, view)
-                .or_else(|| cause(generation, &expected, &self.certs, &wanted.name));
+            // What a version does differently with the node as it is, is not the plan's doing.
+            let is_today = || {
+                let today = today.pulls(&wanted.name, &inputs.roots, as_it_is);
+                wanted.decider == Decider::InEffect
+                    || wanted.decider == Decider::Nobody && planned.same(&today)
+            };
+            let cause = if same_credentials && is_today() {
+                Some(&finding::UPGRADE_CHANGES_PULLS)
+            } else {
+                self.unread(generation, view)
+                    .or_else(|| cause(generation, &expected, &self.certs, &wanted.name))
+            };
             let code = judge(inputs, generation, cause, findings);
             if !is_between(inputs, generation) {
                 wanted.changed.get_or_insert(code);
@@ -356,6 +359,9 @@ fn way_out(code: &Code) -> String {
     match code.decision {
         Decision::Allow(effect) => format!("--allow {} {effect}", code.name),
         Decision::Option(help) => help.to_owned(),
+        Decision::HandEdit if code == &finding::UPGRADE_CHANGES_PULLS => {
+            "it reads what is there in another way, with or without the migration".to_owned()
+        }
         Decision::HandEdit if code == &finding::LINKED_HOSTS_FILE => {
             "make files of their own of the links in the certs directory".to_owned()
         }
@@ -520,6 +526,7 @@ fn judge(
         findings.allows(cause)
             || cause == &finding::VERSION_1 && inputs.options.version_1 == Version1::Keep
             || cause == &finding::EXISTING_HOSTS_FILE && inputs.options.existing == Existing::Keep
+            || cause == &finding::UPGRADE_CHANGES_PULLS
     });
     match cause {
         Some(cause) if accepted || !strictly_between || cause == &finding::LINKED_HOSTS_FILE => {

@@ -95,6 +95,8 @@ pub struct Inputs {
     pub view: View,
     /// What every containerd from that one to `--to` makes of it.
     pub views: Vec<(Generation, View)>,
+    /// What they make of the files as they are on the disk, in the same order: not converted.
+    pub today: Vec<View>,
     /// The registry settings that are in effect for it. CA files without a certificate count as not set.
     pub registry: Registry,
     /// The directory that `config_path` names afterwards.
@@ -133,11 +135,13 @@ pub fn read(
     let mut views = Views::default();
     let mut view = views.of(&configuration, &behaviour);
     let mut converted_from = None;
+    let mut on_the_disk = None;
     // What cannot be converted is a finding, and the node is looked at as it is.
     if options.version_1 == Version1::Convert
         && says_something_in_version_1(&configuration, &view)
         && let Some(converted) = convert(&configuration, findings, sources)
     {
+        on_the_disk = Some(configuration.clone());
         if let Some(main) = configuration.files.first_mut() {
             converted_from = Some(
                 std::mem::replace(main, LoadedFile::new(converted))
@@ -152,19 +156,22 @@ pub fn read(
     let path = certs_path(&options, &registry, findings);
     let mut certs = certs::read(node, path, sources)?;
     let mut roots = Roots::new();
-    for generation in generations(OLDEST, NEWEST) {
-        let view = views.of(&configuration, &generation.behaviour);
-        let split = view.config_path.split(':').filter(|root| !root.is_empty());
-        for root in view.roots().into_iter().chain(split) {
-            if !roots.contains_key(root) {
-                // A colon separates names, so that a name with one is never there.
-                let path = NodePath::new(root);
-                let directory = if root.contains(':') {
-                    CertsDirectory::empty(path)
-                } else {
-                    certs::read(node, path, sources)?
-                };
-                roots.insert(root.to_owned(), directory);
+    for configuration in std::iter::once(&configuration).chain(&on_the_disk) {
+        let mut views = Views::default();
+        for generation in generations(OLDEST, NEWEST) {
+            let view = views.of(configuration, &generation.behaviour);
+            let split = view.config_path.split(':').filter(|root| !root.is_empty());
+            for root in view.roots().into_iter().chain(split) {
+                if !roots.contains_key(root) {
+                    // A colon separates names, so that a name with one is never there.
+                    let path = NodePath::new(root);
+                    let directory = if root.contains(':') {
+                        CertsDirectory::empty(path)
+                    } else {
+                        certs::read(node, path, sources)?
+                    };
+                    roots.insert(root.to_owned(), directory);
+                }
             }
         }
     }
@@ -186,13 +193,23 @@ pub fn read(
     registry.ignore_ca_files(|path| {
         certificates.get(path) == Some(&CertificateFile::WithoutCertificate)
     });
-    let views = generations(from, options.to)
+    let views: Vec<(Generation, View)> = generations(from, options.to)
         .into_iter()
         .map(|generation| {
             let view = views.of(&configuration, &generation.behaviour);
             (generation, view)
         })
         .collect();
+    let today = match &on_the_disk {
+        Some(configuration) => {
+            let mut views_today = Views::default();
+            let of = |(generation, _): &(Generation, View)| {
+                views_today.of(configuration, &generation.behaviour)
+            };
+            views.iter().map(of).collect()
+        }
+        None => views.iter().map(|(_, view)| view.clone()).collect(),
+    };
     Ok(Some(Inputs {
         options,
         from,
@@ -200,6 +217,7 @@ pub fn read(
         converted_from,
         view,
         views,
+        today,
         registry,
         certs,
         carried,

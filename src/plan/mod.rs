@@ -163,7 +163,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
         config,
         placements: sections::placements(inputs),
         legacy: Legacy::new(Some(registry)),
-        on_the_way: inputs.views.iter().map(OnTheWay::new).collect(),
+        on_the_way: OnTheWay::all(inputs),
         today: wanted::today(inputs),
         first_mentions: settings::first_mentions(registry),
     };
@@ -212,12 +212,14 @@ pub(crate) struct OnTheWay<'i> {
 }
 
 impl<'i> OnTheWay<'i> {
-    fn new((generation, view): &'i (Generation, View)) -> Self {
-        Self {
+    fn all(inputs: &'i Inputs) -> Vec<Self> {
+        let generations = inputs.views.iter().map(|(generation, _)| generation);
+        let new = |(generation, view): (&'i Generation, &'i View)| Self {
             generation,
             view,
             legacy: Legacy::new(Some(&view.registry)),
-        }
+        };
+        generations.zip(&inputs.today).map(new).collect()
     }
 
     /// The hosts that a pull from `namespace` tries there.

@@ -435,11 +435,24 @@ impl Planner<'_> {
         (Decider::Kept, None)
     }
 
-    /// Whether what the certs directory gives for `namespace`, whose settings nobody has named, is for each containerd
-    /// what that or the one that runs today makes of the node as it is. Else it comes alive by the migration: a
-    /// `config_path` of other directories leads to it, or one that this containerd looks into in another way.
+    /// Whether what the certs directory gives for `namespace`, whose settings nobody has named, is in effect today, or is
+    /// for each containerd what that or the one that runs makes of the node as it is. Else it comes alive by the
+    /// migration: a `config_path` of other directories leads to it, or one that is looked into in another way.
     fn stays_in_effect(&self, namespace: &str) -> bool {
         let inputs = self.inputs;
+        let behaviour = inputs.behaviour();
+        let certs = &inputs.certs;
+        let name = certs.lookup(namespace, &behaviour);
+        let directory =
+            name.and_then(|name| Some((certs.directories.get(&name)?, certs.path.join(&name))));
+        let is_read = directory.is_some_and(|(directory, path)| {
+            let file = directory.hosts_file.as_ref();
+            file.is_some_and(|file| reader::discarded(file, &path, &behaviour).is_none())
+        });
+        let mut roots = inputs.view.roots().into_iter();
+        if is_read && roots.any(|root| NodePath::new(root) == certs.path) {
+            return true;
+        }
         let today = inputs.view.pulls(namespace, &inputs.roots, &self.legacy);
         self.on_the_way.iter().all(|on_the_way| {
             let behaviour = &on_the_way.generation.behaviour;
