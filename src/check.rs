@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use crate::config::configuration::Configuration;
 use crate::finding::{self, Findings, Place};
-use crate::hosts::directory::CertsDirectory;
+use crate::hosts::directory::{CertsDirectory, HostsFile};
 use crate::hosts::{Pulls, reader};
 use crate::inputs::Inputs;
 use crate::plan::{self, Plan};
 use crate::resolve::{Legacy, unmatchable};
 use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
-use crate::view::{Roots, State, View, Views};
+use crate::view::{Roots, State, View, Views, missing_import};
 
 /// What comes of a node's registry configuration, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ pub struct Side {
     empty_ca_files: BTreeSet<String>,
     /// A table with registry settings that no version from `--from` to `--to` reads, for what it is called or where it
     /// stands.
-    misspelt: Option<Place>,
+    misspelt: Option<String>,
 }
 
 impl Side {
@@ -116,9 +116,13 @@ impl Side {
         })
     }
 
-    /// What this version makes of it.
+    /// What this version makes of it. That an import is not there counts, accepted or not.
     pub fn view(&mut self, version: Version) -> View {
         let mut view = self.views.of(&self.configuration, &Behaviour::of(version));
+        let order = self.configuration.order(&view.behaviour);
+        if let Some(reason) = order.and_then(missing_import) {
+            view.state = State::DoesNotStart(reason);
+        }
         if !self.empty_ca_files.is_empty() {
             Rc::make_mut(&mut view.registry)
                 .ignore_ca_files(|path| self.empty_ca_files.contains(path));
@@ -152,9 +156,7 @@ impl Side {
         };
         let misspelt = || {
             let place = self.misspelt.as_ref()?;
-            let mut files = self.configuration.files.iter().map(|loaded| &loaded.file);
-            let file = files.find(|file| file.id == place.file)?;
-            Some(format!("those of a misspelt table in {}", file.path))
+            Some(format!("those of a misspelt table ({place})"))
         };
         if let Some(mut reason) = self.ignored_settings(&view).or_else(misspelt) {
             if let Some(others) = in_effect {
@@ -244,6 +246,30 @@ impl Side {
         ))
     }
 
+    /// Hosts files that this version reads although they are no TOML, so that nobody can say what they give.
+    fn not_understood(&self, version: Version, view: &View) -> Vec<String> {
+        let roots = view.roots().into_iter();
+        let directories = roots.filter_map(|root| self.roots.get(root));
+        let files = directories.flat_map(|certs| {
+            let files = certs.directories.iter();
+            files.filter_map(|(name, directory)| {
+                Some((certs.path.join(name), directory.hosts_file.as_ref()?))
+            })
+        });
+        let reads = |file: &HostsFile| {
+            !file.bytes.is_empty() && file.refusal(view.behaviour.go_toml).is_none()
+        };
+        files
+            .filter(|(_, file)| reads(file))
+            .filter_map(|(path, file)| {
+                let reason = file.not_understood()?;
+                Some(format!(
+                    "{path}/hosts.toml: {reason}, but containerd {version} reads it"
+                ))
+            })
+            .collect()
+    }
+
     /// Hosts files that this version does not find, or discards.
     fn ignored_hosts_files(&self, view: &View) -> Option<String> {
         if view.registry.config_path.is_none() && view.transfer_service {
@@ -283,7 +309,8 @@ impl Side {
 pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Option<Check> {
     let mut today = Side::today(inputs)?;
     let mut afterwards = plan.and_then(|plan| Side::afterwards(inputs, plan));
-    let misspelt = findings.places(&finding::MISSPELT_TABLE).into_iter().next();
+    let misspelt = findings.places(&finding::MISSPELT_TABLE);
+    let misspelt = misspelt.first().map(|place| today.line(place));
     let mut cells: Vec<(Version, Verdict, Option<Verdict>)> = Vec::new();
     for generation in generations(OLDEST, NEWEST) {
         let Some(first) = generation.versions.first() else {
@@ -418,6 +445,9 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         .into_iter()
         .map(|host| format!("{host}: other credentials on containerd {to} than on {from}"));
     reasons.extend(credentials);
+    for (version, view) in [(from, &view_from), (to, &view_to)] {
+        reasons.extend(side.not_understood(version, view));
+    }
     if view_from.headers() != view_to.headers() {
         reasons.push(format!(
             "other `registry.headers` on containerd {to} than on {from}"

@@ -206,7 +206,7 @@ codes! {
     INVALID_TOML "invalid-toml" Error HandEdit,
         "the file is not valid TOML",
         "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
-         no TOML, such as a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
+         no TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
          line of the file is shown, since nobody knows what in it is secret. Mend what the message says, and plan \
          again.";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
@@ -380,9 +380,8 @@ codes! {
     TOML_DIALECT "toml-dialect" Error
         Allow("migrates and keeps the text; the containerd named does not start with it"),
         "a way to write TOML that one containerd reads and another does not",
-        "The release lines of containerd have different TOML readers: 1.x takes a line break in an inline table, \
-         control characters in comments and a table defined twice in different quotes, 2.0 to 2.3 do not, and 2.4 \
-         takes some of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
+        "The release lines of containerd have different TOML readers: 1.x takes a line break in an inline table, 2.0 to \
+         2.3 do not, and 2.4 takes that and other things of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
          what is not its own, so it does not rewrite the place. Write it in a way that all of them read; accept the \
          finding if the versions named never run here.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
@@ -558,6 +557,17 @@ impl Findings {
             code.severity
         };
         self.add_as(severity, code, place, message, help);
+    }
+
+    /// Adds a finding that stands in the way even if its code is allowed.
+    pub fn add_refused(
+        &mut self,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add_as(Severity::Error, code, place, message, help);
     }
 
     /// Where there are findings of this code.

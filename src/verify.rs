@@ -12,6 +12,7 @@ use crate::finding::{self, Code, Decision, Findings};
 use crate::hosts::directory::CertsDirectory;
 use crate::hosts::{Host, Pulls, reader};
 use crate::inputs::{Existing, Inputs, Version1};
+use crate::node::NodePath;
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::resolve::Legacy;
 use crate::version::{Generation, TomlReader, Version, ranges};
@@ -79,12 +80,31 @@ fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
         let mut versions = vec![from];
         versions.extend(Some(to).filter(|_| today == afterwards));
         report(&today, reason, versions, false, findings);
+        if inputs.registry.pending() && findings.allows(reason.code) {
+            findings.add_refused(
+                reason.code,
+                reason.place.clone(),
+                format!("containerd {from} does not start with these files, and nothing can be kept of what it does"),
+                "mend them, or name the containerd that they were written for with --from",
+            );
+        }
     }
-    if let Some(reason) = afterwards
-        .reason()
-        .filter(|_| fails(&afterwards) && today != afterwards)
-    {
-        report(&afterwards, reason, vec![to], true, findings);
+    // Where the one that runs does not start, those in between are none of anybody's concern yet.
+    let mut others: Vec<(&State, Vec<Version>)> = Vec::new();
+    for (generation, view) in &inputs.views {
+        let matters = !fails(&today) || generation.versions.contains(&to);
+        if !fails(&view.state) || view.state == today || !matters {
+            continue;
+        }
+        match others.iter_mut().find(|(state, _)| **state == view.state) {
+            Some((_, versions)) => versions.extend(&generation.versions),
+            None => others.push((&view.state, generation.versions.clone())),
+        }
+    }
+    for (state, versions) in others {
+        if let Some(reason) = state.reason() {
+            report(state, reason, versions, true, findings);
+        }
     }
 }
 
@@ -299,7 +319,7 @@ impl<'i> Planned<'i> {
     fn unread(&self, generation: &Generation, view: &View) -> Option<&'static Code> {
         let inputs = self.inputs;
         let is_read = inputs.view.last.is_none_or(|last| {
-            view.live.contains(&last) && view.config_path == inputs.certs.path.as_str()
+            view.live.contains(&last) && NodePath::new(&view.config_path) == inputs.certs.path
         });
         let is_built_in = view.registry.config_path.is_none() && !view.config_path.is_empty();
         if inputs.view.last.is_none() && is_built_in {

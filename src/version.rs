@@ -96,6 +96,13 @@ impl Version {
         versions
     }
 
+    /// The newest known release of this one's line; of a line that is not known, the newest of all.
+    pub fn newest_known(self) -> Self {
+        let mut lines = LINES.iter();
+        let line = lines.find(|line| (line.major, line.minor) == (self.major, self.minor));
+        line.copied().unwrap_or(NEWEST)
+    }
+
     /// Whether a change that first appeared in the releases `first` (one for each line that got it as a
     /// backport, oldest first; the last is where it entered for good) is in this release.
     fn has(self, first: &[Self]) -> bool {

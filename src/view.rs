@@ -168,6 +168,13 @@ impl Views {
     }
 }
 
+/// Why the daemon does not start, if something that is imported is not there.
+pub fn missing_import(order: &LoadOrder) -> Option<Reason> {
+    let (text, place) = order.missing.first()?;
+    let (place, text) = (place.clone(), text.as_str());
+    Some(Reason::new(&finding::IMPORT_MISSING, place, text))
+}
+
 /// The files of one containerd, in load order.
 struct Loader<'c> {
     files: Vec<(usize, &'c LoadedFile)>,
@@ -344,9 +351,10 @@ impl<'c> Loader<'c> {
     /// Whether the daemon starts.
     fn start(&self, version: i64, errors: &[Reason]) -> Result<(), Reason> {
         let behaviour = self.behaviour;
-        if let Some((text, place)) = self.order.missing.first() {
-            let (place, text) = (place.clone(), text.as_str());
-            return Err(Reason::new(&finding::IMPORT_MISSING, place, text));
+        if !self.order.is_accepted
+            && let Some(reason) = missing_import(self.order)
+        {
+            return Err(reason);
         }
         let mut root_version = 0;
         for (_, loaded) in &self.files {

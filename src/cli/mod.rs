@@ -147,7 +147,13 @@ impl Run {
         }
         if plan.changes.is_empty() {
             if common.format == Format::Text {
-                print(&format!("Nothing to migrate in {}\n", common.config));
+                let stays = match (common.v1, inputs.file_version()) {
+                    (Version1::Convert, ..=1) => {
+                        ", and no registry setting in it to convert it for"
+                    }
+                    _ => "",
+                };
+                print(&format!("Nothing to migrate in {}{stays}\n", common.config));
             }
             return Ok(None);
         }
@@ -186,7 +192,6 @@ impl Run {
         };
         // Of what versions do not read alike, no view can be sure.
         let doubtful = [
-            &finding::INVALID_TOML,
             &finding::KEY_CASE,
             &finding::RELATIVE_IMPORT_PATTERN,
             &finding::SAME_PLUGIN_TWICE,
@@ -371,22 +376,17 @@ impl Run {
 
 /// A version newer than the table knows is taken as the newest that it knows.
 fn newest_known(version: Version, option: &str, findings: &mut Findings) -> Version {
-    if version <= version::NEWEST {
+    let known = version.newest_known();
+    if version <= known {
         return version;
     }
     findings.add(
         &finding::VERSION_NEWER_THAN_KNOWN,
         None,
-        format!(
-            "{option}: containerd {version} is newer than this program, which knows {}",
-            version::NEWEST
-        ),
-        format!(
-            "it is taken as {}; look for a newer release of this program",
-            version::NEWEST
-        ),
+        format!("{option}: containerd {version} is newer than this program, which knows {known}"),
+        format!("it is taken as {known}; look for a newer release of this program"),
     );
-    version::NEWEST
+    known
 }
 
 /// Says how many findings are in the way.

@@ -55,6 +55,8 @@ pub struct LoadOrder {
     pub files: Vec<usize>,
     /// What keeps the daemon from starting, as a phrase, and the import that asks for it.
     pub missing: Vec<(String, Place)>,
+    /// Whether an operator accepts that, so that plans are made as if those files were empty.
+    pub is_accepted: bool,
 }
 
 /// A node's configuration.

@@ -103,9 +103,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if self.findings.allows(&finding::IMPORT_MISSING) {
-            order.missing.clear();
-        }
+        order.is_accepted = self.findings.allows(&finding::IMPORT_MISSING);
         Ok(order)
     }
 
@@ -132,8 +130,13 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, path: &NodePath, place: &Place) -> Result<Read, NodeError> {
-        let Some(file) = self.node.read(path)? else {
-            let text = format!("`{path}` is imported, but it is not there");
+        let (file, what) = match self.node.read(path) {
+            Ok(file) => (file, "not there"),
+            Err(error) if error.source.kind() == ErrorKind::IsADirectory => (None, "a directory"),
+            Err(error) => return Err(error),
+        };
+        let Some(file) = file else {
+            let text = format!("`{path}` is imported, but it is {what}");
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 place.clone(),
@@ -154,6 +157,17 @@ impl Reader<'_> {
     }
 }
 
+/// The path, or the pattern for paths, that an element of `imports` in the file `importer` stands for.
+pub fn import_path(importer: &NodePath, element: &str, base: PatternBase) -> NodePath {
+    if element.starts_with('/') {
+        NodePath::new(element)
+    } else if element.contains('*') && base == PatternBase::WorkingDirectory {
+        NodePath::new("/").join(element)
+    } else {
+        importer.parent().join(element)
+    }
+}
+
 /// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but
 /// in older containerd a pattern is relative to where it was started (`resolveImports`,
 /// `services/server/config/config.go@v1.5.18`:295). `None` if Go does not take it for a pattern.
@@ -164,13 +178,7 @@ fn resolve(
     base: PatternBase,
 ) -> Result<Option<Vec<NodePath>>, NodeError> {
     let is_pattern = pattern.contains('*');
-    let pattern = if pattern.starts_with('/') {
-        NodePath::new(pattern)
-    } else if is_pattern && base == PatternBase::WorkingDirectory {
-        NodePath::new("/").join(pattern)
-    } else {
-        importer.parent().join(pattern)
-    };
+    let pattern = import_path(importer, pattern, base);
     if !is_pattern {
         return Ok(Some(vec![pattern]));
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::certificate::holds_certificate;
 use crate::config::ConfigFile;
 use crate::config::configuration::{Configuration, LoadedFile};
-use crate::config::contents::Contents;
+use crate::config::contents::{Contents, Section};
 use crate::config::legacy::Registry;
 use crate::config::version_1;
 use crate::finding::{self, FileId, Findings};
@@ -19,6 +19,8 @@ use crate::view::{Roots, View, Views};
 
 mod certs;
 mod imports;
+
+pub use imports::import_path;
 
 /// Where containerd looks when nobody says otherwise.
 pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
@@ -138,7 +140,7 @@ pub fn read(
     let mut on_the_disk = None;
     // What cannot be converted is a finding, and the node is looked at as it is.
     if options.version_1 == Version1::Convert
-        && says_something_in_version_1(&configuration, &view)
+        && says_something_in_version_1(&configuration)
         && let Some(converted) = convert(&configuration, findings, sources)
     {
         on_the_disk = Some(configuration.clone());
@@ -177,7 +179,10 @@ pub fn read(
     }
     roots.insert(certs.path.to_string(), certs.clone());
     let mut carried = Vec::new();
-    let paths = registry.config_paths();
+    let paths: Vec<&str> = match (&registry.config_path, view.conflict()) {
+        (None, None) => view.roots(),
+        _ => registry.config_paths(),
+    };
     if paths.len() > 1 && options.existing == Existing::Keep {
         let others = paths
             .iter()
@@ -246,13 +251,22 @@ fn read_main(
     ))
 }
 
-/// Whether there are registry settings in a main file of version 1; one that says no version is one.
-fn says_something_in_version_1(configuration: &Configuration, view: &View) -> bool {
-    let version = configuration
+/// Whether there are registry settings in files whose main one is of version 1; one that says no version is one.
+fn says_something_in_version_1(configuration: &Configuration) -> bool {
+    let mut contents = configuration
         .files
-        .first()
-        .map_or(0, |main| main.contents(view.behaviour.toml).version);
-    version <= 1 && view.registry.says_something()
+        .iter()
+        .map(|loaded| loaded.contents(TomlReader::One))
+        .peekable();
+    let version = contents.peek().map_or(0, |main| main.version);
+    let mut sections = contents.flat_map(|contents| &contents.sections);
+    let says_something = |section: &Section| {
+        section
+            .registry
+            .as_ref()
+            .is_some_and(Registry::says_something)
+    };
+    version <= 1 && sections.any(says_something)
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,

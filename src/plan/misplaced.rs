@@ -10,6 +10,7 @@ use crate::config::edit::ANSIBLE_BLOCK;
 use crate::config::legacy::{HostConfig, Nested, quote_name};
 use crate::config::syntax::{Node, Table, ValueKind};
 use crate::finding::{self, FileId, Findings, Place, Placed};
+use crate::hosts::{Pulls, reader};
 use crate::inputs::Version1;
 use crate::node::NodePath;
 use crate::resolve::{parse_endpoint, unmatchable};
@@ -89,6 +90,12 @@ impl Planner<'_> {
 
     /// What concerns the files only if they are to be written.
     pub(super) fn check_before_writing(&self, findings: &mut Findings) {
+        self.check_generated(findings);
+        self.check_version_1_settings(findings);
+    }
+
+    /// Who else writes the configuration files.
+    pub(super) fn check_generated(&self, findings: &mut Findings) {
         for loaded in &self.inputs.configuration.files {
             check_generated(
                 &loaded.file.path,
@@ -98,7 +105,6 @@ impl Planner<'_> {
                 findings,
             );
         }
-        self.check_version_1_settings(findings);
     }
 
     fn check_misspelt(&self, file: &ConfigFile, findings: &mut Findings) {
@@ -188,14 +194,23 @@ impl Planner<'_> {
     /// The hosts that endpoints name.
     fn endpoint_hosts(&self) -> BTreeSet<String> {
         let behaviour = self.inputs.behaviour();
-        let endpoints = self
-            .registry
-            .mirrors
-            .iter()
-            .flat_map(|mirror| &mirror.endpoints);
-        endpoints
-            .filter_map(|endpoint| Some(parse_endpoint(&endpoint.value, &behaviour).ok()?.host))
-            .collect()
+        let mirrors = self.registry.mirrors.iter();
+        let endpoints = mirrors
+            .flat_map(|mirror| &mirror.endpoints)
+            .filter_map(|endpoint| Some(parse_endpoint(&endpoint.value, &behaviour).ok()?.host));
+        let mut hosts: BTreeSet<String> = endpoints.collect();
+        // Hosts files may ask any host.
+        let directories = self.inputs.roots.values().flat_map(|certs| {
+            certs
+                .namespaces()
+                .map(|namespace| reader::pulls(certs, &namespace, &behaviour))
+        });
+        for pulls in directories {
+            if let Pulls::Hosts(asked) = pulls {
+                hosts.extend(asked.into_iter().map(|host| host.host));
+            }
+        }
+        hosts
     }
 
     fn check_config(

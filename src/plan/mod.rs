@@ -16,7 +16,7 @@ use crate::finding::{self, Code, Findings, Place};
 use crate::glob;
 use crate::hosts::directory::{CertsDirectory, DEFAULT};
 use crate::hosts::{Pulls, reader};
-use crate::inputs::{Existing, Inputs};
+use crate::inputs::{Existing, Inputs, import_path};
 use crate::node::NodePath;
 use crate::resolve::Legacy;
 use crate::version::{Behaviour, Generation};
@@ -179,12 +179,15 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     }
     if !planner.migrates() && inputs.converted_from.is_none() {
         let mut others: Vec<&str> = registry.config_paths();
-        others.retain(|path| *path != inputs.certs.path.as_str());
+        others.retain(|path| NodePath::new(path) != inputs.certs.path);
         let others = others.into_iter().filter_map(|path| inputs.roots.get(path));
         for certs in std::iter::once(&inputs.certs).chain(others) {
             if registry.config_path.is_some() {
                 planner.check_directory(certs, &BTreeSet::new(), findings);
             }
+        }
+        if registry.says_something() {
+            planner.check_generated(findings);
         }
         return Plan::default();
     }
@@ -198,6 +201,14 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     let written = plan.changes.iter().filter(|_| replaces);
     let written = written.map(|change| &change.path).collect();
     planner.check_directory(&inputs.certs, &written, findings);
+    // What they give today is carried, or changes.
+    for path in inputs.view.roots() {
+        if NodePath::new(path) != inputs.certs.path
+            && let Some(certs) = inputs.roots.get(path)
+        {
+            planner.check_directory(certs, &BTreeSet::new(), findings);
+        }
+    }
     Plan {
         namespaces: wanted.namespaces,
         ..plan
@@ -238,6 +249,8 @@ impl Planner<'_> {
         self.registry.pending()
             || self.placements.iter().any(Placement::is_silenced)
             || self.several_directories_matter()
+            // What is converted is written, and then with one directory.
+            || self.inputs.converted_from.is_some() && self.registry.config_paths().len() > 1
     }
 
     /// The configuration file of this place.
@@ -534,15 +547,15 @@ impl Planner<'_> {
             .collect();
         for loaded in &self.inputs.configuration.files {
             for pattern in &loaded.contents(self.inputs.behaviour().toml).imports {
-                let path = if pattern.value.starts_with('/') {
-                    NodePath::new(&pattern.value)
-                } else {
-                    loaded.file.path.parent().join(&pattern.value)
-                };
+                let bases = self.generations().map(|g| g.behaviour.pattern_base);
+                let patterns: BTreeSet<NodePath> = bases
+                    .map(|base| import_path(&loaded.file.path, &pattern.value, base))
+                    .collect();
                 let mut paths = directories
                     .iter()
                     .map(|directory| directory.join(TEMPORARY_NAME));
-                if pattern.value.contains('*') && paths.any(|file| takes(&path, &file)) {
+                let is_taken = |file: NodePath| patterns.iter().any(|path| takes(path, &file));
+                if pattern.value.contains('*') && paths.any(is_taken) {
                     findings.add(
                         &finding::OPEN_IMPORT_PATTERN,
                         pattern.place.clone(),
@@ -782,6 +795,14 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
         .mirrors
         .iter()
         .filter(|m| crate::resolve::is_live(&m.name.value));
+    // What is inert today may come alive by the upgrade, or go by the migration.
+    let inert = inputs.configuration.files.iter().flat_map(|loaded| {
+        let sections = &loaded.contents(behaviour.toml).sections;
+        let registries = sections
+            .iter()
+            .filter_map(|section| section.registry.as_ref());
+        registries.flat_map(|registry| &registry.mirrors)
+    });
     let endpoints = endpoints
         .flat_map(|mirror| &mirror.endpoints)
         .filter_map(|endpoint| {
@@ -795,6 +816,7 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
         .chain(configs.map(|config| config.name.value.clone()))
         .chain(endpoints)
         .chain(["docker.io".to_owned()])
+        .chain(inert.map(|mirror| mirror.name.value.clone()))
         .chain(inputs.certs.namespaces())
         .chain(
             inputs

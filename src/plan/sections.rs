@@ -174,7 +174,8 @@ fn counts(registry: &Registry, view: &View, inputs: &Inputs) -> bool {
         let contents = loaded.contents(inputs.behaviour().toml);
         contents.section(*id)?.registry.as_ref()
     });
-    let is_set = registry.config_path.is_some();
+    // One that is cleared in a later file stays cleared.
+    let is_set = registry.config_path.is_some() && view.registry.config_path.is_some();
     is_set && (decides(registry) || !live_today.any(decides))
         || registry.says_more_than_config_path()
 }
@@ -284,7 +285,7 @@ impl Planner<'_> {
                         ));
                     }
                     let message = format!(
-                        "containerd {from} does not read these registry settings, and {versions} does: {why}"
+                        "containerd {from} does not read these registry settings, but {versions} would: {why}"
                     );
                     findings.add(code, place, message, help);
                 }

@@ -122,7 +122,7 @@ impl Planner<'_> {
     pub(super) fn check_settings(&self, wanted: &AllWanted, findings: &mut Findings) {
         self.check_overridden(findings);
         if let Some(config_path) = &self.registry.config_path
-            && let [path] = self.registry.config_paths()[..]
+            && let Some(path) = self.registry.config_paths().first()
             && !path.starts_with('/')
         {
             findings.add(

@@ -217,19 +217,34 @@ impl Planner<'_> {
                 carried,
             );
         }
-        if self.today != Today::Legacy
+        if self.today == Today::HostsFiles
             && self.registry.config_path.is_none()
             && self.inputs.has_docker_directory
+            && self.inputs.view.roots().contains(&DOCKER_CERTS_DIRECTORY)
         {
-            findings.add(
-                &finding::SEVERAL_CONFIG_PATHS,
-                tls.clone(),
-                format!(
-                    "containerd {} reads {DOCKER_CERTS_DIRECTORY} today, besides {DEFAULT_CERTS_DIRECTORY}",
-                    self.inputs.from
-                ),
-                "with a `config_path` of one directory the other is not read any more: move what is needed first",
+            let message = format!(
+                "containerd {} reads {DOCKER_CERTS_DIRECTORY} today, besides {DEFAULT_CERTS_DIRECTORY}",
+                self.inputs.from
             );
+            let code = &finding::SEVERAL_CONFIG_PATHS;
+            match self.inputs.options.existing {
+                Existing::Refuse => findings.add(
+                    code,
+                    tls.clone(),
+                    message,
+                    "with a `config_path` of one directory the other is not read any more; --existing keep: what it gives \
+                     today is written into the first; --existing replace: the settings decide",
+                ),
+                Existing::Keep => findings.add_decided(
+                    code,
+                    tls.clone(),
+                    message,
+                    "what it gives today is written into the first",
+                ),
+                Existing::Replace => {
+                    findings.add_decided(code, tls.clone(), message, "it is not read any more");
+                }
+            }
         }
         let reads_tls = self.inputs.behaviour().legacy_tls;
         if let (true, true, Some(tls)) = (down, reads_tls, &tls) {
@@ -262,7 +277,15 @@ impl Planner<'_> {
         written: &BTreeSet<&NodePath>,
         findings: &mut Findings,
     ) {
+        let carried: BTreeSet<&NodePath> = match certs.path == self.inputs.certs.path {
+            true => self.inputs.carried.iter().map(|file| &file.path).collect(),
+            false => BTreeSet::new(),
+        };
         for (name, directory) in &certs.directories {
+            // What is only to be written there is looked at where it is.
+            if carried.contains(&directory.hosts_path()) {
+                continue;
+            }
             let path = certs.path.join(name);
             if let Some(hides) = certs.hidden_by(name) {
                 let hides = certs.path.join(&hides);
@@ -593,9 +616,12 @@ impl Planner<'_> {
             }
             _ => "without effect until now",
         };
-        let message = format!(
-            "`{path}/hosts.toml` is there, {reason}, and gives other pulls than the settings: {both}"
-        );
+        let mut carried = self.inputs.carried.iter();
+        let is_there = match carried.find(|file| file.path == directory.hosts_path()) {
+            Some(carried) => format!("`{}/hosts.toml`, which is to be kept,", carried.from),
+            None => format!("`{path}/hosts.toml` is there, {reason}, and"),
+        };
+        let message = format!("{is_there} gives other pulls than the settings: {both}");
         self.existing_decides(
             &finding::EXISTING_HOSTS_FILE,
             message,

@@ -18,9 +18,11 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
     };
     let _ = writeln!(text, "Migration of {config} ({version})");
     let order = inputs.configuration.order(&inputs.view.behaviour);
-    for index in order.iter().flat_map(|order| &order.files).skip(1) {
+    let imported = order.iter().flat_map(|order| &order.files).skip(1);
+    for (number, index) in imported.enumerate() {
         if let Some(loaded) = inputs.configuration.files.get(*index) {
-            let _ = writeln!(text, "which imports {}", loaded.file.path);
+            let with = if number == 0 { "with" } else { "and" };
+            let _ = writeln!(text, "{with} {}", loaded.file.path);
         }
     }
     let _ = writeln!(
