@@ -54,6 +54,12 @@ const SECRET_WORDS: &[&str] = &[
     "secret",
     "token",
 ];
+/// The keys of an entry of `registry.mirrors`. Whatever else is in one may be a credential in the wrong place.
+const MIRROR_KEYS: &[&str] = &["endpoint", "rewrite"];
+/// The same of `registry.configs`.
+const CONFIG_KEYS: &[&str] = &["tls", "auth"];
+/// The same of `registry.configs.*.tls`.
+const TLS_KEYS: &[&str] = &["ca_file", "cert_file", "key_file", "insecure_skip_verify"];
 /// Keys whose strings are URLs or host names, with or without a scheme.
 const URL_KEYS: &[&str] = &["endpoint", "server"];
 /// Tables whose keys are URLs or host names.
@@ -166,6 +172,21 @@ struct Place {
     headers: bool,
     /// Whether the next key is a URL or a host name.
     urls: bool,
+    /// Whether the registry settings are above.
+    registry: bool,
+    /// What the next key is, if it is a part of those.
+    next: Option<Next>,
+    /// Whether a key above is none that belongs there, so that what is below may be anything.
+    doubtful: bool,
+}
+
+/// What a key in the registry settings is.
+#[derive(Clone, Copy)]
+enum Next {
+    /// The name of an entry that has these keys.
+    Name(&'static [&'static str]),
+    /// One of these.
+    OneOf(&'static [&'static str]),
 }
 
 struct Finder<'t> {
@@ -187,6 +208,18 @@ impl Finder<'_> {
         place.credentials |= is_one_of(&key.name, CREDENTIAL_TABLES);
         place.headers |= is_one_of(&key.name, HEADER_TABLES);
         place.urls = is_one_of(&key.name, URL_TABLES);
+        let is = |name: &str| key.name.eq_ignore_ascii_case(name);
+        place.next = match place.next {
+            Some(Next::Name(keys)) => Some(Next::OneOf(keys)),
+            Some(Next::OneOf(keys)) => {
+                place.doubtful |= !is_one_of(&key.name, keys);
+                is("tls").then_some(Next::OneOf(TLS_KEYS))
+            }
+            None if place.registry && is("mirrors") => Some(Next::Name(MIRROR_KEYS)),
+            None if place.registry && is("configs") => Some(Next::Name(CONFIG_KEYS)),
+            None => None,
+        };
+        place.registry |= is("registry");
     }
 
     fn raw(&self, range: &Range<usize>) -> &str {
@@ -222,13 +255,10 @@ impl Finder<'_> {
                 (false, false) => usize::MAX,
             };
             let secret = below.credentials || below.headers;
-            self.value(
-                &entry.value,
-                secret,
-                named,
-                hunted,
-                is_one_of(&last.name, URL_KEYS),
-            );
+            let is_url = is_one_of(&last.name, URL_KEYS);
+            // A misspelt `endpoint` is no secret.
+            let doubtful = below.doubtful && !says_url(&entry.value);
+            self.value(&entry.value, secret, named || doubtful, hunted, is_url);
         }
     }
 
@@ -236,12 +266,16 @@ impl Finder<'_> {
         match &value.kind {
             ValueKind::Table(entries) => self.entries(entries, Place::default()),
             ValueKind::Array(elements) => {
+                let mut after_option = false;
                 for element in elements {
-                    self.value(element, secret, named, hunted, is_url);
+                    self.value(element, secret, named || after_option, hunted, is_url);
+                    // `["--password", "hunter2"]`
+                    after_option = matches!(&element.kind, ValueKind::String(text)
+                        if text.starts_with('-') && ends_like_secret(text));
                 }
             }
             ValueKind::String(text) if text.is_empty() => {}
-            ValueKind::String(text) if secret || named => {
+            ValueKind::String(text) if secret || named || is_assignment(text) => {
                 self.secrets.ranges.push(value.range.clone());
                 self.secrets.hunt(text, hunted);
             }
@@ -301,13 +335,16 @@ impl Finder<'_> {
         }
         let ends = |c: char| c.is_whitespace() || "\"`<>".contains(c);
         let mut start = range.start;
-        let mut before = "";
+        let mut before = ["", ""];
         for word in line.split_inclusive(ends) {
             let bare = word.trim_end_matches(ends);
             if follows_as_secret(before, bare) {
                 self.secrets.ranges.push(start..start + bare.len());
             }
-            before = bare;
+            if !bare.is_empty() {
+                let [_, last] = before;
+                before = [last, bare];
+            }
             let with_password = bare
                 .split_once('@')
                 .is_some_and(|(before, _)| before.contains(':'));
@@ -348,17 +385,44 @@ impl Finder<'_> {
     }
 }
 
+/// Whether a string is like `--token=a1b2` or `AWS_SECRET_ACCESS_KEY=a1b2`.
+fn is_assignment(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, value)| {
+        !value.is_empty() && !name.contains(['/', ' ']) && ends_like_secret(name)
+    })
+}
+
+/// Whether there is a URL in a value.
+fn says_url(value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::String(text) => text.contains("://"),
+        ValueKind::Array(elements) => elements.iter().any(says_url),
+        _ => false,
+    }
+}
+
 /// Whether `word` is a secret because of the word `before` it: `Bearer eyJh…`, `curl -u admin:hunter2`,
 /// `apikey a1b2c3d4`. After most words that is prose, as in `the key is elsewhere`.
-fn follows_as_secret(before: &str, word: &str) -> bool {
-    let before = before.trim_matches(['\'', '(', ',']);
+fn follows_as_secret(words: [&str; 2], word: &str) -> bool {
+    let [earlier, before] = words.map(|word| word.trim_matches(['\'', '(', ',', ':']));
     let is = |names: &[&str]| is_one_of(before, names);
+    let is_password = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        ["password", "passwd", "passphrase", "pwd", "secret"]
+            .iter()
+            .any(|name| word.ends_with(name))
+    };
+    let has_letter = word.contains(|c: char| c.is_ascii_alphabetic());
     let is_mixed = word.contains(|c: char| c.is_ascii_digit())
         && word.contains(|c: char| c.is_ascii_alphabetic());
     let is_long = word.len() >= SHORTEST_DOUBTFUL;
     let is_odd = is_mixed || word.chars().skip(1).any(|c| c.is_ascii_uppercase());
     is(&["bearer", "basic"]) && is_long && is_odd
         || is(&["-u", "--user"]) && word.contains(':')
+        || is(&["-p", "--pass"]) && has_letter
+        || before.starts_with("--") && ends_like_secret(before)
+        || is_password(before) && is_mixed
+        || is(&["is", "was"]) && is_password(earlier) && is_mixed
         || ends_like_secret(before) && is_long && is_mixed
 }
 
@@ -658,11 +722,59 @@ other = ********
     #[test]
     fn words_that_a_secret_follows_are_known() {
         let (shown, _) = masked(
-            "# curl -u admin:hunter2 -H 'Authorization: Bearer eyJhbGciOi' https://m\n# use Bearer eyJhbGciOi, apikey a1b2c3d4e5\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n",
+            "# curl -u admin:hunter2 -H 'Authorization: Bearer eyJhbGciOi' https://m\n# use Bearer eyJhbGciOi, apikey a1b2c3d4e5\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n# docker login -u bob -p hunter2xyz quay.io; the robot password is hunter2\n# PASSWORD \"S3cre\", docker run -p 5000:5000 --token abc\n# the password is in the vault\n",
         );
         assert_eq!(
             shown,
-            "# curl -u ******** -H 'Authorization: ********\n# use Bearer ******** apikey ********\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n"
+            "# curl -u ******** -H 'Authorization: ********\n# use Bearer ******** apikey ********\n# the key is elsewhere, the token expired-yesterday\n# Basic authentication is off\n# docker login -u bob -p ******** quay.io; the robot password is ********\n# PASSWORD \"********\", docker run -p 5000:5000 --token ********\n# the password is in the vault\n"
+        );
+    }
+
+    #[test]
+    fn what_stands_where_nothing_belongs_is_masked() {
+        let (shown, filter) = masked(
+            "\
+[plugins.cri.registry.configs.\"m\".auht]
+username = \"bob\"
+pasword = \"hunter2\"
+[plugins.cri.registry.configs.\"m\".tls]
+ca_file = \"/ca\"
+key_data = \"hunter3\"
+[plugins.cri.registry.mirrors.\"m\"]
+endpoints = [\"https://u:p@m\"]
+endpoint = [\"m:5000\"]
+pw = \"hunter4\"
+[stream_processors.x]
+env = [\"AWS_SECRET_ACCESS_KEY=hunter5\", \"HOME=/root\"]
+args = [\"--password\", \"hunter6\", \"--token=hunter7\"]
+[configs.x]
+mode = \"fast\"
+",
+        );
+        assert_eq!(
+            shown,
+            "\
+[plugins.cri.registry.configs.\"m\".auht]
+username = ********
+pasword = ********
+[plugins.cri.registry.configs.\"m\".tls]
+ca_file = \"/ca\"
+key_data = ********
+[plugins.cri.registry.mirrors.\"m\"]
+endpoints = [\"https://********@m\"]
+endpoint = [\"m:5000\"]
+pw = ********
+[stream_processors.x]
+env = [********, \"HOME=/root\"]
+args = [\"--password\", ********, ********]
+[configs.x]
+mode = \"fast\"
+"
+        );
+        assert_eq!(
+            filter.apply("bob fast"),
+            "bob fast",
+            "what may be no secret at all is not hunted for"
         );
     }
 
