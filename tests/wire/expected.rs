@@ -127,6 +127,20 @@ const EXPECTED: &[Expected] = &[
         reason: "the behaviour kept is 1.6.8's, for which this address was not loopback",
     },
     Expected {
+        case: "toml-dialect-nothing-pending",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
+    },
+    Expected {
+        case: "two-roots-second-not-utf8",
+        namespace: Some("quay.io"),
+        versions: &["1."],
+        from: From::Prediction,
+        reason: "1.x reads the file although it is no TOML; the views do not, and the plan is refused",
+    },
+    Expected {
         case: "toml-escape-in-header",
         namespace: None,
         versions: &["1."],
