@@ -78,6 +78,13 @@ const EXPECTED: &[Expected] = &[
         reason: "the list is what comes with 2.3, which reads the file and has a config_path built in",
     },
     Expected {
+        case: "upgrade-changes-a-hosts-file",
+        namespace: Some("quay.io"),
+        versions: &["1.7.", "2."],
+        from: From::Prediction,
+        reason: "the host answers over TLS here, so that the second try over HTTP is not needed",
+    },
+    Expected {
         case: "version-1-kept-to-2-1",
         namespace: Some("docker.io"),
         versions: &["1."],
