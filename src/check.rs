@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::config::configuration::Configuration;
+use crate::config::dialect;
 use crate::finding::{self, Findings, Place};
 use crate::hosts::directory::{CertsDirectory, HostsFile};
 use crate::hosts::{Pulls, reader};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Source};
 use crate::plan::{self, Plan};
 use crate::resolve::{Legacy, unmatchable};
 use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
@@ -18,6 +19,8 @@ use crate::view::{Roots, State, View, Views, missing_import};
 pub enum Outcome {
     /// The daemon does not start.
     DoesNotStart,
+    /// The daemon takes a text for TOML that this program cannot take apart.
+    NotKnown,
     /// The daemon runs, but CRI fails to load.
     CriFails,
     /// The daemon runs, with CRI switched off.
@@ -37,6 +40,7 @@ impl Outcome {
     pub fn phrase(self) -> &'static str {
         match self {
             Self::DoesNotStart => "daemon does not start",
+            Self::NotKnown => "not known",
             Self::CriFails => "CRI does not load",
             Self::CriDisabled => "CRI is disabled",
             Self::RegistrySettingsIgnored => "registry settings ignored",
@@ -305,6 +309,50 @@ impl Side {
     }
 }
 
+/// The rows of the table: versions that follow each other and behave alike.
+fn rows(mut cells: Vec<(Version, Verdict, Option<Verdict>)>) -> Vec<Row> {
+    cells.sort_by_key(|(version, _, _)| *version);
+    let mut rows: Vec<Row> = Vec::new();
+    for (version, today, afterwards) in cells {
+        match rows.last_mut() {
+            Some(row) if (&row.today, &row.afterwards) == (&today, &afterwards) => {
+                row.versions.push(version)
+            }
+            _ => rows.push(Row {
+                versions: vec![version],
+                today,
+                afterwards,
+            }),
+        }
+    }
+    rows
+}
+
+/// What is known of a configuration file that cannot be taken apart: which versions start with it, as far as it goes.
+pub fn not_understood(source: &Source) -> Vec<Row> {
+    let mut cells = Vec::new();
+    for generation in generations(OLDEST, NEWEST) {
+        let refusal = dialect::refusal(source.bytes(), generation.behaviour.go_toml);
+        let (outcome, reason) = match refusal {
+            Some(refusal) => {
+                let start = source.position(refusal.range.start);
+                let before = source.text.get(..start).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                let reason = format!("{} ({}:{line})", refusal.reason, source.path);
+                (Outcome::DoesNotStart, reason)
+            }
+            None => (
+                Outcome::NotKnown,
+                "it reads what this program cannot take apart".to_owned(),
+            ),
+        };
+        let verdict = Verdict { outcome, reason };
+        let versions = generation.versions.into_iter();
+        cells.extend(versions.map(|version| (version, verdict.clone(), None)));
+    }
+    rows(cells)
+}
+
 /// Looks at the node with the eyes of every known version. `findings` are those of the plan.
 pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Option<Check> {
     let mut today = Side::today(inputs)?;
@@ -327,22 +375,8 @@ pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Optio
         let versions = generation.versions.iter();
         cells.extend(versions.map(|version| (*version, verdict.clone(), after.clone())));
     }
-    cells.sort_by_key(|(version, _, _)| *version);
-    let mut rows: Vec<Row> = Vec::new();
-    for (version, today, afterwards) in cells {
-        match rows.last_mut() {
-            Some(row) if (&row.today, &row.afterwards) == (&today, &afterwards) => {
-                row.versions.push(version)
-            }
-            _ => rows.push(Row {
-                versions: vec![version],
-                today,
-                afterwards,
-            }),
-        }
-    }
     Some(Check {
-        rows,
+        rows: rows(cells),
         not_ready: not_ready(inputs, &mut today),
         remark: loopback_remark(inputs, &mut today, afterwards.as_mut()),
     })

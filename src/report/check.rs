@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Shown;
-use crate::check::{Check, Verdict};
+use crate::check::{Check, Row, Verdict};
 use crate::inputs::Inputs;
 use crate::version::ranges;
 
@@ -12,37 +12,7 @@ const CELL: usize = 37;
 
 /// The report. Every phrase is filtered before it is broken into lines: a secret in two pieces would not be found.
 pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "What each containerd makes of {}\n",
-        shown.filtered(inputs.options.config.as_str())
-    );
-    let versions: Vec<String> = check
-        .rows
-        .iter()
-        .map(|row| ranges(row.versions.clone()))
-        .collect();
-    let heading = "containerd".to_owned();
-    let width = versions
-        .iter()
-        .chain([&heading])
-        .map(String::len)
-        .max()
-        .unwrap_or_default();
-    line(width, &heading, "today", "after the migration", &mut text);
-    for (versions, row) in versions.iter().zip(&check.rows) {
-        let today = cell(&row.today, shown);
-        let afterwards = match &row.afterwards {
-            Some(verdict) => cell(verdict, shown),
-            None => vec!["-".to_owned()],
-        };
-        for index in 0..today.len().max(afterwards.len()) {
-            let at = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
-            let versions = if index == 0 { versions } else { "" };
-            line(width, versions, &at(&today), &at(&afterwards), &mut text);
-        }
-    }
+    let mut text = table(inputs.options.config.as_str(), &check.rows, shown);
     let (from, to) = (inputs.from, inputs.options.to);
     text.push('\n');
     if check.rows.iter().any(|row| row.afterwards.is_none()) {
@@ -64,6 +34,50 @@ pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
     }
     if let Some(remark) = &check.remark {
         let _ = writeln!(text, "Not compared: {}", shown.filtered(remark));
+    }
+    text
+}
+
+/// The report on a configuration that cannot be taken apart.
+pub fn render_not_understood(config: &str, rows: &[Row], shown: &Shown) -> String {
+    let mut text = table(config, rows, shown);
+    text.push_str(
+        "\nThere is no plan that could be written: see the findings.\nNot ready: nobody can say what is in the file\n",
+    );
+    text
+}
+
+/// The table alone, below the name of the file.
+fn table(config: &str, rows: &[Row], shown: &Shown) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "What each containerd makes of {}\n",
+        shown.filtered(config)
+    );
+    let versions: Vec<String> = rows
+        .iter()
+        .map(|row| ranges(row.versions.clone()))
+        .collect();
+    let heading = "containerd".to_owned();
+    let width = versions
+        .iter()
+        .chain([&heading])
+        .map(String::len)
+        .max()
+        .unwrap_or_default();
+    line(width, &heading, "today", "after the migration", &mut text);
+    for (versions, row) in versions.iter().zip(rows) {
+        let today = cell(&row.today, shown);
+        let afterwards = match &row.afterwards {
+            Some(verdict) => cell(verdict, shown),
+            None => vec!["-".to_owned()],
+        };
+        for index in 0..today.len().max(afterwards.len()) {
+            let at = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
+            let versions = if index == 0 { versions } else { "" };
+            line(width, versions, &at(&today), &at(&afterwards), &mut text);
+        }
     }
     text
 }
