@@ -272,9 +272,13 @@ impl<'i> Planned<'i> {
             }
             // What a version does differently with the node as it is, is not the plan's doing.
             let is_today = || {
-                let today = today.pulls(&wanted.name, &inputs.roots, as_it_is);
-                wanted.decider == Decider::InEffect
-                    || wanted.decider == Decider::Nobody && planned.same(&today)
+                let kept = || reader::pulls(&inputs.certs, &wanted.name, behaviour);
+                let today = || today.pulls(&wanted.name, &inputs.roots, as_it_is);
+                match wanted.decider {
+                    Decider::InEffect => planned.same(&kept()) || planned.same(&today()),
+                    Decider::Nobody => planned.same(&today()),
+                    Decider::Settings | Decider::Kept => false,
+                }
             };
             let cause = if same_credentials && is_today() {
                 Some(&finding::UPGRADE_CHANGES_PULLS)

@@ -162,21 +162,21 @@ fn uncovered(
     (!versions.is_empty()).then_some(versions)
 }
 
-/// Whether a section that is live in `view` adds anything: a `config_path` that a later file sets again does not, as
-/// long as that file's is in effect today and stays.
+/// Whether a section that is live in `view` adds anything: a `config_path` that a later file sets again, or clears, does
+/// not, as long as that file's is in effect today and stays.
 fn counts(registry: &Registry, view: &View, inputs: &Inputs) -> bool {
-    let decides = |registry: &Registry| {
-        let [own, decider] = [registry, &view.registry].map(|r| r.config_path.as_ref());
-        own.is_some() && own.map(|path| &path.place) == decider.map(|path| &path.place)
+    let place = |registry: &Registry| {
+        let set = registry.config_path.as_ref().map(|path| path.place.clone());
+        set.or_else(|| registry.cleared_config_path.clone())
     };
+    let decider = place(&view.registry);
+    let decides = |registry: &Registry| decider.is_some() && place(registry) == decider;
     let mut live_today = inputs.view.live.iter().filter_map(|(index, id)| {
         let loaded = inputs.configuration.files.get(*index)?;
         let contents = loaded.contents(inputs.behaviour().toml);
         contents.section(*id)?.registry.as_ref()
     });
-    // One that is cleared in a later file stays cleared.
-    let is_set = registry.config_path.is_some() && view.registry.config_path.is_some();
-    is_set && (decides(registry) || !live_today.any(decides))
+    registry.config_path.is_some() && (decides(registry) || !live_today.any(decides))
         || registry.says_more_than_config_path()
 }
 

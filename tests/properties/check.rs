@@ -608,25 +608,12 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
         } else {
             resolved.usable()
         };
-        for (generation, view) in &inputs.views {
+        for (generation, _) in &inputs.views {
             let behaviour = &generation.behaviour;
             let found = reader::pulls(&after.certs, name, behaviour);
             let wanted = match decider {
                 Decider::Settings => settings.clone(),
-                Decider::InEffect => {
-                    // What this version makes of the node as it is, or what the one does that runs.
-                    let views = [&inputs.view, view];
-                    let today = views.map(|view| {
-                        view.pulls(name, &inputs.roots, &Legacy::new(Some(&view.registry)))
-                    });
-                    let [from, _] = &today;
-                    today
-                        .iter()
-                        .find(|today| found.same(today))
-                        .unwrap_or(from)
-                        .clone()
-                }
-                Decider::Kept => reader::pulls(&inputs.certs, name, behaviour),
+                Decider::InEffect | Decider::Kept => reader::pulls(&inputs.certs, name, behaviour),
                 Decider::Nobody => continue,
             };
             ensure(found.same(&wanted), || {
