@@ -138,8 +138,10 @@ pub fn read(
     let mut view = views.of(&configuration, &behaviour);
     let mut converted_from = None;
     let mut on_the_disk = None;
-    // What cannot be converted is a finding, and the node is looked at as it is.
+    // What cannot be converted is a finding, and the node is looked at as it is. Where the section is dropped today, a
+    // conversion would bring it to life.
     if options.version_1 == Version1::Convert
+        && !behaviour.loses_version_1
         && says_something_in_version_1(&configuration)
         && let Some(converted) = convert(&configuration, findings, sources)
     {
