@@ -626,29 +626,17 @@ impl Planner<'_> {
             let first = &self.inputs.certs.path;
             let message = "`config_path` names several directories, which the transfer service of containerd 2.1 and later \
                            takes for one name, so that it finds no hosts file";
-            match self.inputs.options.existing {
-                Existing::Refuse => findings.add(
-                    &finding::SEVERAL_CONFIG_PATHS,
-                    place,
-                    message,
-                    format!(
-                        "it becomes `{first}`; --existing keep: what the other directories give today is written there; \
-                         --existing replace: the settings decide"
-                    ),
-                ),
-                Existing::Keep => findings.add_decided(
-                    &finding::SEVERAL_CONFIG_PATHS,
-                    place,
-                    message,
-                    format!("it becomes `{first}`, and what the other directories give today is written there"),
-                ),
-                Existing::Replace => findings.add_decided(
-                    &finding::SEVERAL_CONFIG_PATHS,
-                    place,
-                    message,
-                    format!("it becomes `{first}`, and the other directories are not read any more"),
-                ),
-            }
+            let becomes = format!("it becomes `{first}`");
+            let refused = format!(
+                "{becomes}; --existing keep: what the other directories give today is written there; --existing \
+                 replace: the settings decide"
+            );
+            let kept =
+                format!("{becomes}, and what the other directories give today is written there");
+            let replaced = format!("{becomes}, and the other directories are not read any more");
+            let help = [refused.as_str(), &kept, &replaced];
+            let code = &finding::SEVERAL_CONFIG_PATHS;
+            self.existing_decides(code, Some(place), message, help, findings);
         }
         for carried in self.inputs.carried.iter().filter(|carried| !carried.same) {
             let from = &carried.from;

@@ -226,25 +226,14 @@ impl Planner<'_> {
                 "containerd {} reads {DOCKER_CERTS_DIRECTORY} today, besides {DEFAULT_CERTS_DIRECTORY}",
                 self.inputs.from
             );
+            let help = [
+                "with a `config_path` of one directory the other is not read any more; --existing keep: what it gives \
+                 today is written into the first; --existing replace: the settings decide",
+                "what it gives today is written into the first",
+                "it is not read any more",
+            ];
             let code = &finding::SEVERAL_CONFIG_PATHS;
-            match self.inputs.options.existing {
-                Existing::Refuse => findings.add(
-                    code,
-                    tls.clone(),
-                    message,
-                    "with a `config_path` of one directory the other is not read any more; --existing keep: what it gives \
-                     today is written into the first; --existing replace: the settings decide",
-                ),
-                Existing::Keep => findings.add_decided(
-                    code,
-                    tls.clone(),
-                    message,
-                    "what it gives today is written into the first",
-                ),
-                Existing::Replace => {
-                    findings.add_decided(code, tls.clone(), message, "it is not read any more");
-                }
-            }
+            self.existing_decides(code, tls.clone(), message, help, findings);
         }
         let reads_tls = self.inputs.behaviour().legacy_tls;
         if let (true, true, Some(tls)) = (down, reads_tls, &tls) {
@@ -601,14 +590,14 @@ impl Planner<'_> {
             }
             let message =
                 format!("`{path}` has no hosts.toml, but as a directory it changes pulls: {both}");
-            return self.existing_decides(
-                &finding::CERTIFICATE_DIRECTORY,
-                message,
+            let help = [
                 "containerd reads certificates there and looks no further; --existing keep: the directory decides; \
                  --existing replace: a hosts.toml with what the settings give is written into it",
+                "it is kept, and decides",
                 "a hosts.toml is written into it",
-                findings,
-            );
+            ];
+            let code = &finding::CERTIFICATE_DIRECTORY;
+            return self.existing_decides(code, None, message, help, findings);
         }
         let reason = match self.today {
             Today::HostsFiles | Today::Down(_) if named => {
@@ -622,35 +611,36 @@ impl Planner<'_> {
             None => format!("`{path}/hosts.toml` is there, {reason}, and"),
         };
         let message = format!("{is_there} gives other pulls than the settings: {both}");
-        self.existing_decides(
-            &finding::EXISTING_HOSTS_FILE,
-            message,
+        let help = [
             "--existing keep: the file decides; --existing replace: what the settings give is written over it",
+            "it is kept, and decides",
             "it is written over; the old file stays in the diff",
-            findings,
-        )
+        ];
+        let code = &finding::EXISTING_HOSTS_FILE;
+        self.existing_decides(code, None, message, help, findings)
     }
 
-    /// Whether what is there decides, by `--existing`.
-    fn existing_decides(
+    /// Whether what is there decides, by `--existing`. `help` is for each of its values: refuse, keep, replace.
+    pub(super) fn existing_decides(
         &self,
         code: &'static Code,
-        message: String,
-        help: &str,
-        replaced: &str,
+        place: Option<Place>,
+        message: impl Into<String>,
+        help: [&str; 3],
         findings: &mut Findings,
     ) -> bool {
+        let [refused, kept, replaced] = help;
         match self.inputs.options.existing {
             Existing::Refuse => {
-                findings.add(code, None, message, help);
+                findings.add(code, place, message, refused);
                 false
             }
             Existing::Keep => {
-                findings.add_decided(code, None, message, "it is kept, and decides");
+                findings.add_decided(code, place, message, kept);
                 true
             }
             Existing::Replace => {
-                findings.add_decided(code, None, message, replaced);
+                findings.add_decided(code, place, message, replaced);
                 false
             }
         }
