@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::config::configuration::Configuration;
-use crate::config::dialect;
+use crate::containerd::configuration::Configuration;
+use crate::containerd::host::Pulls;
+use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::{Legacy, unmatchable};
+use crate::containerd::release::{Behaviour, NEWEST, OLDEST, Version, generations};
+use crate::containerd::sight::{Roots, State, View, Views, missing_import};
 use crate::finding::{self, Findings, Place};
-use crate::hosts::directory::{CertsDirectory, HostsFile};
-use crate::hosts::{Pulls, reader};
-use crate::inputs::{Inputs, Source};
 use crate::plan::{self, Plan};
-use crate::resolve::{Legacy, unmatchable};
-use crate::version::{Behaviour, NEWEST, OLDEST, Version, generations};
-use crate::view::{Roots, State, View, Views, missing_import};
+use crate::read::{Inputs, Source};
+use crate::toml::dialect;
 
 /// What comes of a node's registry configuration, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +188,7 @@ impl Side {
         directories.any(|certs| !certs.directories.is_empty())
     }
 
-    fn said(&self, reason: &crate::view::Reason) -> String {
+    fn said(&self, reason: &crate::containerd::sight::Reason) -> String {
         match &reason.place {
             Some(place) => format!("{} ({})", reason.text, self.line(place)),
             None => reason.text.clone(),

@@ -4,39 +4,34 @@
 //! Data goes one way, and only the ends touch the disk:
 //!
 //! ```text
-//! node → inputs → config, hosts → resolve → plan → verify → report
-//!        (read)   (parse)         (what containerd does)  └→ apply (transaction, restart guard)
+//! disk ─ read → configuration, certs directories
+//!                  └ containerd: what a release makes of them → plan → verify → report
+//!                                                                  └→ apply (transaction, guarded restart)
 //! ```
 //!
-//! * [`node`] is the file tree under `--root`, [`inputs`] all that is read of it; after that nothing but [`apply`] looks
-//!   at the disk.
-//! * [`config`] and [`hosts`] are the two kinds of files: what is written in them, with byte ranges, and how they are
-//!   edited and written. They take keys and texts as containerd's own readers do.
-//! * [`resolve`] and [`hosts::reader`] are containerd's rules: the ordered hosts of a namespace from legacy settings and
-//!   from hosts files. [`view`] is what one containerd makes of the whole: whether it starts, which settings of which
-//!   file are in effect, which hosts a pull tries. What differs between versions is in the one table of [`version`].
+//! * [`node`] is the file tree under `--root`, [`read`] all that is read of it; after that nothing but [`apply`] looks at
+//!   the disk.
+//! * [`toml`] is a text as it is written, with byte ranges; [`go`] is what Go's standard library makes of URLs, patterns
+//!   and PEM files.
+//! * [`containerd`] is containerd's rules. What differs between releases is in the one table of
+//!   [`containerd::release`].
 //! * [`plan`] is pure. It is believed only after [`verify`] has read the planned bytes back.
-//! * [`check`] is the same views, of every known version, as a table.
+//! * [`check`] is what every known release makes of the node, as a table.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it.
 //! * [`cli`] is the edge: it prints, and knows exit codes.
 
 pub mod apply;
-pub mod certificate;
 pub mod check;
 pub mod cli;
-pub mod config;
+pub mod containerd;
 pub mod finding;
-pub mod glob;
-pub mod go_url;
-pub mod hosts;
-pub mod inputs;
+pub mod go;
 pub mod node;
 pub mod plan;
+pub mod read;
 pub mod report;
-pub mod resolve;
 pub mod secret;
 mod shell;
+pub mod toml;
 pub mod verify;
-pub mod version;
-pub mod view;

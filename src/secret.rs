@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-use crate::config::syntax::{Entry, Key, Syntax, Value, ValueKind};
+use crate::toml::syntax::{Entry, Key, Syntax, Value, ValueKind};
 
 /// What stands where a secret stood.
 pub const MASK: &str = "********";

@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use crate::config::ConfigFile;
+use crate::containerd::file::ConfigFile;
+use crate::containerd::host::{Host, Pulls};
+use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::Legacy;
+use crate::containerd::release::{Generation, TomlReader, Version, ranges};
+use crate::containerd::sight::{Reason, Roots, State, View, Views};
 use crate::finding::{self, Code, Decision, Findings};
-use crate::hosts::directory::CertsDirectory;
-use crate::hosts::{Host, Pulls, reader};
-use crate::inputs::{Existing, Inputs, Version1};
 use crate::node::NodePath;
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
-use crate::resolve::Legacy;
-use crate::version::{Generation, TomlReader, Version, ranges};
-use crate::view::{Reason, Roots, State, View, Views};
+use crate::read::{Existing, Inputs, Version1};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {

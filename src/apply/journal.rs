@@ -36,7 +36,7 @@ use super::ApplyError;
 use super::guard::Restart;
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
-use crate::hosts::directory::HOSTS_FILE;
+use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
 use crate::shell;

@@ -3,10 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::apply;
+use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
-use crate::inputs::{Existing, Version1};
 use crate::node::NodePath;
-use crate::version::Version;
+use crate::read::{Existing, Version1};
 
 /// The file that the daemon reads, if nothing else is said.
 pub(super) const CONFIG: &str = "/etc/containerd/config.toml";

@@ -10,11 +10,11 @@ use crate::apply::{
     self, Applied, ApplyError, ChangedSinceApply, Interrupt, Pending, Recovered, Recovery,
     RunState, Session,
 };
-use crate::config::ConfigFile;
+use crate::containerd::file::ConfigFile;
 use crate::finding;
-use crate::inputs::{self, Sources};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::{Change, FileKind};
+use crate::read::{self, Sources};
 use crate::report::{self, Shown};
 use crate::shell;
 
@@ -248,7 +248,7 @@ impl Run {
         node: &Node,
         sources: &mut Sources,
     ) -> Result<Vec<ConfigFile>, NodeError> {
-        inputs::configuration(node, &NodePath::new(&self.common.config), sources)
+        read::configuration(node, &NodePath::new(&self.common.config), sources)
     }
 
     /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.

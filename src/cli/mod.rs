@@ -13,14 +13,14 @@ use clap::Parser;
 
 use crate::apply;
 use crate::check;
+use crate::containerd::release::{self, Version};
 use crate::finding::{self, Findings, Severity};
-use crate::inputs::{self, Existing, Inputs, Options, ReadError, Sources, Version1};
 use crate::node::{Node, NodePath};
 use crate::plan::{self, Plan};
+use crate::read::{self, Existing, Inputs, Options, ReadError, Sources, Version1};
 use crate::report::{self, Shown, diff::Diff};
 use crate::shell;
 use crate::verify;
-use crate::version::{self, Version};
 
 use arguments::{CONFIG, Cli, Color, Command, Common, Format};
 
@@ -240,7 +240,7 @@ impl Run {
         sources: &mut Sources,
     ) -> Result<Inputs, u8> {
         let options = self.options(node, findings)?;
-        let read = inputs::read(node, options, findings, sources);
+        let read = read::read(node, options, findings, sources);
         let inputs = match read {
             Ok(inputs) => inputs,
             Err(error) => {
@@ -276,16 +276,16 @@ impl Run {
             }
         };
         let from = match common.from.or_else(installed) {
-            Some(from) if from < version::OLDEST => {
+            Some(from) if from < release::OLDEST => {
                 print_error(&format!(
                     "error: containerd {from} has no config_path; hosts files exist since {}\n",
-                    version::OLDEST
+                    release::OLDEST
                 ));
                 return Err(exit::REFUSED);
             }
             from => from.map(|from| newest_known(from, "--from", findings)),
         };
-        let to = newest_known(common.to.unwrap_or(version::NEWEST), "--to", findings);
+        let to = newest_known(common.to.unwrap_or(release::NEWEST), "--to", findings);
         if !common.config.starts_with('/') {
             print_error("error: --config needs an absolute path, as the node sees it\n");
             return Err(exit::USAGE);

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Planner;
 use super::sections::Worth;
 use super::wanted::Wanted;
-use crate::config::ConfigFile;
-use crate::config::edit::{MovedComment, quote};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::host::{Host, Scheme, default_host, fold};
+use crate::containerd::hosts_file::directory::DEFAULT;
+use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
+use crate::containerd::legacy::{LegacyHost, Origin, WILDCARD};
 use crate::finding::{self, Findings, Place};
-use crate::hosts::directory::DEFAULT;
-use crate::hosts::writer::{NewHost, NewHostsFile};
-use crate::hosts::{Host, Scheme, default_host, fold};
-use crate::resolve::{LegacyHost, Origin, WILDCARD};
 use crate::secret::{Filter, Secrets};
+use crate::toml::edit::{MovedComment, quote};
 
 /// What a mirror is used for: nerdctl, BuildKit and `ctr --hosts-dir` read the same files, and push.
 const MIRROR: &[&str] = &["pull", "resolve"];

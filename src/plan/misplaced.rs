@@ -4,18 +4,19 @@
 use std::collections::BTreeSet;
 
 use super::{FileKind, Planner};
-use crate::config::ConfigFile;
-use crate::config::contents::PluginId;
-use crate::config::edit::ANSIBLE_BLOCK;
-use crate::config::legacy::{HostConfig, Nested, quote_name};
-use crate::config::syntax::{Node, Table, ValueKind};
+use crate::containerd::contents::PluginId;
+use crate::containerd::file::ConfigFile;
+use crate::containerd::host::Pulls;
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::{parse_endpoint, unmatchable};
+use crate::containerd::registry::{HostConfig, Nested, quote_name};
+use crate::containerd::release::TomlReader;
+use crate::containerd::sight::{State, auths_host};
 use crate::finding::{self, FileId, Findings, Place, Placed};
-use crate::hosts::{Pulls, reader};
-use crate::inputs::Version1;
 use crate::node::NodePath;
-use crate::resolve::{parse_endpoint, unmatchable};
-use crate::version::TomlReader;
-use crate::view::{State, auths_host};
+use crate::read::Version1;
+use crate::toml::edit::ANSIBLE_BLOCK;
+use crate::toml::syntax::{Node, Table, ValueKind};
 
 /// Words in the head of a file that something else writes.
 const GENERATED: [&str; 7] = [

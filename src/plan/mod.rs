@@ -7,21 +7,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::ConfigFile;
-use crate::config::configuration::{Configuration, LoadedFile};
-use crate::config::contents::{Contents, PluginId};
-use crate::config::edit::{self, MovedComment, NewValue, PathSet, Setting};
-use crate::config::legacy::{HostConfig, Registry};
+use crate::containerd::configuration::{Configuration, LoadedFile};
+use crate::containerd::contents::{Contents, PluginId};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::host::Pulls;
+use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::Legacy;
+use crate::containerd::registry::{HostConfig, Registry};
+use crate::containerd::release::{Behaviour, Generation};
+use crate::containerd::sight::{Roots, State, View};
 use crate::finding::{self, Code, Findings, Place};
-use crate::glob;
-use crate::hosts::directory::{CertsDirectory, DEFAULT};
-use crate::hosts::{Pulls, reader};
-use crate::inputs::{Existing, Inputs, import_path};
+use crate::go::glob;
 use crate::node::NodePath;
-use crate::resolve::Legacy;
-use crate::version::{Behaviour, Generation};
-use crate::view::{Roots, State, View};
+use crate::read::{Existing, Inputs, import_path};
+use crate::toml::edit::{self, MovedComment, NewValue, PathSet, Setting};
 
+pub mod carry;
 mod files;
 mod misplaced;
 mod sections;
@@ -666,8 +668,8 @@ impl Planner<'_> {
             let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
             match self.inputs.options.version_1 {
                 // Why it could not be converted has been said.
-                crate::inputs::Version1::Convert => {}
-                crate::inputs::Version1::Refuse => {
+                crate::read::Version1::Convert => {}
+                crate::read::Version1::Refuse => {
                     findings.add(
                         &finding::VERSION_1,
                         self.config.version_place(),
@@ -675,7 +677,7 @@ impl Planner<'_> {
                         help,
                     );
                 }
-                crate::inputs::Version1::Keep => {
+                crate::read::Version1::Keep => {
                     findings.add_decided(
                         &finding::VERSION_1,
                         self.config.version_place(),
@@ -782,7 +784,7 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
     let endpoints = registry
         .mirrors
         .iter()
-        .filter(|m| crate::resolve::is_live(&m.name.value));
+        .filter(|m| crate::containerd::legacy::is_live(&m.name.value));
     // What is inert today may come alive by the upgrade, or go by the migration.
     let inert = inputs.configuration.files.iter().flat_map(|loaded| {
         let sections = &loaded.contents(behaviour.toml).sections;
@@ -795,7 +797,7 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
         .flat_map(|mirror| &mirror.endpoints)
         .filter_map(|endpoint| {
             Some(
-                crate::resolve::parse_endpoint(&endpoint.value, &behaviour)
+                crate::containerd::legacy::parse_endpoint(&endpoint.value, &behaviour)
                     .ok()?
                     .host,
             )
@@ -816,7 +818,9 @@ fn interesting(registry: &Registry, legacy: &Legacy<'_>, inputs: &Inputs) -> Vec
         );
     let mut seen = BTreeSet::new();
     let mut namespaces: Vec<(String, bool)> = named
-        .filter(|name| crate::resolve::unmatchable(name).is_none() && seen.insert(name.clone()))
+        .filter(|name| {
+            crate::containerd::legacy::unmatchable(name).is_none() && seen.insert(name.clone())
+        })
         .map(|name| (name, false))
         .collect();
     // One that nobody named: it stands for every other registry.

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::Planner;
-use crate::config::ConfigFile;
-use crate::config::contents::{Contents, PluginId, Section};
-use crate::config::edit;
-use crate::config::legacy::Registry;
+use crate::containerd::contents::{Contents, PluginId, Section};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::registry::Registry;
+use crate::containerd::release::{Merging, TomlReader, Version, ranges};
+use crate::containerd::sight::{SectionId, View};
 use crate::finding::{self, Code, Decision, Findings};
-use crate::inputs::Inputs;
 use crate::node::NodePath;
-use crate::version::{Merging, TomlReader, Version, ranges};
-use crate::view::{SectionId, View};
+use crate::read::Inputs;
+use crate::toml::edit;
 
 /// A table of the CRI plugin that has registry settings, and what they are worth.
 pub(super) struct Placement<'i> {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::sections::Worth;
 use super::wanted::{AllWanted, Decider, Wanted};
 use super::{Planner, Today};
-use crate::config::legacy::{Leaf, Mirror, Registry, Tls, quote_name};
+use crate::containerd::host::{Host, Scheme};
+use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
+use crate::containerd::legacy::{Origin, Trouble, WILDCARD, is_live, parse_endpoint, unmatchable};
+use crate::containerd::registry::{Leaf, Mirror, Registry, Tls, absolute, quote_name};
 use crate::finding::{self, Code, Findings, Place, Placed};
-use crate::hosts::directory::{CertsDirectory, DEFAULT};
-use crate::hosts::{Host, Scheme};
-use crate::inputs::CertificateFile;
 use crate::node::NodePath;
-use crate::resolve::{Origin, Trouble, WILDCARD, absolute, is_live, parse_endpoint, unmatchable};
+use crate::read::CertificateFile;
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 
 use super::files::Draft;
 use super::{Planner, Today, interesting};
+use crate::containerd::host::{Pulls, default_host};
+use crate::containerd::hosts_file::directory::{
+    CertsDirectory, DEFAULT, HostsFile, RegistryDirectory,
+};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::hosts_file::reader::Discarded;
+use crate::containerd::legacy::{LegacyHost, Origin, Trouble, WILDCARD, unmatchable};
+use crate::containerd::release::{Generation, TomlReader, Version, ranges};
+use crate::containerd::sight::State;
 use crate::finding::{self, Code, Findings, Place};
-use crate::hosts::directory::{CertsDirectory, DEFAULT, HostsFile, RegistryDirectory};
-use crate::hosts::reader::Discarded;
-use crate::hosts::{Pulls, default_host, reader};
-use crate::inputs::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
 use crate::node::NodePath;
-use crate::resolve::{LegacyHost, Origin, Trouble, WILDCARD, unmatchable};
-use crate::version::{Generation, TomlReader, Version, ranges};
-use crate::view::State;
+use crate::read::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY, Existing, Inputs};
 
 /// A namespace with its hosts today and afterwards.
 #[derive(Clone, Debug)]
@@ -113,7 +116,7 @@ impl Planner<'_> {
             let mut hosts = resolved.hosts.clone();
             if hosts.is_empty() {
                 self.check_no_host(&name, resolved.mirror, findings);
-                hosts = crate::resolve::Legacy::new(None)
+                hosts = crate::containerd::legacy::Legacy::new(None)
                     .resolve(&name, &behaviour, true)
                     .hosts;
             }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::Shown;
 use crate::check::{Check, Row, Verdict};
-use crate::inputs::Inputs;
-use crate::version::ranges;
+use crate::containerd::release::ranges;
+use crate::read::Inputs;
 
 /// The width of a cell with reasons.
 const CELL: usize = 37;

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::Shown;
 use crate::finding::{self, Finding, Findings, Severity};
-use crate::inputs::{Source, Sources};
+use crate::read::{Source, Sources};
 use crate::secret::{Masked, Secrets};
 
 /// Codes whose file is not understood: its lines are not shown, since nobody knows what is secret in them.

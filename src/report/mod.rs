@@ -9,7 +9,7 @@ pub mod findings;
 pub mod text;
 pub mod transaction;
 
-use crate::inputs::{Inputs, Sources};
+use crate::read::{Inputs, Sources};
 use crate::secret::{Filter, Secrets};
 
 /// What may be shown.

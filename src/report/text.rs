@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::diff::Diff;
-use crate::hosts::Pulls;
-use crate::inputs::Inputs;
+use crate::containerd::host::Pulls;
 use crate::plan::{Fate, Plan, Wanted};
+use crate::read::Inputs;
 
 /// The report of a plan with changes, up to the summary with its digest.
 pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {

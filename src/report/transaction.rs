@@ -8,8 +8,8 @@ use super::diff;
 use crate::apply::guard::Progress;
 use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
 use crate::finding::CHANGED_SINCE_APPLY;
-use crate::inputs::Sources;
 use crate::node::NodePath;
+use crate::read::Sources;
 use crate::secret::{Masked, Secrets};
 
 /// What was done about a run that had been killed, and whether containerd was restarted for it.

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path as DiskPath;
 
+use containerd_registry_migrate::containerd::hosts_file::reader;
+use containerd_registry_migrate::containerd::legacy::Legacy;
+use containerd_registry_migrate::containerd::release::{NEWEST, Version};
 use containerd_registry_migrate::finding::{self, Decision, Findings};
-use containerd_registry_migrate::hosts::reader;
-use containerd_registry_migrate::inputs::{self, Existing, Inputs, Options, Sources, Version1};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
+use containerd_registry_migrate::read::{self, Existing, Inputs, Options, Sources, Version1};
 use containerd_registry_migrate::report::{self, Shown};
-use containerd_registry_migrate::resolve::Legacy;
 use containerd_registry_migrate::verify;
-use containerd_registry_migrate::version::{NEWEST, Version};
 
 use crate::layout::{Fate, Kind, Line, Written};
 use crate::node::{CONFIG, Node, SECRETS, stays_inside};
@@ -69,7 +69,7 @@ impl Planned {
             },
             keep_local_pull: false,
         };
-        let inputs = match inputs::read(&disk, options, &mut findings, &mut sources) {
+        let inputs = match read::read(&disk, options, &mut findings, &mut sources) {
             Ok(inputs) => inputs,
             Err(error) => return Err(format!("not read: {error}")),
         };

@@ -1,7 +1,7 @@
 //! The edit engine on trees that mean nothing.
 
-use containerd_registry_migrate::config::edit::{self, NewValue, PathSet, Setting};
-use containerd_registry_migrate::config::syntax::Syntax;
+use containerd_registry_migrate::toml::edit::{self, NewValue, PathSet, Setting};
+use containerd_registry_migrate::toml::syntax::Syntax;
 
 use crate::check::{NewSetting, check_lines};
 use crate::layout::{Style, write};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use containerd_registry_migrate::config::ConfigFile;
-use containerd_registry_migrate::config::syntax::{Node as TomlNode, Table};
+use containerd_registry_migrate::containerd::file::ConfigFile;
+use containerd_registry_migrate::toml::syntax::{Node as TomlNode, Table};
 
 use crate::check::{Ended, Planned};
 use crate::node::{CONFIG, Node, SECRETS};

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use containerd_registry_migrate::check::Side;
+use containerd_registry_migrate::containerd::host::{Host, Pulls, Scheme};
+use containerd_registry_migrate::containerd::legacy::Legacy;
+use containerd_registry_migrate::containerd::release::Version;
+use containerd_registry_migrate::containerd::sight::{State, View};
 use containerd_registry_migrate::finding::{self, Findings};
-use containerd_registry_migrate::hosts::{Host, Pulls, Scheme};
-use containerd_registry_migrate::inputs::{self, Existing, Options, Sources, Version1};
 use containerd_registry_migrate::node::{Node, NodePath};
-use containerd_registry_migrate::resolve::Legacy;
-use containerd_registry_migrate::version::Version;
-use containerd_registry_migrate::view::{State, View};
+use containerd_registry_migrate::read::{self, Existing, Options, Sources, Version1};
 
 use crate::daemon::Boot;
 
@@ -34,7 +34,7 @@ impl Model {
             keep_local_pull: false,
         };
         let mut findings = Findings::default();
-        let inputs = inputs::read(&node, options, &mut findings, &mut Sources::default());
+        let inputs = read::read(&node, options, &mut findings, &mut Sources::default());
         let inputs = inputs.ok()??;
         let mut side = Side::today(&inputs)?;
         let view = side.view(version);

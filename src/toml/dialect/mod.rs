@@ -24,38 +24,10 @@ mod two;
 
 use std::ops::Range;
 
-use crate::version::Version;
+use crate::containerd::release::GoToml;
 
 /// The deepest nesting of arrays and inline tables that is followed; toml_edit gives up long before.
 const DEPTH: u32 = 500;
-
-/// The versions of go-toml that containerd was released with, as far as they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum GoToml {
-    /// 1.8.1 and 1.9.5: containerd 1.5 to 1.7.
-    V1,
-    /// 2.2.3 and 2.2.4: containerd 2.0 to 2.2. Debian's 2.1.9 links a newer one.
-    V2_2,
-    /// 2.3.0: containerd 2.3.
-    V2_3,
-    /// 2.4.3: containerd 2.4.
-    V2_4,
-}
-
-impl GoToml {
-    /// All of them, oldest first.
-    pub const ALL: [Self; 4] = [Self::V1, Self::V2_2, Self::V2_3, Self::V2_4];
-
-    /// What this release of containerd reads its files with (`go.mod` at each tag).
-    pub fn of(version: Version) -> Self {
-        match (version.major, version.minor) {
-            (..=1, _) => Self::V1,
-            (2, ..=2) => Self::V2_2,
-            (2, 3) => Self::V2_3,
-            _ => Self::V2_4,
-        }
-    }
-}
 
 /// Why and where a reader stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_containerd_has_its_reader() {
-        let of = |text| GoToml::of(Version::parse(text).unwrap());
+        let of = |text| GoToml::of(crate::containerd::release::Version::parse(text).unwrap());
         assert_eq!([of("1.5.0"), of("1.7.34")], [GoToml::V1; 2]);
         assert_eq!([of("2.0.0"), of("2.2.7")], [GoToml::V2_2; 2]);
         assert_eq!(of("2.3.4"), GoToml::V2_3);

@@ -1,13 +1,13 @@
 //! What one file tells containerd's loader: its version, its lists of plugins, its tables of the CRI plugin, typed.
 //!
-//! Nothing here knows of other files: what several make together is the business of [`crate::view`].
+//! Nothing here knows of other files: what several make together is the business of [`crate::containerd::sight`].
 
-use super::ConfigFile;
-use super::legacy::{self, Registry, Spelling};
+use super::file::ConfigFile;
 use super::lookup::{CaseError, Lookup, TypeError};
-use super::syntax::{Node, Table, ValueKind};
+use super::registry::{self, Registry, Spelling};
+use crate::containerd::release::TomlReader;
 use crate::finding::{Place, Placed};
-use crate::version::TomlReader;
+use crate::toml::syntax::{Node, Table, ValueKind};
 
 /// The names that the CRI plugin's table with `registry` has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,7 +206,7 @@ fn section(
     if let Some(node) = registry_node {
         match node.table() {
             Some(table) => {
-                let read = legacy::read(lookup, table, path);
+                let read = registry::read(lookup, table, path);
                 registry = Some(read.0);
                 spelling = read.1;
             }

@@ -1,19 +1,10 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
-pub mod configuration;
-pub mod contents;
-pub mod dialect;
-pub mod edit;
-pub mod legacy;
-pub mod lookup;
-pub mod merge;
-pub mod syntax;
-pub mod version_1;
-
+use crate::containerd::release::GoToml;
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
-use dialect::GoToml;
-use syntax::{Syntax, Table, ValueKind};
+use crate::toml::dialect;
+use crate::toml::syntax::{self, Syntax, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
 #[derive(Clone, Debug)]

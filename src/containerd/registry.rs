@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use super::lookup::Lookup;
-use super::syntax::{Node, Table, Value, ValueKind};
 use crate::finding::{Place, Placed};
+use crate::node::NodePath;
 use crate::secret::Secret;
+use crate::toml::syntax::{Node, Table, Value, ValueKind};
 
 /// Registry settings: those of one section of one file, or what several files give together.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +152,7 @@ impl Registry {
             .iter_mut()
             .filter_map(|config| config.tls.as_mut())
         {
-            let absolute = |file: &Placed<String>| crate::resolve::absolute(&file.value);
+            let absolute = |file: &Placed<String>| absolute(&file.value);
             if tls
                 .ca_file
                 .as_ref()
@@ -249,13 +250,22 @@ impl Registry {
     }
 }
 
+/// A path in config.toml as containerd opens it: a relative one from its working directory, which is `/` under systemd.
+pub fn absolute(path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        NodePath::new(path).to_string()
+    }
+}
+
 /// Writes a name as a part of a setting's path: bare where TOML allows it and it has no dot.
 pub fn quote_name(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) {
         name.to_owned()
     } else {
-        super::edit::quote(name, false)
+        crate::toml::edit::quote(name, false)
     }
 }
 

@@ -1,16 +1,15 @@
 //! The ordered hosts of a namespace as the legacy settings give them: `registryEndpoints` and `registryHosts` of
 //! `pkg/cri/server/image_pull.go` (1.x) and `internal/cri/server/images/image_pull.go` (2.x).
 //!
-//! What a tree of hosts files gives is in [`crate::hosts::reader`]; both end in the same [`Host`].
+//! What a tree of hosts files gives is in [`crate::containerd::hosts_file::reader`]; both end in the same [`Host`].
 
 use std::collections::HashMap;
 
-use crate::config::legacy::{HostConfig, Mirror, Registry};
+use crate::containerd::host::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback};
+use crate::containerd::registry::{HostConfig, Mirror, Registry, absolute};
+use crate::containerd::release::{Behaviour, LocalNames};
 use crate::finding::{Place, Placed};
-use crate::go_url;
-use crate::hosts::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback};
-use crate::node::NodePath;
-use crate::version::{Behaviour, LocalNames};
+use crate::go::url;
 
 /// The name of the mirror entry for every namespace that has none of its own.
 pub const WILDCARD: &str = "*";
@@ -220,15 +219,6 @@ impl<'r> Legacy<'r> {
     }
 }
 
-/// A path in config.toml as containerd opens it: a relative one from its working directory, which is `/` under systemd.
-pub fn absolute(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        NodePath::new(path).to_string()
-    }
-}
-
 /// An endpoint that Go could parse.
 #[derive(Clone, Debug)]
 pub struct ParsedEndpoint {
@@ -263,7 +253,7 @@ impl ParsedEndpoint {
 /// `addDefaultScheme` and `url.Parse`.
 pub fn parse_endpoint(endpoint: &str, behaviour: &Behaviour) -> Result<ParsedEndpoint, String> {
     let parse =
-        |url: &str| go_url::parse(url, behaviour.strict_colons).map_err(|error| error.to_string());
+        |url: &str| url::parse(url, behaviour.strict_colons).map_err(|error| error.to_string());
     let url = if endpoint.contains("://") {
         parse(endpoint)?
     } else {
@@ -283,7 +273,7 @@ pub fn parse_endpoint(endpoint: &str, behaviour: &Behaviour) -> Result<ParsedEnd
 fn default_scheme(host: &str, behaviour: &Behaviour) -> Scheme {
     let local = match behaviour.local_names {
         LocalNames::Three => {
-            let name = go_url::split_host_port(host).map_or(host, |(name, _)| name);
+            let name = url::split_host_port(host).map_or(host, |(name, _)| name);
             ["localhost", "127.0.0.1", "::1"].contains(&name)
         }
         LocalNames::Loopback => is_loopback(host),
@@ -395,7 +385,9 @@ mod tests {
 
     #[test]
     fn endpoints_get_their_scheme_as_in_containerd() {
-        let of = |version: &str| Behaviour::of(crate::version::Version::parse(version).unwrap());
+        let of = |version: &str| {
+            Behaviour::of(crate::containerd::release::Version::parse(version).unwrap())
+        };
         let url = |endpoint: &str, version: &str| {
             parse_endpoint(endpoint, &of(version))
                 .unwrap()

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::{Host, Scheme};
-use crate::config::edit::quote;
-use crate::go_url;
+use crate::containerd::host::{Host, Scheme};
+use crate::go::url;
+use crate::toml::edit::quote;
 
 /// A hosts.toml to be written.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,7 @@ impl NewHost {
             "/v2" | "/" => "",
             path => path,
         };
-        format!("{scheme}://{}{path}", go_url::escape_host(&self.host.host))
+        format!("{scheme}://{}{path}", url::escape_host(&self.host.host))
     }
 
     fn keys(&self, indentation: &str, text: &mut String) {
@@ -146,10 +146,11 @@ impl NewHost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::directory::{CertsDirectory, HostsFile, RegistryDirectory};
-    use crate::hosts::{Pulls, TlsSettings, reader};
+    use crate::containerd::host::{Pulls, TlsSettings};
+    use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile, RegistryDirectory};
+    use crate::containerd::hosts_file::reader;
+    use crate::containerd::release::{Behaviour, Version, generations};
     use crate::node::NodePath;
-    use crate::version::{Behaviour, Version, generations};
 
     fn new_host(host: Host) -> NewHost {
         NewHost {
@@ -194,7 +195,10 @@ mod tests {
             linked: std::collections::BTreeMap::new(),
             dangling: Vec::new(),
         };
-        let (from, to) = (Version::parse("1.6.0").unwrap(), crate::version::NEWEST);
+        let (from, to) = (
+            Version::parse("1.6.0").unwrap(),
+            crate::containerd::release::NEWEST,
+        );
         for generation in generations(from, to) {
             let read = reader::pulls(&certs, "h", &generation.behaviour);
             assert_eq!(

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{DEPTH, GoToml, Read, is_date, is_float, refuse, two_digits};
+use super::{DEPTH, Read, is_date, is_float, refuse, two_digits};
+use crate::containerd::release::GoToml;
 
 pub(super) fn read(text: &[u8], version: GoToml) -> Read<()> {
     if text.starts_with("\u{feff}".as_bytes()) {

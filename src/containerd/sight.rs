@@ -8,17 +8,18 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
-use crate::config::contents::{Contents, PluginId, PullerSettings, Section};
-use crate::config::legacy::{Credentials, Headers, Registry};
-use crate::config::merge::merge;
+use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
+use crate::containerd::contents::{Contents, PluginId, PullerSettings, Section};
+use crate::containerd::host::Pulls;
+use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::{Legacy, unmatchable};
+use crate::containerd::merge::merge;
+use crate::containerd::registry::{Credentials, Headers, Registry};
+use crate::containerd::release::{Behaviour, DefaultConfigPath, Merging, PluginNames};
 use crate::finding::{self, Code, Place, Placed};
-use crate::go_url::{self, GoUrlError};
-use crate::hosts::directory::CertsDirectory;
-use crate::hosts::{Pulls, reader};
+use crate::go::url::{self, GoUrlError};
 use crate::node::NodePath;
-use crate::resolve::{Legacy, unmatchable};
-use crate::version::{Behaviour, DefaultConfigPath, Merging, PluginNames};
 
 /// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
 pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
@@ -749,7 +750,7 @@ impl View {
 /// The host that the credentials below a name in `auths` are for: with a scheme the name is a URL, which may have no
 /// host, else it is the host itself (`ValidatePluginConfig`, `pkg/cri/config/config.go@v1.7.34`:535).
 pub fn auths_host(name: &str, strict_colons: bool) -> Result<String, GoUrlError> {
-    let url = go_url::parse(name, strict_colons)?;
+    let url = url::parse(name, strict_colons)?;
     Ok(match url.scheme.is_empty() {
         true => name.to_owned(),
         false => url.host,

@@ -3,12 +3,12 @@
 //! containerd's own puller looks into one after the other, and the first that has something decides, `_default`
 //! included (semantics §2.8).
 
-use super::directory::{CertsDirectory, DEFAULT};
-use super::reader;
-use super::writer::{NewHost, NewHostsFile};
-use super::{Host, Pulls};
+use crate::containerd::host::{Host, Pulls};
+use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT, HOSTS_FILE};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
+use crate::containerd::release::Behaviour;
 use crate::node::NodePath;
-use crate::version::Behaviour;
 
 /// A hosts file for the first directory.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn carry(
                     Pulls::Fail(_) => continue,
                 },
             };
-            let path = merged.real.join(&name).join(super::directory::HOSTS_FILE);
+            let path = merged.real.join(&name).join(HOSTS_FILE);
             let mut alone = CertsDirectory::empty(merged.path.clone());
             alone.real = merged.real.clone();
             alone.write(&path, &bytes);

@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use super::ConfigFile;
 use super::contents::Contents;
-use super::dialect::{self, GoToml, Refusal};
+use super::file::ConfigFile;
+use crate::containerd::release::GoToml;
+use crate::containerd::release::{Behaviour, PatternBase, TomlReader};
 use crate::finding::{Findings, Place};
-use crate::version::{Behaviour, PatternBase, TomlReader};
+use crate::toml::dialect::{self, Refusal};
 
 /// A file with what each containerd makes of it.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::ConfigFile;
-use super::syntax::{Node, Table, ValueKind};
+use super::file::ConfigFile;
+use crate::containerd::release::TomlReader;
 use crate::finding::{self, Findings, Place, Placed};
-use crate::version::TomlReader;
+use crate::toml::syntax::{Node, Table, ValueKind};
 
 /// A value of the wrong type, with which containerd does not start once it looks at it.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@
 
 use std::ops::Range;
 
-use super::edit::quote;
-use super::syntax::{Entry, Item, Key, Node, Section, Syntax, Table, Value, ValueKind};
+use crate::toml::edit::quote;
+use crate::toml::syntax::{Entry, Item, Key, Node, Section, Syntax, Table, Value, ValueKind};
 
 /// A replacement of some bytes; an empty range inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -369,7 +369,8 @@ impl Converter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::dialect::{GoToml, refusal};
+    use crate::containerd::release::GoToml;
+    use crate::toml::dialect::refusal;
 
     fn converted(text: &str) -> String {
         let renames = convert(text, &Syntax::parse(text).unwrap()).unwrap();

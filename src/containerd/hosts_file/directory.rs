@@ -5,11 +5,12 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use crate::config::dialect::{self, GoToml};
-use crate::config::syntax::{Syntax, Table};
+use crate::containerd::release::Behaviour;
+use crate::containerd::release::GoToml;
 use crate::finding::FileId;
 use crate::node::NodePath;
-use crate::version::Behaviour;
+use crate::toml::dialect;
+use crate::toml::syntax::{Syntax, Table};
 
 /// The name of the directory for everything that has none of its own.
 pub const DEFAULT: &str = "_default";

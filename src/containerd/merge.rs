@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::legacy::{HostConfig, Mirror, Registry, Tls};
+use super::registry::{HostConfig, Mirror, Registry, Tls};
 use crate::finding::Placed;
 
 /// The settings of `layers` together, the last one on top.

@@ -3,19 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::certificate::holds_certificate;
-use crate::config::ConfigFile;
-use crate::config::configuration::{Configuration, LoadedFile};
-use crate::config::contents::{Contents, Section};
-use crate::config::legacy::Registry;
-use crate::config::version_1;
+use crate::containerd::configuration::{Configuration, LoadedFile};
+use crate::containerd::contents::{Contents, Section};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::registry::Registry;
+use crate::containerd::registry::absolute;
+use crate::containerd::release::{
+    Behaviour, Generation, NEWEST, OLDEST, TomlReader, Version, generations,
+};
+use crate::containerd::sight::{Roots, View, Views};
+use crate::containerd::version_1;
 use crate::finding::{self, FileId, Findings};
-use crate::hosts::carry::{Carried, carry};
-use crate::hosts::directory::CertsDirectory;
+use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
-use crate::resolve::absolute;
-use crate::version::{Behaviour, Generation, NEWEST, OLDEST, TomlReader, Version, generations};
-use crate::view::{Roots, View, Views};
+use crate::plan::carry::{Carried, carry};
 
 mod certs;
 mod imports;
@@ -355,7 +357,7 @@ fn default_from(config: &ConfigFile) -> Version {
         4 => "2.3",
         _ => "1.7",
     };
-    Version::parse(line).unwrap_or(crate::version::NEWEST)
+    Version::parse(line).unwrap_or(crate::containerd::release::NEWEST)
 }
 
 /// The texts that findings point into and that masks are made for.

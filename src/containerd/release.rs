@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use crate::config::dialect::GoToml;
-
 /// A released version of containerd. Suffixes such as `~ds1`, `-k3s1` or `-rc.3` are not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -123,6 +121,34 @@ pub enum TomlReader {
     One,
     /// go-toml 2.x (containerd 2.x): keys without regard to case, the last one wins.
     Two,
+}
+
+/// The versions of go-toml that containerd was released with, as far as they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GoToml {
+    /// 1.8.1 and 1.9.5: containerd 1.5 to 1.7.
+    V1,
+    /// 2.2.3 and 2.2.4: containerd 2.0 to 2.2. Debian's 2.1.9 links a newer one.
+    V2_2,
+    /// 2.3.0: containerd 2.3.
+    V2_3,
+    /// 2.4.3: containerd 2.4.
+    V2_4,
+}
+
+impl GoToml {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 4] = [Self::V1, Self::V2_2, Self::V2_3, Self::V2_4];
+
+    /// What this release of containerd reads its files with (`go.mod` at each tag).
+    pub fn of(version: Version) -> Self {
+        match (version.major, version.minor) {
+            (..=1, _) => Self::V1,
+            (2, ..=2) => Self::V2_2,
+            (2, 3) => Self::V2_3,
+            _ => Self::V2_4,
+        }
+    }
 }
 
 /// Which names count as the local machine when a scheme has to be guessed.

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use super::Sources;
-use crate::config::ConfigFile;
-use crate::config::configuration::{Configuration, LoadOrder, LoadedFile};
+use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::release::{PatternBase, TomlReader};
 use crate::finding::{self, Findings, Place, Placed};
-use crate::glob;
+use crate::go::glob;
 use crate::node::{Node, NodeError, NodePath};
-use crate::version::{PatternBase, TomlReader};
 
 /// What came of reading an imported file.
 enum Read {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Sources;
-use crate::hosts::directory::{CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory};
+use crate::containerd::hosts_file::directory::{
+    CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory,
+};
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 
 /// Reads the directory that `config_path` calls `path`; one that is not there is empty.

@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::finding::without_control_characters;
-use crate::go_url;
-
-pub mod carry;
-pub mod directory;
-pub mod reader;
-pub mod writer;
+use crate::go::url;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,13 +180,13 @@ pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
 
 /// The path of requests: what Go's `path.Join("/", path, …)` begins with, escaped.
 pub fn request_path(path: &[u8]) -> String {
-    go_url::escape_path(&go_url::clean_path(&[b"/", path].concat()))
+    url::escape_path(&url::clean_path(&[b"/", path].concat()))
 }
 
 /// Whether a namespace is the local machine to `docker.IsLocalhost`
 /// (`core/remotes/docker/resolver.go@HEAD`:990, since 1.6.9).
 pub fn is_loopback(host: &str) -> bool {
-    let name = go_url::split_host_port(host).map_or(host, |(name, _)| name);
+    let name = url::split_host_port(host).map_or(host, |(name, _)| name);
     name == "localhost"
         || name
             .parse::<std::net::IpAddr>()

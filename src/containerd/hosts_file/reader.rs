@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::directory::{CertsDirectory, HostsFile, RegistryDirectory};
-use super::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path};
-use crate::config::dialect;
-use crate::config::syntax::{Syntax, Table, ValueKind};
-use crate::go_url;
+use crate::containerd::host::{
+    Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path,
+};
+use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, TomlReader};
+use crate::go::url;
 use crate::node::NodePath;
-use crate::version::{Behaviour, HttpsFirst, LocalDefault, TomlReader};
+use crate::toml::dialect;
+use crate::toml::syntax::{Syntax, Table, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
@@ -162,7 +164,7 @@ impl HostEntry {
                 LocalDefault::Http | LocalDefault::HttpsFirst => is_loopback(namespace),
             };
         if local {
-            let port = go_url::split_host_port(namespace).map_or("", |(_, port)| port);
+            let port = url::split_host_port(namespace).map_or("", |(_, port)| port);
             let https_only = behaviour.local_default == LocalDefault::HttpsFirst
                 && (port.is_empty() || port == "443");
             if !https_only {
@@ -191,7 +193,7 @@ impl HostEntry {
     fn finish(&self, behaviour: &Behaviour) -> Option<Host> {
         let tls_set = self.ca.is_some() || !self.client.is_empty() || self.skip_verify.is_some();
         let tls_set = tls_set || behaviour.dial_timeout_is_tls && self.dial_timeout;
-        let port = go_url::split_host_port(&self.host).map_or("", |(_, port)| port);
+        let port = url::split_host_port(&self.host).map_or("", |(_, port)| port);
         let https_first = tls_set
             && match behaviour.https_first {
                 HttpsFirst::Never => false,
@@ -350,11 +352,11 @@ fn entry(
         } else {
             format!("https://{server}")
         };
-        let url = go_url::parse(&url, behaviour.strict_colons)
+        let url = url::parse(&url, behaviour.strict_colons)
             .map_err(|error| format!("the URL {server:?} cannot be parsed: {error}"))?;
         entry.path = url.path;
         if !entry.path.is_empty() {
-            entry.path = go_url::clean_path(&entry.path);
+            entry.path = url::clean_path(&entry.path);
         }
         let complete = !entry.path.is_empty() && entry.path.ends_with(b"/v2");
         if !complete && !override_path {
@@ -446,14 +448,14 @@ fn entry(
     Ok(entry)
 }
 
-fn as_string(value: &crate::config::syntax::Value) -> Option<&str> {
+fn as_string(value: &crate::toml::syntax::Value) -> Option<&str> {
     match &value.kind {
         ValueKind::String(text) => Some(text),
         _ => None,
     }
 }
 
-type Found<'a> = Result<Option<&'a crate::config::syntax::Node>, String>;
+type Found<'a> = Result<Option<&'a crate::toml::syntax::Node>, String>;
 
 /// Looks up a struct key as the reader does: v1 takes the name as it is, or in capitals; v2 any case.
 fn find<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Found<'a> {

@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_measured_answer_of_go_is_the_same() {
-        let data = include_str!("../tests/data/go-url-parse.tsv");
+        let data = include_str!("../../tests/data/go-url-parse.tsv");
         let mut seen = 0;
         for line in data.lines() {
             let (input, answer) = line.split_once('\t').unwrap();

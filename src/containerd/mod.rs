@@ -1,0 +1,14 @@
+//! containerd's rules: what each release makes of its configuration and of hosts files.
+
+pub mod configuration;
+pub mod contents;
+pub mod file;
+pub mod host;
+pub mod hosts_file;
+pub mod legacy;
+pub mod lookup;
+pub mod merge;
+pub mod registry;
+pub mod release;
+pub mod sight;
+pub mod version_1;
