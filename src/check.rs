@@ -1,17 +1,18 @@
 //! What every containerd version makes of a node, as it is and after the migration. Pure: `report` makes text of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::containerd::configuration::Configuration;
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile};
 use crate::containerd::hosts_file::reader;
-use crate::containerd::legacy::{Legacy, unmatchable};
+use crate::containerd::legacy::unmatchable;
+use crate::containerd::loader::{Reason, Startup};
 use crate::containerd::release::{Behaviour, NEWEST, OLDEST, Version, generations};
-use crate::containerd::sight::{Roots, State, View, Views, missing_import};
+use crate::containerd::sight::Sight;
+use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Findings, Place};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Namespace, Plan};
 use crate::read::{Inputs, Source};
 use crate::toml::dialect;
 
@@ -83,79 +84,44 @@ pub struct Check {
     pub remark: Option<String>,
 }
 
-/// A node's files, as they are or as they are planned, for any containerd to look at.
-pub struct Side {
-    configuration: Configuration,
-    roots: Roots,
-    views: Views,
-    /// CA files without a certificate, which containerd ignores in legacy settings.
-    empty_ca_files: BTreeSet<String>,
+/// A node's files, as they are or as they are planned, judged release by release.
+struct Judge<'s> {
+    snapshot: &'s Snapshot,
     /// A table with registry settings that no version from `--from` to `--to` reads, for what it is called or where it
     /// stands.
     misspelt: Option<String>,
 }
 
-impl Side {
-    /// The node as it is. What `--v1 convert` would make of it does not count.
-    pub fn today(inputs: &Inputs) -> Option<Self> {
-        let mut texts = BTreeMap::new();
-        texts.extend(inputs.converted_from.clone().map(|text| (0, text)));
-        Some(Self {
-            configuration: inputs.configuration.with_texts(&texts)?,
-            roots: inputs.roots.clone(),
-            views: Views::default(),
-            empty_ca_files: inputs.empty_ca_files(),
+impl<'s> Judge<'s> {
+    fn new(snapshot: &'s Snapshot) -> Self {
+        Self {
+            snapshot,
             misspelt: None,
-        })
-    }
-
-    /// The node as the plan leaves it. `None` if the planned files cannot be read.
-    pub fn afterwards(inputs: &Inputs, plan: &Plan) -> Option<Self> {
-        let after = plan.after(inputs)?;
-        Some(Self {
-            configuration: after.configuration,
-            roots: after.roots,
-            views: Views::default(),
-            empty_ca_files: inputs.empty_ca_files(),
-            misspelt: None,
-        })
-    }
-
-    /// What this version makes of it. That an import is not there counts, accepted or not.
-    pub fn view(&mut self, version: Version) -> View {
-        let mut view = self.views.of(&self.configuration, &Behaviour::of(version));
-        let order = self.configuration.order(&view.behaviour);
-        if let Some(reason) = order.and_then(missing_import) {
-            view.state = State::DoesNotStart(reason);
         }
-        if !self.empty_ca_files.is_empty() {
-            Rc::make_mut(&mut view.registry)
-                .ignore_ca_files(|path| self.empty_ca_files.contains(path));
-        }
-        view
     }
 
-    /// The hosts that a pull from `namespace` tries; `legacy` is the index of the view's settings.
-    pub fn pulls(&self, view: &View, legacy: &Legacy<'_>, namespace: &str) -> Pulls {
-        view.pulls(namespace, &self.roots, legacy)
+    fn sight(&self, version: Version) -> Rc<Sight> {
+        self.snapshot.seen_by(&Behaviour::of(version))
     }
 
     /// What comes of it on this version.
-    pub fn verdict(&mut self, version: Version) -> Verdict {
-        let view = self.view(version);
+    fn verdict(&self, version: Version) -> Verdict {
+        let sight = self.sight(version);
         let verdict = |outcome, reason: String| Verdict { outcome, reason };
-        match &view.state {
-            State::DoesNotStart(reason) => {
-                return verdict(Outcome::DoesNotStart, self.said(reason));
+        match sight.startup(false) {
+            Startup::DoesNotStart(reason) => {
+                return verdict(Outcome::DoesNotStart, self.said(&reason));
             }
-            State::CriFails(reason) => return verdict(Outcome::CriFails, self.said(reason)),
-            State::CriDisabled(reason) => return verdict(Outcome::CriDisabled, self.said(reason)),
-            State::Loads => {}
+            Startup::CriFails(reason) => return verdict(Outcome::CriFails, self.said(&reason)),
+            Startup::CriDisabled(reason) => {
+                return verdict(Outcome::CriDisabled, self.said(&reason));
+            }
+            Startup::Loads => {}
         }
-        let registry = &view.registry;
+        let registry = sight.registry();
         // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
-        let in_effect = if registry.config_path.is_some() || self.has_files(&view) {
-            Some(format!("hosts files in {}", view.config_path))
+        let in_effect = if registry.config_path.is_some() || self.has_files(&sight) {
+            Some(format!("hosts files in {}", sight.config_path))
         } else {
             registry.has_legacy().then(|| "legacy settings".to_owned())
         };
@@ -163,16 +129,16 @@ impl Side {
             let place = self.misspelt.as_ref()?;
             Some(format!("those of a misspelt table ({place})"))
         };
-        if let Some(mut reason) = self.ignored_settings(&view).or_else(misspelt) {
+        if let Some(mut reason) = self.ignored_settings(&sight).or_else(misspelt) {
             if let Some(others) = in_effect {
                 reason = format!("{reason}, but {others} count");
             }
             return verdict(Outcome::RegistrySettingsIgnored, reason);
         }
-        if let Some(reason) = self.ignored_tls(&view) {
+        if let Some(reason) = self.ignored_tls(&sight) {
             return verdict(Outcome::TlsSettingsIgnored, reason);
         }
-        if let Some(reason) = self.ignored_hosts_files(&view) {
+        if let Some(reason) = self.ignored_hosts_files(&sight) {
             return verdict(Outcome::HostsFilesIgnored, reason);
         }
         let nothing = || "no mirrors, no config_path".to_owned();
@@ -180,15 +146,15 @@ impl Side {
     }
 
     /// Whether there is anything in the directories that this containerd looks into.
-    fn has_files(&self, view: &View) -> bool {
-        let mut directories = view
+    fn has_files(&self, sight: &Sight) -> bool {
+        let mut directories = sight
             .roots()
             .into_iter()
-            .filter_map(|root| self.roots.get(root));
+            .filter_map(|root| self.snapshot.certs().get(root));
         directories.any(|certs| !certs.directories.is_empty())
     }
 
-    fn said(&self, reason: &crate::containerd::sight::Reason) -> String {
+    fn said(&self, reason: &Reason) -> String {
         match &reason.place {
             Some(place) => format!("{} ({})", reason.text, self.line(place)),
             None => reason.text.clone(),
@@ -197,7 +163,12 @@ impl Side {
 
     /// `FILE:LINE`.
     fn line(&self, place: &Place) -> String {
-        let mut files = self.configuration.files.iter().map(|loaded| &loaded.file);
+        let mut files = self
+            .snapshot
+            .configuration()
+            .files
+            .iter()
+            .map(|loaded| &loaded.file);
         let Some(file) = files.find(|file| file.id == place.file) else {
             return String::new();
         };
@@ -206,22 +177,22 @@ impl Side {
     }
 
     /// Registry settings in a section of the CRI plugin that this version does not read.
-    fn ignored_settings(&self, view: &View) -> Option<String> {
-        let order = self.configuration.order(&view.behaviour)?;
+    fn ignored_settings(&self, sight: &Sight) -> Option<String> {
+        let order = self.snapshot.configuration().order(&sight.behaviour)?;
         for index in &order.files {
-            let loaded = self.configuration.files.get(*index)?;
-            let contents = loaded.contents(view.behaviour.toml);
+            let loaded = self.snapshot.configuration().files.get(*index)?;
+            let contents = loaded.contents(sight.behaviour.major);
             for section in &contents.sections {
                 let Some(registry) = &section.registry else {
                     continue;
                 };
                 // A `config_path` that another file sets as well is not missed.
                 let matters = registry.says_more_than_config_path()
-                    || registry.config_path.is_some() && view.registry.config_path.is_none();
+                    || registry.config_path.is_some() && sight.registry().config_path.is_none();
                 let id = (*index, section.id);
                 if !matters
-                    || view.live.contains(&id)
-                    || view.is_live_by_another_name(&self.configuration, id)
+                    || sight.in_effect.contains(&id)
+                    || sight.takes_effect_by_another_name(self.snapshot.configuration(), id)
                 {
                     continue;
                 }
@@ -237,11 +208,11 @@ impl Side {
     }
 
     /// Settings of certificates that this version does not read.
-    fn ignored_tls(&self, view: &View) -> Option<String> {
-        if view.behaviour.legacy_tls {
+    fn ignored_tls(&self, sight: &Sight) -> Option<String> {
+        if sight.behaviour.reads_legacy_tls() {
             return None;
         }
-        let configs = view.registry.configs.iter();
+        let configs = sight.registry().configs.iter();
         let tls = configs.filter_map(|config| Some((config, config.tls.as_ref()?)));
         let (config, tls) = tls.into_iter().find(|(_, tls)| tls.says_something())?;
         Some(format!(
@@ -252,9 +223,9 @@ impl Side {
     }
 
     /// Hosts files that this version reads although they are no TOML, so that nobody can say what they give.
-    fn not_understood(&self, version: Version, view: &View) -> Vec<String> {
-        let roots = view.roots().into_iter();
-        let directories = roots.filter_map(|root| self.roots.get(root));
+    fn not_understood(&self, version: Version, sight: &Sight) -> Vec<String> {
+        let roots = sight.roots().into_iter();
+        let directories = roots.filter_map(|root| self.snapshot.certs().get(root));
         let files = directories.flat_map(|certs| {
             let files = certs.directories.iter();
             files.filter_map(|(name, directory)| {
@@ -262,7 +233,7 @@ impl Side {
             })
         });
         let reads = |file: &HostsFile| {
-            !file.bytes.is_empty() && file.refusal(view.behaviour.go_toml).is_none()
+            !file.bytes.is_empty() && file.refusal(sight.behaviour.go_toml).is_none()
         };
         files
             .filter(|(_, file)| reads(file))
@@ -276,21 +247,23 @@ impl Side {
     }
 
     /// Hosts files that this version does not find, or discards.
-    fn ignored_hosts_files(&self, view: &View) -> Option<String> {
-        if view.registry.config_path.is_none() && view.transfer_service {
+    fn ignored_hosts_files(&self, sight: &Sight) -> Option<String> {
+        if sight.registry().config_path.is_none() && sight.transfer_service {
             // Nobody has named them.
             return None;
         }
-        let named: Vec<&str> = view.config_path.split(':').collect();
-        let directories = named.iter().filter_map(|root| self.roots.get(*root));
-        if view.transfer_service && named.len() > 1 {
+        let named: Vec<&str> = sight.config_path.split(':').collect();
+        let directories = named
+            .iter()
+            .filter_map(|root| self.snapshot.certs().get(*root));
+        if sight.transfer_service && named.len() > 1 {
             let has_files = directories
                 .clone()
                 .any(|directory| !directory.directories.is_empty());
             return has_files.then(|| {
                 format!(
                     "`{}` is taken for the name of one directory",
-                    view.config_path
+                    sight.config_path
                 )
             });
         }
@@ -300,7 +273,7 @@ impl Side {
                 let path = certs.path.join(name);
                 let file = directory.hosts_file.as_ref();
                 if let Some(found) =
-                    file.and_then(|file| reader::discarded(file, &path, &view.behaviour))
+                    file.and_then(|file| reader::discarded(file, &path, &sight.behaviour))
                 {
                     return Some(format!("{path}/hosts.toml: {}", found.reason));
                 }
@@ -355,56 +328,57 @@ pub fn not_understood(source: &Source) -> Vec<Row> {
 }
 
 /// Looks at the node with the eyes of every known version. `findings` are those of the plan.
-pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Option<Check> {
-    let mut today = Side::today(inputs)?;
-    let mut afterwards = plan.and_then(|plan| Side::afterwards(inputs, plan));
+pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Check {
+    let after = plan.and_then(|plan| plan.after(inputs));
+    let mut today = Judge::new(&inputs.snapshot);
+    let mut afterwards = after.as_ref().map(Judge::new);
     let misspelt = findings.places(&finding::MISSPELT_TABLE);
     let misspelt = misspelt.first().map(|place| today.line(place));
+    let targets = generations(inputs.from, inputs.options.to);
     let mut cells: Vec<(Version, Verdict, Option<Verdict>)> = Vec::new();
     for generation in generations(OLDEST, NEWEST) {
         let Some(first) = generation.versions.first() else {
             continue;
         };
-        let mut views = inputs.views.iter();
-        let reader = generation.behaviour.toml;
-        let is_on_the_way = views.any(|(other, _)| other.behaviour.toml == reader);
-        for side in std::iter::once(&mut today).chain(&mut afterwards) {
-            side.misspelt = misspelt.clone().filter(|_| is_on_the_way);
+        let major = generation.behaviour.major;
+        let is_on_the_way = targets.iter().any(|other| other.behaviour.major == major);
+        for judge in std::iter::once(&mut today).chain(&mut afterwards) {
+            judge.misspelt = misspelt.clone().filter(|_| is_on_the_way);
         }
         let verdict = today.verdict(*first);
-        let after = afterwards.as_mut().map(|side| side.verdict(*first));
+        let after = afterwards.as_ref().map(|judge| judge.verdict(*first));
         let versions = generation.versions.iter();
         cells.extend(versions.map(|version| (*version, verdict.clone(), after.clone())));
     }
-    Some(Check {
+    Check {
         rows: rows(cells),
-        not_ready: not_ready(inputs, &mut today),
-        remark: loopback_remark(inputs, &mut today, afterwards.as_mut()),
-    })
+        not_ready: not_ready(inputs, &today),
+        remark: loopback_remark(inputs, after.as_ref()),
+    }
+}
+
+/// The namespaces of the node as it is.
+fn namespaces(inputs: &Inputs) -> Vec<Namespace> {
+    let path = inputs.certs_path();
+    let empty = CertsDirectory::empty(path.clone());
+    let certs = inputs.snapshot.certs().get(path.as_str());
+    plan::namespaces(inputs, &inputs.sight(), certs.unwrap_or(&empty))
 }
 
 /// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
 /// files (semantics §2.10). It is no finding, since nobody is known to use one.
-fn loopback_remark(
-    inputs: &Inputs,
-    today: &mut Side,
-    afterwards: Option<&mut Side>,
-) -> Option<String> {
+fn loopback_remark(inputs: &Inputs, afterwards: Option<&Snapshot>) -> Option<String> {
     let (from, to) = (inputs.from, inputs.options.to);
-    let known: BTreeSet<String> = plan::namespaces(inputs)
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();
     let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
     let name = names.find(|name| !known.contains(name))?;
-    let pulls = |side: &mut Side, version| {
-        let view = side.view(version);
-        let legacy = Legacy::new(Some(&view.registry));
-        (view.state == State::Loads).then(|| side.pulls(&view, &legacy, &name))
+    let pulls = |snapshot: &Snapshot, version| {
+        let sight = snapshot.seen_by(&Behaviour::of(version));
+        (sight.startup(false) == Startup::Loads).then(|| sight.pulls(&name))
     };
-    let kept = pulls(today, from)?;
+    let kept = pulls(&inputs.snapshot, from)?;
     let changed = |pulls: Option<Pulls>| pulls.filter(|pulls| !pulls.same(&kept));
-    let (comes, when) = match changed(pulls(today, to)) {
+    let (comes, when) = match changed(pulls(&inputs.snapshot, to)) {
         Some(comes) => (comes, ""),
         None => (changed(pulls(afterwards?, to))?, " after the migration"),
     };
@@ -415,16 +389,16 @@ fn loopback_remark(
 }
 
 /// Why the node as it is does not do on `--to` what it does on `--from`.
-fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
+fn not_ready(inputs: &Inputs, judge: &Judge<'_>) -> Vec<String> {
     let (from, to) = (inputs.from, inputs.options.to);
-    let (view_from, view_to) = (side.view(from), side.view(to));
-    let disabled = |view: &View| matches!(view.state, State::CriDisabled(_));
-    if disabled(&view_from) && disabled(&view_to) {
+    let (sight_from, sight_to) = (judge.sight(from), judge.sight(to));
+    let disabled = |sight: &Sight| matches!(sight.startup(false), Startup::CriDisabled(_));
+    if disabled(&sight_from) && disabled(&sight_to) {
         return Vec::new();
     }
-    for (version, view) in [(from, &view_from), (to, &view_to)] {
-        if view.state != State::Loads {
-            let verdict = side.verdict(version);
+    for (version, sight) in [(from, &sight_from), (to, &sight_to)] {
+        if sight.startup(false) != Startup::Loads {
+            let verdict = judge.verdict(version);
             return vec![format!(
                 "containerd {version}: {}: {}",
                 verdict.outcome.phrase(),
@@ -432,33 +406,31 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
             )];
         }
     }
-    let mut names: Vec<(String, bool)> = plan::namespaces(inputs);
-    let known: BTreeSet<String> = names.iter().map(|(name, _)| name.clone()).collect();
-    let mirrors = view_to
-        .registry
+    let mut names = namespaces(inputs);
+    let known: BTreeSet<String> = names.iter().map(|one| one.name.clone()).collect();
+    let mirrors = sight_to
+        .registry()
         .mirrors
         .iter()
         .map(|mirror| mirror.name.value.clone());
-    let roots = [&view_from, &view_to].into_iter().flat_map(View::roots);
+    let roots = [&sight_from, &sight_to]
+        .into_iter()
+        .flat_map(|sight| sight.roots());
     let directories = roots
-        .filter_map(|root| side.roots.get(root))
+        .filter_map(|root| judge.snapshot.certs().get(root))
         .flat_map(CertsDirectory::namespaces);
     let more: BTreeSet<String> = mirrors.chain(directories).collect();
     let possible = more
         .into_iter()
         .filter(|name| !known.contains(name) && unmatchable(name).is_none());
-    names.extend(possible.map(|name| (name, false)));
+    names.extend(possible.map(|name| Namespace {
+        name,
+        unnamed: false,
+    }));
     let mut reasons = Vec::new();
-    let mut other_credentials = view_from.other_credentials(&view_to);
-    let (legacy_from, legacy_to) = (
-        Legacy::new(Some(&view_from.registry)),
-        Legacy::new(Some(&view_to.registry)),
-    );
-    for (name, unnamed) in names {
-        let (today, comes) = (
-            side.pulls(&view_from, &legacy_from, &name),
-            side.pulls(&view_to, &legacy_to, &name),
-        );
+    let mut other_credentials = sight_from.other_credentials(&sight_to);
+    for Namespace { name, unnamed } in names {
+        let (today, comes) = (sight_from.pulls(&name), sight_to.pulls(&name));
         let title = if unnamed { "any other registry" } else { &name };
         if !today.same(&comes) {
             let text = format!("{title}: {today} on containerd {from}, but {comes} on {to}");
@@ -472,7 +444,7 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         if let Pulls::Hosts(hosts) = &today {
             let hosts = hosts.iter().map(|host| host.host.clone());
             let other =
-                hosts.filter(|host| view_from.credentials(host) != view_to.credentials(host));
+                hosts.filter(|host| sight_from.credentials(host) != sight_to.credentials(host));
             other_credentials.extend(other);
         }
     }
@@ -480,10 +452,10 @@ fn not_ready(inputs: &Inputs, side: &mut Side) -> Vec<String> {
         .into_iter()
         .map(|host| format!("{host}: other credentials on containerd {to} than on {from}"));
     reasons.extend(credentials);
-    for (version, view) in [(from, &view_from), (to, &view_to)] {
-        reasons.extend(side.not_understood(version, view));
+    for (version, sight) in [(from, &sight_from), (to, &sight_to)] {
+        reasons.extend(judge.not_understood(version, sight));
     }
-    if view_from.headers() != view_to.headers() {
+    if sight_from.headers() != sight_to.headers() {
         reasons.push(format!(
             "other `registry.headers` on containerd {to} than on {from}"
         ));

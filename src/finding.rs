@@ -628,9 +628,13 @@ impl Findings {
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// The findings by file and place; those without a place come last.
+    /// The findings by file and place; those without a place come last. What is said of a plan that can be written is
+    /// left out where there is none.
     pub fn sorted(&self) -> Vec<&Finding> {
+        let of_plan = [&SAME_AS_DEFAULT, &PULL_SERVICE_CHANGES];
+        let refused = self.refused();
         let mut findings: Vec<&Finding> = self.found.iter().collect();
+        findings.retain(|finding| !refused || !of_plan.contains(&finding.code));
         findings.sort_by_key(|finding| {
             let place = finding.place.as_ref();
             let position = place.map(|place| (place.file, place.range.start, place.range.end));

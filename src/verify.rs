@@ -4,20 +4,24 @@
 //! a difference that a version makes inevitable has a code of its own, which an operator can accept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use crate::containerd::file::ConfigFile;
+use crate::containerd::contents::PluginId;
 use crate::containerd::host::{Host, Pulls};
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::Legacy;
-use crate::containerd::release::{Generation, TomlReader, Version, ranges};
-use crate::containerd::sight::{Reason, Roots, State, View, Views};
+use crate::containerd::loader::{Reason, Startup};
+use crate::containerd::release::{Generation, Major, Version, ranges};
+use crate::containerd::sight::Sight;
+use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
-use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
+use crate::plan::{Decider, EditStep, Plan, Release, Wanted};
 use crate::read::{Existing, Inputs, Version1};
+use crate::toml::edit::NewValue;
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
@@ -31,10 +35,10 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
     }
     let bug = "nothing is written; report this as a bug, with the file";
     for edit in &plan.edits {
-        let Some(loaded) = inputs.configuration.files.get(edit.file) else {
+        let Some(loaded) = inputs.snapshot.configuration().files.get(edit.file) else {
             continue;
         };
-        if let Err(reason) = edit_is_right(&loaded.file, edit) {
+        if let Err(reason) = edit.steps.iter().try_for_each(step_is_right) {
             let path = &loaded.file.path;
             let message = format!("the edited `{path}` is not what it should be: {reason}");
             findings.add(
@@ -50,38 +54,35 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
         findings.add(&finding::PROOF_FAILED, None, message, bug);
         return;
     };
-    let planned = Planned::new(inputs, after);
+    let planned = Planned::new(inputs, plan, &after);
     planned.starts(findings);
-    let settings = Legacy::new(Some(&inputs.registry));
-    let views = planned.views.iter();
-    fn index(view: &View) -> Legacy<'_> {
-        Legacy::new(Some(&view.registry))
-    }
-    let indexes: Vec<(Legacy<'_>, Legacy<'_>)> = views
-        .map(|(_, today, afterwards)| (index(today), index(afterwards)))
-        .collect();
     for wanted in &mut plan.namespaces {
-        planned.pulls_are_the_same(wanted, &settings, &indexes, findings);
+        planned.pulls_are_the_same(wanted, findings);
     }
     planned.credentials_are_the_same(&plan.namespaces, findings);
-    if !findings.refused() {
-        planned.check_puller(findings);
-    }
+    planned.check_puller(findings);
 }
 
 /// Where nothing is to be written, that a daemon does not start is still said.
 fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
     let (from, to) = (inputs.from, inputs.options.to);
-    let mut views = inputs.views.iter();
-    let comes = views.find(|(generation, _)| generation.versions.contains(&to));
-    let today = inputs.view.state.clone();
-    let afterwards = comes.map_or_else(|| today.clone(), |(_, view)| view.state.clone());
-    let fails = |state: &State| matches!(state, State::DoesNotStart(_) | State::CriFails(_));
+    let releases: Vec<(Release, Startup)> = Release::all(inputs)
+        .into_iter()
+        .map(|release| {
+            let startup = inputs.startup(&release.sight);
+            (release, startup)
+        })
+        .collect();
+    let today = inputs.startup(&inputs.sight());
+    let mut targets = releases.iter().filter(|(release, _)| release.has(to));
+    let afterwards = targets.next().map_or(&today, |(_, startup)| startup);
+    let fails =
+        |startup: &Startup| matches!(startup, Startup::DoesNotStart(_) | Startup::CriFails(_));
     if let Some(reason) = today.reason().filter(|_| fails(&today)) {
         let mut versions = vec![from];
-        versions.extend(Some(to).filter(|_| today == afterwards));
+        versions.extend(Some(to).filter(|_| today == *afterwards));
         report(&today, reason, versions, false, findings);
-        if inputs.registry.pending() && findings.allows(reason.code) {
+        if inputs.sight().registry().pending() && findings.allows(reason.code) {
             findings.add_refused(
                 reason.code,
                 reason.place.clone(),
@@ -91,20 +92,21 @@ fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
         }
     }
     // Where the one that runs does not start, those in between are none of anybody's concern yet.
-    let mut others: Vec<(&State, Vec<Version>)> = Vec::new();
-    for (generation, view) in &inputs.views {
-        let matters = !fails(&today) || generation.versions.contains(&to);
-        if !fails(&view.state) || view.state == today || !matters {
+    let mut others: Vec<(&Startup, Vec<Version>)> = Vec::new();
+    for (release, startup) in &releases {
+        let matters = !fails(&today) || release.has(to);
+        if !fails(startup) || *startup == today || !matters {
             continue;
         }
-        match others.iter_mut().find(|(state, _)| **state == view.state) {
-            Some((_, versions)) => versions.extend(&generation.versions),
-            None => others.push((&view.state, generation.versions.clone())),
+        let versions = &release.generation.versions;
+        match others.iter_mut().find(|(other, _)| *other == startup) {
+            Some((_, known)) => known.extend(versions),
+            None => others.push((startup, versions.clone())),
         }
     }
-    for (state, versions) in others {
-        if let Some(reason) = state.reason() {
-            report(state, reason, versions, true, findings);
+    for (startup, versions) in others {
+        if let Some(reason) = startup.reason() {
+            report(startup, reason, versions, true, findings);
         }
     }
 }
@@ -112,29 +114,30 @@ fn as_it_is(inputs: &Inputs, findings: &mut Findings) {
 /// The node as it will be, with what each containerd on the way makes of it.
 struct Planned<'i> {
     inputs: &'i Inputs,
+    /// What the containerd whose behaviour is kept makes of the node as it is.
+    from: Rc<Sight>,
     /// Today and afterwards, by generation.
-    views: Vec<(&'i Generation, &'i View, View)>,
-    roots: Roots,
+    releases: Vec<(Release, Rc<Sight>)>,
+    /// The directory that `config_path` names, before and after the hosts files are written.
+    kept_certs: CertsDirectory,
     certs: CertsDirectory,
+    converts: bool,
 }
 
 impl<'i> Planned<'i> {
-    fn new(inputs: &'i Inputs, after: After) -> Self {
-        let mut views = Views::default();
-        let views = inputs
-            .views
-            .iter()
-            .zip(&inputs.today)
-            .map(|((generation, _), today)| {
-                let afterwards = views.of(&after.configuration, &generation.behaviour);
-                (generation, today, afterwards)
-            })
-            .collect();
+    fn new(inputs: &'i Inputs, plan: &Plan, after: &Snapshot) -> Self {
+        let releases = Release::all(inputs).into_iter().map(|release| {
+            let afterwards = after.seen_by(&release.generation.behaviour);
+            (release, afterwards)
+        });
+        let certs = after.certs().get(plan.certs.path.as_str());
         Self {
             inputs,
-            views,
-            roots: after.roots,
-            certs: after.certs,
+            from: inputs.sight(),
+            releases: releases.collect(),
+            certs: certs.cloned().unwrap_or_else(|| plan.certs.clone()),
+            kept_certs: plan.certs.clone(),
+            converts: plan.converts,
         }
     }
 
@@ -143,10 +146,13 @@ impl<'i> Planned<'i> {
     fn starts(&self, findings: &mut Findings) {
         let bug = "nothing is written; report this as a bug, with the file";
         // Versions that fail for the same reason at the same place are one finding.
-        let mut failures: Vec<(State, Vec<Version>)> = Vec::new();
-        let mut mended: Vec<(&Reason, Vec<Version>)> = Vec::new();
-        for (generation, today, afterwards) in &self.views {
-            if afterwards.registry.has_legacy() {
+        let mut failures: Vec<(Startup, Vec<Version>)> = Vec::new();
+        let mut mended: Vec<(Reason, Vec<Version>)> = Vec::new();
+        for (release, afterwards) in &self.releases {
+            let today = &release.sight;
+            let generation = &release.generation;
+            let (before, after) = (self.inputs.startup(today), self.inputs.startup(afterwards));
+            if afterwards.registry().has_legacy() {
                 findings.add(
                     &finding::PROOF_FAILED,
                     None,
@@ -154,37 +160,36 @@ impl<'i> Planned<'i> {
                     bug,
                 );
             }
-            let reason = match &afterwards.state {
-                State::Loads | State::CriDisabled(_) => {
+            let reason = match &after {
+                Startup::Loads | Startup::CriDisabled(_) => {
                     if let Some(reason) = today.text_refused() {
-                        match mended.iter_mut().find(|(known, _)| *known == reason) {
+                        match mended.iter_mut().find(|(known, _)| known == reason) {
                             Some((_, versions)) => versions.extend(&generation.versions),
-                            None => mended.push((reason, generation.versions.clone())),
+                            None => mended.push((reason.clone(), generation.versions.clone())),
                         }
                     }
                     continue;
                 }
-                State::CriFails(reason) | State::DoesNotStart(reason) => reason,
+                Startup::CriFails(reason) | Startup::DoesNotStart(reason) => reason,
             };
-            let same_code = today
-                .state
+            let same_code = before
                 .reason()
                 .is_some_and(|today| today.code == reason.code);
             // A daemon that does not start today stops at the first thing that is wrong: what the migration takes out
             // may have hidden another.
-            let state = match (&today.state, &afterwards.state) {
-                (State::DoesNotStart(_), State::DoesNotStart(_)) if !same_code => {
-                    State::DoesNotStart(Reason {
+            let state = match (&before, &after) {
+                (Startup::DoesNotStart(_), Startup::DoesNotStart(_)) if !same_code => {
+                    Startup::DoesNotStart(Reason {
                         place: None,
                         ..reason.clone()
                     })
                 }
-                (State::DoesNotStart(_), State::DoesNotStart(_))
-                | (State::CriFails(_), State::CriFails(_))
+                (Startup::DoesNotStart(_), Startup::DoesNotStart(_))
+                | (Startup::CriFails(_), Startup::CriFails(_))
                     if same_code =>
                 {
                     // Places are those in the files as they are.
-                    today.state.clone()
+                    before.clone()
                 }
                 _ => {
                     let versions = ranges(generation.versions.clone());
@@ -221,11 +226,10 @@ impl<'i> Planned<'i> {
     /// Whether pulls move to the transfer service on the containerd that comes (semantics §12.4).
     fn check_puller(&self, findings: &mut Findings) {
         let to = self.inputs.options.to;
-        let mut views = self.views.iter();
-        let moves = views.any(|(generation, today, afterwards)| {
-            generation.versions.contains(&to)
-                && !today.transfer_service
-                && afterwards.transfer_service
+        let mut releases = self.releases.iter();
+        let moves = releases.any(|(release, afterwards)| {
+            let was_local = self.converts || !release.sight.transfer_service;
+            release.has(to) && was_local && afterwards.transfer_service
         });
         if moves {
             findings.add(
@@ -238,47 +242,41 @@ impl<'i> Planned<'i> {
         }
     }
 
-    /// `settings` are those that count today; `indexes` are those of every view, as it is and afterwards.
-    fn pulls_are_the_same(
-        &self,
-        wanted: &mut Wanted,
-        settings: &Legacy<'_>,
-        indexes: &[(Legacy<'_>, Legacy<'_>)],
-        findings: &mut Findings,
-    ) {
+    fn pulls_are_the_same(&self, wanted: &mut Wanted, findings: &mut Findings) {
         let inputs = self.inputs;
-        let from_settings = from_settings(inputs, settings, wanted);
+        let from_settings = from_settings(&self.from, wanted);
         let mut differences: Vec<Difference> = Vec::new();
         let mut comes = None;
-        for ((generation, today, view), (as_it_is, left)) in self.views.iter().zip(indexes) {
+        for (release, view) in &self.releases {
+            let (generation, today) = (&release.generation, &release.sight);
             // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
             // distribution has replaced: what the settings in it say is still compared.
-            match &view.state {
-                State::DoesNotStart(_) if view.text_refused().is_some() => {}
-                State::CriFails(_) | State::DoesNotStart(_) => continue,
-                State::Loads | State::CriDisabled(_) => {}
+            match inputs.startup(view) {
+                Startup::DoesNotStart(_) if view.text_refused().is_some() => {}
+                Startup::CriFails(_) | Startup::DoesNotStart(_) => continue,
+                Startup::Loads | Startup::CriDisabled(_) => {}
             }
             let behaviour = &generation.behaviour;
-            let planned = view.pulls(&wanted.name, &self.roots, left);
+            let planned = view.pulls(&wanted.name);
             let expected = match wanted.decider {
                 Decider::Settings => from_settings.clone(),
-                Decider::InEffect | Decider::Nobody => wanted.after.clone(),
-                Decider::Kept => reader::pulls(&inputs.certs, &wanted.name, behaviour),
+                Decider::HostsFile | Decider::Nobody => wanted.after.clone(),
+                Decider::KeptFile => reader::pulls(&self.kept_certs, &wanted.name, behaviour),
             };
             let same_credentials = view.credentials_of(&expected)
-                == inputs.view.credentials_of(&expected)
-                && view.headers() == inputs.view.headers();
+                == self.from.credentials_of(&expected)
+                && view.headers() == self.from.headers();
             if planned.same(&expected) && same_credentials {
                 continue;
             }
             // What a version does differently with the node as it is, is not the plan's doing.
             let is_today = || {
-                let kept = || reader::pulls(&inputs.certs, &wanted.name, behaviour);
-                let today = || today.pulls(&wanted.name, &inputs.roots, as_it_is);
+                let kept = || reader::pulls(&self.kept_certs, &wanted.name, behaviour);
+                let today = || today.pulls(&wanted.name);
                 match wanted.decider {
-                    Decider::InEffect => planned.same(&kept()) || planned.same(&today()),
+                    Decider::HostsFile => planned.same(&kept()) || planned.same(&today()),
                     Decider::Nobody => planned.same(&today()),
-                    Decider::Settings | Decider::Kept => false,
+                    Decider::Settings | Decider::KeptFile => false,
                 }
             };
             let cause = if same_credentials && is_today() {
@@ -321,21 +319,28 @@ impl<'i> Planned<'i> {
     }
 
     /// Why this version does not read the section that `config_path` is set in, if that is known.
-    fn unread(&self, generation: &Generation, view: &View) -> Option<&'static Code> {
+    fn unread(&self, generation: &Generation, view: &Sight) -> Option<&'static Code> {
         let inputs = self.inputs;
-        let is_read = inputs.view.last.is_none_or(|last| {
-            view.live.contains(&last) && NodePath::new(&view.config_path) == inputs.certs.path
+        let last = self.from.last.map(|(file, id)| match id {
+            PluginId::Cri if self.converts => (file, PluginId::Grpc),
+            id => (file, id),
         });
-        let is_built_in = view.registry.config_path.is_none() && !view.config_path.is_empty();
-        if inputs.view.last.is_none() && is_built_in {
+        let is_read = last.is_none_or(|last| {
+            view.in_effect.contains(&last) && NodePath::new(&view.config_path) == self.certs.path
+        });
+        let is_built_in = view.registry().config_path.is_none() && !view.config_path.is_empty();
+        if last.is_none() && is_built_in {
             // With the last mirror gone the built-in `config_path` counts, and what is there comes alive.
             Some(&finding::EXISTING_HOSTS_FILE)
         } else if is_read {
             None
-        } else if generation.behaviour.loses_version_1 && inputs.file_version() <= 1 {
+        } else if generation.behaviour.loses_version_1
+            && inputs.file_version() <= 1
+            && !self.converts
+        {
             Some(&finding::VERSION_1)
         } else {
-            (inputs.configuration.files.len() > 1).then_some(&finding::MIXED_VERSIONS)
+            (inputs.snapshot.configuration().files.len() > 1).then_some(&finding::MIXED_VERSIONS)
         }
     }
 
@@ -348,11 +353,13 @@ impl<'i> Planned<'i> {
         });
         let known: BTreeSet<&str> = known.map(|host| host.host.as_str()).collect();
         let mut differences: Vec<(&'static Code, String, Vec<Version>)> = Vec::new();
-        for (generation, _, view) in &self.views {
-            if matches!(view.state, State::CriFails(_) | State::DoesNotStart(_)) {
+        for (release, view) in &self.releases {
+            let generation = &release.generation;
+            let startup = inputs.startup(view);
+            if matches!(startup, Startup::CriFails(_) | Startup::DoesNotStart(_)) {
                 continue;
             }
-            let mut other = inputs.view.other_credentials(view).into_iter();
+            let mut other = self.from.other_credentials(view).into_iter();
             let Some(host) = other.find(|host| !known.contains(host.as_str())) else {
                 continue;
             };
@@ -396,7 +403,7 @@ fn way_out(code: &Code) -> String {
 
 /// Says why these versions do not come up, today and afterwards.
 fn report(
-    state: &State,
+    state: &Startup,
     reason: &Reason,
     versions: Vec<Version>,
     decided: bool,
@@ -414,7 +421,7 @@ fn report(
     }
     let versions = ranges(versions);
     let what = match state {
-        State::CriFails(_) => format!("CRI of containerd {versions} does not load"),
+        Startup::CriFails(_) => format!("CRI of containerd {versions} does not load"),
         _ => format!("containerd {versions} does not start with this file"),
     };
     let (message, help) = if reason.code == &finding::BYTE_ORDER_MARK {
@@ -498,12 +505,11 @@ impl Difference {
 }
 
 /// What the settings give the namespace, computed anew.
-fn from_settings(inputs: &Inputs, legacy: &Legacy<'_>, wanted: &Wanted) -> Pulls {
-    let behaviour = inputs.behaviour();
-    let resolved = legacy.resolve(&wanted.name, &behaviour, true);
+fn from_settings(from: &Sight, wanted: &Wanted) -> Pulls {
+    let resolved = from.legacy().resolve(&wanted.name, &from.behaviour, true);
     if resolved.hosts.is_empty() {
-        return Legacy::new(None)
-            .resolve(&wanted.name, &behaviour, true)
+        return Legacy::default()
+            .resolve(&wanted.name, &from.behaviour, true)
             .pulls();
     }
     resolved.usable()
@@ -531,8 +537,7 @@ fn cause(
         Some(&finding::WILDCARD_UNSUPPORTED)
     } else if !behaviour.override_path && hosts.iter().any(|host| !host.path.ends_with("/v2")) {
         Some(&finding::OVERRIDE_PATH_UNSUPPORTED)
-    } else if behaviour.toml == TomlReader::One && tables.iter().any(|host| host.host.contains('['))
-    {
+    } else if behaviour.major == Major::One && tables.iter().any(|host| host.host.contains('[')) {
         Some(&finding::IPV6_ENDPOINT_NOT_LAST)
     } else {
         None
@@ -568,12 +573,12 @@ fn is_between(inputs: &Inputs, generation: &Generation) -> bool {
     !ends.iter().any(|end| generation.versions.contains(end))
 }
 
-/// Reads the edited file with toml_edit's own parser: it must be the old tree less what was removed, with `config_path`
-/// set if it is to be.
-fn edit_is_right(file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
+/// Reads both texts of an edit with toml_edit's own parser: the new one must be the old tree less what was removed, with
+/// what is set.
+fn step_is_right(edit: &EditStep) -> Result<(), String> {
     let parse = |text| Document::parse(text).map_err(|error| error.message().to_owned());
-    let mut wanted = Tree::of(parse(file.text.as_str())?.as_table());
-    let edited = Tree::of(parse(edit.text.as_str())?.as_table());
+    let mut wanted = Tree::of(parse(&*edit.before)?.as_table());
+    let edited = Tree::of(parse(&*edit.after)?.as_table());
     for path in &edit.removed {
         wanted.remove(path);
         // A table that is only implied by what goes, goes with it.
@@ -585,7 +590,7 @@ fn edit_is_right(file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
         }
     }
     for (path, value) in &edit.set {
-        wanted.set(path, value.clone());
+        wanted.set(path, Tree::of_new(value));
     }
     if edited != wanted {
         return Err("more or less has changed than was meant to".to_owned());
@@ -634,6 +639,13 @@ impl Tree {
         })
     }
 
+    fn of_new(value: &NewValue) -> Self {
+        Self::Scalar(match value {
+            NewValue::String(text) => format!("string {text}"),
+            NewValue::True => "boolean true".to_owned(),
+        })
+    }
+
     fn get(&self, path: &[String]) -> Option<&Self> {
         path.iter().try_fold(self, |tree, name| match tree {
             Self::Table(table) => table.get(name),
@@ -660,18 +672,18 @@ impl Tree {
         }
     }
 
-    fn set(&mut self, path: &[String], scalar: String) {
+    fn set(&mut self, path: &[String], value: Tree) {
         let Self::Table(table) = self else { return };
         match path {
             [] => {}
             [last] => {
-                table.insert(last.clone(), Self::Scalar(scalar));
+                table.insert(last.clone(), value);
             }
             [first, rest @ ..] => {
                 let child = table
                     .entry(first.clone())
                     .or_insert_with(|| Self::Table(BTreeMap::new()));
-                child.set(rest, scalar);
+                child.set(rest, value);
             }
         }
     }

@@ -191,11 +191,8 @@ impl Run {
         };
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
-        let check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
+        let mut check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
-        let Some(mut check) = check else {
-            return Err(refused(&findings));
-        };
         // Of what versions do not read alike, no view can be sure.
         let doubtful = [
             &finding::KEY_CASE,
@@ -298,6 +295,7 @@ impl Run {
             existing: common.existing,
             version_1: common.v1,
             keep_local_pull: common.keep_local_pull,
+            allow: common.allow.clone(),
         })
     }
 

@@ -2,11 +2,12 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::contents::Contents;
 use super::file::ConfigFile;
 use crate::containerd::release::GoToml;
-use crate::containerd::release::{Behaviour, PatternBase, TomlReader};
+use crate::containerd::release::{Behaviour, Major, PatternBase};
 use crate::finding::{Findings, Place};
 use crate::toml::dialect::{self, Refusal};
 
@@ -15,7 +16,7 @@ use crate::toml::dialect::{self, Refusal};
 pub struct LoadedFile {
     /// The file.
     pub file: ConfigFile,
-    /// What it says, by [`TomlReader`].
+    /// What it says, by [`Major`].
     contents: [OnceCell<Contents>; 2],
     /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
     refusals: [OnceCell<Option<Refusal>>; GoToml::ALL.len()],
@@ -32,11 +33,11 @@ impl LoadedFile {
     }
 
     /// What the file says to this reader.
-    pub fn contents(&self, reader: TomlReader) -> &Contents {
+    pub fn contents(&self, reader: Major) -> &Contents {
         let [one, two] = &self.contents;
         let cell = match reader {
-            TomlReader::One => one,
-            TomlReader::Two => two,
+            Major::One => one,
+            Major::Two => two,
         };
         cell.get_or_init(|| Contents::of(&self.file, &[reader]))
     }
@@ -56,8 +57,6 @@ pub struct LoadOrder {
     pub files: Vec<usize>,
     /// What keeps the daemon from starting, as a phrase, and the import that asks for it.
     pub missing: Vec<(String, Place)>,
-    /// Whether an operator accepts that, so that plans are made as if those files were empty.
-    pub is_accepted: bool,
 }
 
 /// A node's configuration.
@@ -66,13 +65,13 @@ pub struct Configuration {
     /// Every file that some containerd reads; config.toml is the first.
     pub files: Vec<LoadedFile>,
     /// Which are read, and when, by what relative patterns in `imports` are relative to and by how the key is found.
-    pub orders: BTreeMap<(PatternBase, TomlReader), LoadOrder>,
+    pub orders: BTreeMap<(PatternBase, Major), LoadOrder>,
 }
 
 impl Configuration {
     /// The files that a containerd of this behaviour reads, in load order.
     pub fn order(&self, behaviour: &Behaviour) -> Option<&LoadOrder> {
-        self.orders.get(&(behaviour.pattern_base, behaviour.toml))
+        self.orders.get(&(behaviour.pattern_base, behaviour.major))
     }
 
     /// config.toml itself.
@@ -81,14 +80,14 @@ impl Configuration {
     }
 
     /// The configuration with other texts, by index. `None` if one of them is no TOML.
-    pub fn with_texts(&self, texts: &BTreeMap<usize, String>) -> Option<Self> {
+    pub fn with_texts(&self, mut texts: BTreeMap<usize, Rc<str>>) -> Option<Self> {
         let mut unused = Findings::default();
         let files = self.files.iter().enumerate().map(|(index, loaded)| {
-            let Some(text) = texts.get(&index) else {
+            let Some(text) = texts.remove(&index) else {
                 return Some(loaded.clone());
             };
             let ConfigFile { id, path, real, .. } = &loaded.file;
-            let bytes = text.clone().into_bytes();
+            let bytes = text.as_bytes().to_vec();
             ConfigFile::parse(*id, path.clone(), real.clone(), bytes, &mut unused)
                 .map(LoadedFile::new)
         });

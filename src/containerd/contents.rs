@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows of other files: what several make together is the business of [`crate::containerd::sight`].
 
+use std::rc::Rc;
+
 use super::file::ConfigFile;
 use super::lookup::{CaseError, Lookup, TypeError};
 use super::registry::{self, Registry, Spelling};
-use crate::containerd::release::TomlReader;
+use crate::containerd::release::Major;
 use crate::finding::{Place, Placed};
 use crate::toml::syntax::{Node, Table, ValueKind};
 
@@ -53,7 +55,7 @@ pub struct Section {
     /// Where it is: `plugins`, the plugin's name, as they are spelled.
     pub table: [String; 2],
     /// Its registry table, if it has one.
-    pub registry: Option<Registry>,
+    pub registry: Option<Rc<Registry>>,
     /// Where the registry table begins.
     pub registry_place: Option<Place>,
     /// How the registry table is spelled, or would be.
@@ -101,7 +103,7 @@ impl PullerSettings {
     }
 
     /// Whether they alone keep the local pull.
-    pub fn local(self) -> bool {
+    pub fn keeps_local_pull(self) -> bool {
         self.use_local_image_pull == Some(true)
             || self
                 .max_concurrent_downloads
@@ -135,7 +137,7 @@ pub struct Contents {
 
 impl Contents {
     /// What `file` says to all of `readers`.
-    pub fn of(file: &ConfigFile, readers: &[TomlReader]) -> Self {
+    pub fn of(file: &ConfigFile, readers: &[Major]) -> Self {
         let mut lookup = Lookup::new(file, readers);
         let mut contents = Self::default();
         if let Some(node) = lookup.find(&file.tree, "version") {
@@ -207,7 +209,7 @@ fn section(
         match node.table() {
             Some(table) => {
                 let read = registry::read(lookup, table, path);
-                registry = Some(read.0);
+                registry = Some(Rc::new(read.0));
                 spelling = read.1;
             }
             None => lookup.wrong_type(node, "a table"),

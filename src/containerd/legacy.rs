@@ -4,6 +4,7 @@
 //! What a tree of hosts files gives is in [`crate::containerd::hosts_file::reader`]; both end in the same [`Host`].
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::containerd::host::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback};
 use crate::containerd::registry::{HostConfig, Mirror, Registry, absolute};
@@ -15,10 +16,11 @@ use crate::go::url;
 pub const WILDCARD: &str = "*";
 
 /// The legacy settings with an index by name: a node may have thousands.
-#[derive(Debug)]
-pub struct Legacy<'r> {
-    mirrors: HashMap<&'r str, &'r Mirror>,
-    configs: HashMap<&'r str, &'r HostConfig>,
+#[derive(Debug, Default)]
+pub struct Legacy {
+    registry: Rc<Registry>,
+    mirrors: HashMap<String, usize>,
+    configs: HashMap<String, usize>,
 }
 
 /// Where a host of a legacy list comes from.
@@ -106,33 +108,37 @@ impl Resolved<'_> {
     }
 }
 
-impl<'r> Legacy<'r> {
-    /// Indexes `registry`; without one, every namespace gets its own registry alone.
-    pub fn new(registry: Option<&'r Registry>) -> Self {
-        let mirrors = registry.iter().flat_map(|registry| &registry.mirrors);
-        let configs = registry.iter().flat_map(|registry| &registry.configs);
+impl Legacy {
+    /// Indexes `registry`; without any setting, every namespace gets its own registry alone.
+    pub fn new(registry: Rc<Registry>) -> Self {
+        let numbered = registry.mirrors.iter().enumerate();
+        let mirrors = numbered.map(|(index, mirror)| (mirror.name.value.clone(), index));
+        let numbered = registry.configs.iter().enumerate();
+        let configs = numbered.map(|(index, config)| (config.name.value.clone(), index));
         Self {
-            mirrors: mirrors
-                .map(|mirror| (mirror.name.value.as_str(), mirror))
-                .collect(),
-            configs: configs
-                .map(|config| (config.name.value.as_str(), config))
-                .collect(),
+            mirrors: mirrors.collect(),
+            configs: configs.collect(),
+            registry,
         }
     }
 
+    /// All settings.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// The mirror entry of exactly this name.
-    pub fn mirror(&self, name: &str) -> Option<&'r Mirror> {
-        self.mirrors.get(name).copied()
+    pub fn mirror(&self, name: &str) -> Option<&Mirror> {
+        self.registry.mirrors.get(*self.mirrors.get(name)?)
     }
 
     /// The entry of `configs` for exactly this host.
-    pub fn config(&self, host: &str) -> Option<&'r HostConfig> {
-        self.configs.get(host).copied()
+    pub fn config(&self, host: &str) -> Option<&HostConfig> {
+        self.registry.configs.get(*self.configs.get(host)?)
     }
 
     /// The hosts for `namespace`. With `tls`, `configs.*.tls` count whether or not this containerd reads them.
-    pub fn resolve(&self, namespace: &str, behaviour: &Behaviour, tls: bool) -> Resolved<'r> {
+    pub fn resolve(&self, namespace: &str, behaviour: &Behaviour, tls: bool) -> Resolved<'_> {
         // The key alone decides: an entry without endpoints hides the wildcard.
         let mirror = self.mirror(namespace).or_else(|| self.mirror(WILDCARD));
         let mut resolved = Resolved {
@@ -282,7 +288,7 @@ fn default_scheme(host: &str, behaviour: &Behaviour) -> Scheme {
 }
 
 /// Whether a mirror entry of this name can ever be used: the wildcard's, or one for a name that an image can have.
-pub fn is_live(mirror: &str) -> bool {
+pub fn is_matchable(mirror: &str) -> bool {
     mirror == WILDCARD || unmatchable(mirror).is_none()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::file::ConfigFile;
-use crate::containerd::release::TomlReader;
+use crate::containerd::release::Major;
 use crate::finding::{self, Findings, Place, Placed};
 use crate::toml::syntax::{Node, Table, ValueKind};
 
@@ -56,7 +56,7 @@ impl CaseError {
 /// Looks keys up in one file.
 pub(super) struct Lookup<'a, 'r> {
     pub(super) file: &'a ConfigFile,
-    readers: &'r [TomlReader],
+    readers: &'r [Major],
     /// What has the wrong type.
     pub(super) errors: Vec<TypeError>,
     /// What the readers do not agree about.
@@ -69,7 +69,7 @@ pub(super) struct Lookup<'a, 'r> {
 
 impl<'a, 'r> Lookup<'a, 'r> {
     /// A key is found if all of `readers` find it.
-    pub(super) fn new(file: &'a ConfigFile, readers: &'r [TomlReader]) -> Self {
+    pub(super) fn new(file: &'a ConfigFile, readers: &'r [Major]) -> Self {
         Self {
             file,
             readers,
@@ -86,8 +86,8 @@ impl<'a, 'r> Lookup<'a, 'r> {
     /// disagree, or there are several, it is noted.
     pub(super) fn find<'t>(&mut self, table: &'t Table, name: &str) -> Option<&'t Node> {
         self.find_by(table, name, |reader, spelled| match reader {
-            TomlReader::One => spelled == name || spelled == name.to_ascii_uppercase(),
-            TomlReader::Two => true,
+            Major::One => spelled == name || spelled == name.to_ascii_uppercase(),
+            Major::Two => true,
         })
     }
 
@@ -95,8 +95,8 @@ impl<'a, 'r> Lookup<'a, 'r> {
     /// (`migrateConfig`, `plugins/cri/images/plugin.go@v2.0.11`:196).
     pub(super) fn find_migrated<'t>(&mut self, table: &'t Table, name: &str) -> Option<&'t Node> {
         self.find_by(table, name, |reader, spelled| match reader {
-            TomlReader::One => spelled == name || spelled == name.to_ascii_uppercase(),
-            TomlReader::Two => spelled == name,
+            Major::One => spelled == name || spelled == name.to_ascii_uppercase(),
+            Major::Two => spelled == name,
         })
     }
 
@@ -104,13 +104,13 @@ impl<'a, 'r> Lookup<'a, 'r> {
         &mut self,
         table: &'t Table,
         name: &str,
-        reads: impl Fn(TomlReader, &str) -> bool,
+        reads: impl Fn(Major, &str) -> bool,
     ) -> Option<&'t Node> {
         let mut candidates: Vec<&'t Node> = table
             .iter()
             .filter(|node| node.key.name.eq_ignore_ascii_case(name))
             .collect();
-        let read_by = |reader: TomlReader| {
+        let read_by = |reader: Major| {
             let mut read = candidates.clone();
             read.retain(|node| reads(reader, &node.key.name));
             read

@@ -4,16 +4,20 @@
 //! containerd 1.x merges nothing inside a plugin's section, so there is nothing here for it.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::registry::{HostConfig, Mirror, Registry, Tls};
 use crate::finding::Placed;
 
 /// The settings of `layers` together, the last one on top.
-pub fn merge(layers: &[&Registry]) -> Registry {
+pub fn merge(layers: &[&Rc<Registry>]) -> Rc<Registry> {
     let [first, rest @ ..] = layers else {
-        return Registry::default();
+        return Rc::default();
     };
-    let mut merged = (*first).clone();
+    if rest.is_empty() {
+        return Rc::clone(first);
+    }
+    let mut merged = Registry::clone(first);
     let mut mirrors = index(&merged.mirrors, |mirror| &mirror.name.value);
     let mut configs = index(&merged.configs, |config| &config.name.value);
     let mut auths = index(&merged.auths, |entry| &entry.name.value);
@@ -60,7 +64,7 @@ pub fn merge(layers: &[&Registry]) -> Registry {
         merged.headers.extend(layer.headers.clone());
         merged.kept.extend(layer.kept.iter().cloned());
     }
-    merged
+    Rc::new(merged)
 }
 
 fn index<T>(entries: &[T], name: impl Fn(&T) -> &String) -> HashMap<String, usize> {

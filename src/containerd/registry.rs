@@ -3,10 +3,11 @@
 //! Keys are looked up with Go's rules, which differ between containerd 1.x and 2.x, so nothing here is derived with
 //! serde. The model says what is written; what containerd makes of it is the business of `view` and `resolve`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::lookup::Lookup;
 use crate::finding::{Place, Placed};
+use crate::go::url::{self, GoUrlError};
 use crate::node::NodePath;
 use crate::secret::Secret;
 use crate::toml::syntax::{Node, Table, Value, ValueKind};
@@ -61,6 +62,19 @@ pub struct AuthsEntry {
     pub name: Placed<String>,
     /// What it says.
     pub credentials: Credentials,
+}
+
+impl AuthsEntry {
+    /// The host that the credentials are for: with a scheme the name is a URL, which may have no host, else it is the
+    /// host itself (`ValidatePluginConfig`, `pkg/cri/config/config.go@v1.7.34`:535).
+    pub fn host(&self, strict_colons: bool) -> Result<String, GoUrlError> {
+        let name = &self.name.value;
+        let url = url::parse(name, strict_colons)?;
+        Ok(match url.scheme.is_empty() {
+            true => name.clone(),
+            false => url.host,
+        })
+    }
 }
 
 /// A setting by its path below `registry`.
@@ -162,6 +176,22 @@ impl Registry {
                 tls.empty_ca_file = tls.ca_file.take();
             }
         }
+    }
+
+    /// Where each certificate file is named first.
+    pub fn first_mentions(&self) -> BTreeMap<String, Place> {
+        let mut mentions = BTreeMap::new();
+        for tls in self.configs.iter().filter_map(|config| config.tls.as_ref()) {
+            for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
+                .into_iter()
+                .flatten()
+            {
+                mentions
+                    .entry(absolute(&file.value))
+                    .or_insert_with(|| file.place.clone());
+            }
+        }
+        mentions
     }
 
     /// Every setting that has to have an outcome: those that go, and those that stay.

@@ -114,12 +114,13 @@ impl Version {
     }
 }
 
-/// Which generation of pelletier/go-toml reads the files; the two look keys up differently.
+/// The two generations of containerd, which differ in all that came with 2.0: the TOML library and with it how keys are
+/// looked up, how files are merged, the names of plugins, and that `configs.*.tls` is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TomlReader {
-    /// go-toml 1.8 and 1.9 (containerd 1.x): a key as in the Go struct's tag, or all in capitals.
+pub enum Major {
+    /// 1.x. go-toml 1.8 and 1.9 find a key as in the Go struct's tag, or all in capitals.
     One,
-    /// go-toml 2.x (containerd 2.x): keys without regard to case, the last one wins.
+    /// 2.x. go-toml 2 finds keys without regard to case, and the last one wins.
     Two,
 }
 
@@ -187,12 +188,10 @@ pub enum HttpsFirst {
 /// Two versions with equal behaviours are the same to this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Behaviour {
-    /// The TOML library. 2.0 moved config.toml and hosts.toml to go-toml v2 (`go.mod` at each tag).
-    pub toml: TomlReader,
+    /// 1.x or 2.x.
+    pub major: Major,
     /// Which texts that library takes for TOML.
     pub go_toml: GoToml,
-    /// `configs.*.tls` is read. Gone from `RegistryConfig` in 2.0 (`internal/cri/config/config.go@v2.0.11`).
-    pub legacy_tls: bool,
     /// `docker.IsLocalhost` replaced three literals in 1.6.9 (`pkg/cri/server/image_pull.go@v1.6.39`:460).
     pub local_names: LocalNames,
     /// `remotes/docker/config/hosts.go`: v1.5.18:99, v1.7.7:100, v1.7.34:98.
@@ -282,6 +281,12 @@ pub enum DefaultConfigPath {
 }
 
 impl Behaviour {
+    /// Whether `configs.*.tls` is read; gone from `RegistryConfig` in 2.0
+    /// (`internal/cri/config/config.go@v2.0.11`).
+    pub fn reads_legacy_tls(&self) -> bool {
+        self.major == Major::One
+    }
+
     /// The table of what changed when: each row names the first releases that have a change.
     pub fn of(at: Version) -> Self {
         let two = at.has(&[version(2, 0, 0)]);
@@ -289,13 +294,8 @@ impl Behaviour {
         let fallback = at.has(&[version(1, 6, 25), version(1, 7, 8)]);
         let fallback_without_port = at.has(&[version(1, 7, 24), version(2, 0, 0)]);
         Self {
-            toml: if two {
-                TomlReader::Two
-            } else {
-                TomlReader::One
-            },
+            major: if two { Major::Two } else { Major::One },
             go_toml: GoToml::of(at),
-            legacy_tls: !two,
             local_names: if loopback {
                 LocalNames::Loopback
             } else {

@@ -1,624 +1,88 @@
-//! What one containerd makes of a node: whether the daemon starts and CRI loads, which registry settings are in
-//! effect, and which hosts a pull tries.
+//! What one containerd makes of a node: whether the daemon starts and CRI loads, which registry settings take effect,
+//! which hosts a pull tries, and with which credentials.
 //!
-//! The files and the certs directories are data here; nothing is read from the disk, and nobody is told anything: a
-//! view is what `plan` keeps, what `verify` compares and what `check` shows.
+//! [`Snapshot::seen_by`](crate::containerd::snapshot::Snapshot::seen_by) makes it; `plan` keeps what it says, `verify`
+//! compares it, `check` shows it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
-use crate::containerd::contents::{Contents, PluginId, PullerSettings, Section};
+use crate::containerd::configuration::Configuration;
+use crate::containerd::contents::PullerSettings;
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::{Legacy, unmatchable};
-use crate::containerd::merge::merge;
+use crate::containerd::loader::{Reason, SectionId, Startup, auths_error};
 use crate::containerd::registry::{Credentials, Headers, Registry};
-use crate::containerd::release::{Behaviour, DefaultConfigPath, Merging, PluginNames};
-use crate::finding::{self, Code, Place, Placed};
-use crate::go::url::{self, GoUrlError};
+use crate::containerd::release::Behaviour;
+use crate::containerd::snapshot::CertsDirectories;
+use crate::finding;
 use crate::node::NodePath;
 
-/// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
-pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
-
-/// Plugins of 1.x that 2.x has under another name, or not at all.
-const GONE_FROM_2: [&str; 4] = [
-    "io.containerd.internal.v1.restart",
-    "io.containerd.monitor.v1.cgroups",
-    "io.containerd.runtime.v1.linux",
-    "io.containerd.snapshotter.v1.aufs",
-];
-
-/// How far a daemon gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// CRI loads.
-    Loads,
-    /// The daemon runs, but CRI is switched off.
-    CriDisabled(Reason),
-    /// The daemon runs, but CRI fails to load.
-    CriFails(Reason),
-    /// The daemon does not start.
-    DoesNotStart(Reason),
-}
-
-/// Why a daemon does not get further.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// The finding that explains it.
-    pub code: &'static Code,
-    /// Where it is.
-    pub place: Option<Place>,
-    /// What it is, as a phrase.
-    pub text: String,
-}
-
-impl Reason {
-    fn new(code: &'static Code, place: impl Into<Option<Place>>, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            place: place.into(),
-            text: text.into(),
-        }
-    }
-}
-
-impl State {
-    /// Why it gets no further.
-    pub fn reason(&self) -> Option<&Reason> {
-        match self {
-            Self::Loads => None,
-            Self::CriDisabled(reason) | Self::CriFails(reason) | Self::DoesNotStart(reason) => {
-                Some(reason)
-            }
-        }
-    }
-}
-
-/// A table of the CRI plugin: the file's index in the configuration, and the name.
-pub type SectionId = (usize, PluginId);
-
-/// What one containerd makes of a configuration.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// How far it gets.
-    pub state: State,
-    /// The registry settings in effect, also where it does not get far enough to use them.
-    pub registry: Rc<Registry>,
-    /// The sections whose registry tables are in it, in load order.
-    pub live: Vec<SectionId>,
-    /// The last file that has the section, L in semantics §12.1, and the name under which it is read there.
+/// What one containerd makes of a node's files.
+#[derive(Debug)]
+pub struct Sight {
+    /// How far it gets, as if imports that do not exist were empty files: see [`Sight::startup`].
+    pub(super) startup: Startup,
+    pub(super) missing_import: Option<Reason>,
+    pub(super) conflict: Option<Reason>,
+    /// The sections whose registry tables take effect, in load order.
+    pub in_effect: Vec<SectionId>,
+    /// The last file that has a place for registry settings (L in docs/containerd.md §12.1), and the name under which
+    /// the section is read there.
     pub last: Option<SectionId>,
-    /// `config_path` as it is in effect: the setting's, or a built-in one.
+    /// `config_path` as it takes effect: the setting's, or a built-in one.
     pub config_path: String,
     /// The version of all files together.
     pub version: i64,
     /// Whether pulls go through the transfer service.
     pub transfer_service: bool,
-    /// The credentials by host, collected when they are first asked for.
-    credentials: OnceCell<HashMap<String, Credentials>>,
     /// What the settings beside `registry` say about that.
     pub puller: PullerSettings,
     /// What this containerd does.
     pub behaviour: Behaviour,
+    pub(super) legacy: Rc<Legacy>,
+    pub(super) certs: Rc<CertsDirectories>,
+    /// By host, collected when they are first asked for.
+    pub(super) credentials: OnceCell<HashMap<String, Credentials>>,
 }
 
-/// The certs directories of a node, by the path that `config_path` says.
-pub type Roots = BTreeMap<String, CertsDirectory>;
-
-/// Views share the settings that they make of the same sections.
-#[derive(Debug, Default)]
-pub struct Views {
-    merged: HashMap<(Vec<SectionId>, bool), Rc<Registry>>,
-}
-
-impl Views {
-    /// What a containerd of this behaviour makes of `configuration`.
-    pub fn of(&mut self, configuration: &Configuration, behaviour: &Behaviour) -> View {
-        let empty = LoadOrder::default();
-        let order = configuration.order(behaviour).unwrap_or(&empty);
-        let loader = Loader {
-            files: order
-                .files
-                .iter()
-                .filter_map(|index| Some((*index, configuration.files.get(*index)?)))
-                .collect(),
-            order,
-            behaviour,
-        };
-        let loaded = loader.load();
-        let sections: Vec<&Section> = loaded
-            .live
-            .iter()
-            .filter_map(|id| loader.section(*id))
-            .collect();
-        let key = (loaded.live.clone(), behaviour.legacy_tls);
-        let registry = Rc::clone(self.merged.entry(key).or_insert_with(|| {
-            let layers: Vec<&Registry> = sections
-                .iter()
-                .filter_map(|section| section.registry.as_ref())
-                .collect();
-            Rc::new(merge(&layers))
-        }));
-        let config_path = config_path(&registry, &loaded, behaviour);
-        let transfer_service = behaviour.transfer_service
-            && !loaded.puller.local()
-            && registry.mirrors.is_empty()
-            && registry.configs.is_empty()
-            && registry.auths.is_empty();
-        let mut view = View {
-            state: State::Loads,
-            credentials: OnceCell::new(),
-            registry,
-            live: loaded.live,
-            last: loaded.last,
-            config_path,
-            version: loaded.version,
-            transfer_service,
-            puller: loaded.puller,
-            behaviour: *behaviour,
-        };
-        view.state = match loader.start(loaded.version, &loaded.errors) {
-            Err(reason) => State::DoesNotStart(reason),
-            Ok(()) => loader.cri(&view, loaded.version),
-        };
-        view
-    }
-}
-
-/// Why the daemon does not start, if something that is imported is not there.
-pub fn missing_import(order: &LoadOrder) -> Option<Reason> {
-    let (text, place) = order.missing.first()?;
-    let (place, text) = (place.clone(), text.as_str());
-    Some(Reason::new(&finding::IMPORT_MISSING, place, text))
-}
-
-/// The files of one containerd, in load order.
-struct Loader<'c> {
-    files: Vec<(usize, &'c LoadedFile)>,
-    order: &'c LoadOrder,
-    behaviour: &'c Behaviour,
-}
-
-/// What comes out of putting the files together.
-struct Loaded {
-    /// The version of the whole.
-    version: i64,
-    live: Vec<SectionId>,
-    last: Option<SectionId>,
-    puller: PullerSettings,
-    /// Values of the wrong type in what is in effect.
-    errors: Vec<Reason>,
-}
-
-impl<'c> Loader<'c> {
-    fn contents(&self) -> impl Iterator<Item = (usize, &'c Contents)> + '_ {
-        let reader = self.behaviour.toml;
-        self.files
-            .iter()
-            .map(move |(index, file)| (*index, file.contents(reader)))
-    }
-
-    fn section(&self, (file, id): SectionId) -> Option<&'c Section> {
-        let (_, loaded) = self.files.iter().find(|(index, _)| *index == file)?;
-        loaded.contents(self.behaviour.toml).section(id)
-    }
-
-    /// Puts the files together.
-    fn load(&self) -> Loaded {
-        let (version, layers) = match self.behaviour.merging {
-            Merging::Sections => self.last_section(),
-            Merging::KeysThenMigration => self.merged_and_migrated(),
-            Merging::MigrationThenKeys => self.migrated_and_merged(),
-        };
-        let has_registry =
-            |id: &&SectionId| self.section(**id).is_some_and(|s| s.registry.is_some());
-        let live: Vec<SectionId> = layers
-            .registries
-            .iter()
-            .filter(has_registry)
-            .copied()
-            .collect();
-        let mut puller = PullerSettings::default();
-        let mut errors = Vec::new();
-        for section in layers.all.iter().filter_map(|id| self.section(*id)) {
-            puller = puller.merged(section.puller);
-            let seen = section
-                .errors
-                .iter()
-                .filter(|error| self.behaviour.legacy_tls || !error.in_tls);
-            errors.extend(seen.map(|error| {
-                Reason::new(
-                    &finding::WRONG_TYPE,
-                    error.place.clone(),
-                    error.message.clone(),
-                )
-            }));
-        }
-        Loaded {
-            version,
-            live,
-            last: layers.last,
-            puller,
-            errors,
+impl Sight {
+    /// How far this containerd gets. With `empty_imports` imports that do not exist count as empty files: what an
+    /// operator accepts who looks at a copy of a node.
+    pub fn startup(&self, empty_imports: bool) -> Startup {
+        match &self.missing_import {
+            Some(reason) if !empty_imports => Startup::DoesNotStart(reason.clone()),
+            _ => self.startup.clone(),
         }
     }
 
-    /// 1.x: the last file with the section has all of it.
-    fn last_section(&self) -> (i64, Layers) {
-        let version = self
-            .contents()
-            .filter(|(_, contents)| contents.version != 0)
-            .last()
-            .map_or(1, |(_, contents)| contents.version);
-        let id = if version == 1 {
-            PluginId::Cri
-        } else {
-            PluginId::Grpc
-        };
-        let last = self
-            .contents()
-            .filter(|(_, contents)| contents.section(id).is_some())
-            .last()
-            .map(|(index, _)| (index, id));
-        (version, Layers::of(last.into_iter().collect()))
+    /// The registry settings that take effect, also where the daemon does not get far enough to use them.
+    pub fn registry(&self) -> &Registry {
+        self.legacy.registry()
     }
 
-    /// 2.0 to 2.2: files of version 1 get the names and the number of what is merged so far; then all is merged, and
-    /// what is not of version 3 by then is migrated.
-    fn merged_and_migrated(&self) -> (i64, Layers) {
-        let mut version = self.behaviour.newest_file_version;
-        let mut grpc = Vec::new();
-        let mut images = Vec::new();
-        for (index, contents) in self.contents() {
-            let renamed = contents.version <= 1;
-            if !renamed {
-                version = contents.version;
-            }
-            for section in &contents.sections {
-                match section.id {
-                    PluginId::Cri if renamed => grpc.push((index, PluginId::Cri)),
-                    PluginId::Cri => {}
-                    PluginId::Grpc => grpc.push((index, PluginId::Grpc)),
-                    PluginId::Images => images.push((index, PluginId::Images)),
-                }
-            }
-        }
-        if version >= self.behaviour.newest_file_version {
-            return (version, Layers::of(images));
-        }
-        // The older name's registry table replaces the newer one's.
-        let replaces = grpc.iter().any(|id| {
-            self.section(*id)
-                .is_some_and(|section| section.registry.is_some())
-        });
-        let mut layers = Layers {
-            registries: if replaces {
-                grpc.clone()
-            } else {
-                images.clone()
-            },
-            last: None,
-            all: images,
-        };
-        // What is migrated is put over what is there, whatever file it came from.
-        layers.all.extend(grpc);
-        let of_registry = layers.registries.last().copied();
-        layers.last = of_registry.or(layers.all.last().copied());
-        (version, layers)
+    /// The legacy settings among them, by name.
+    pub fn legacy(&self) -> &Legacy {
+        &self.legacy
     }
 
-    /// 2.3 and later: each file is migrated, and then merged.
-    fn migrated_and_merged(&self) -> (i64, Layers) {
-        let newest = self.behaviour.newest_file_version;
-        let mut version = newest;
-        let mut layers = Layers::default();
-        for (index, contents) in self.contents() {
-            version = version.max(contents.version);
-            let native = contents
-                .section(PluginId::Images)
-                .map(|_| (index, PluginId::Images));
-            let mut older = None;
-            if contents.version < newest {
-                let has_older_name =
-                    contents.version <= 1 && contents.section(PluginId::Cri).is_some();
-                older = if has_older_name {
-                    Some((index, PluginId::Cri))
-                } else {
-                    contents
-                        .section(PluginId::Grpc)
-                        .map(|_| (index, PluginId::Grpc))
-                };
-            }
-            let replaces = |id: &SectionId| self.section(*id).is_some_and(|s| s.registry.is_some());
-            let registry = older.filter(replaces).or(native).or(older);
-            layers.all.extend(native.into_iter().chain(older));
-            layers.registries.extend(registry);
-            layers.last = registry.or(layers.last);
-        }
-        (version, layers)
+    /// Why CRI refuses the registry settings.
+    pub fn conflict(&self) -> Option<&Reason> {
+        self.conflict.as_ref()
     }
 
-    fn position(&self, file: usize) -> usize {
-        self.files
-            .iter()
-            .position(|(index, _)| *index == file)
-            .unwrap_or_default()
-    }
-
-    /// Whether the daemon starts.
-    fn start(&self, version: i64, errors: &[Reason]) -> Result<(), Reason> {
-        let behaviour = self.behaviour;
-        if !self.order.is_accepted
-            && let Some(reason) = missing_import(self.order)
-        {
-            return Err(reason);
-        }
-        let mut root_version = 0;
-        for (_, loaded) in &self.files {
-            let file = &loaded.file;
-            if let Some(refusal) = loaded.refusal(behaviour.go_toml) {
-                let mark = file.text.starts_with('\u{feff}') && refusal.range.start == 0;
-                let (code, range) = if mark {
-                    (&finding::BYTE_ORDER_MARK, 0..'\u{feff}'.len_utf8())
-                } else {
-                    (&finding::TOML_DIALECT, refusal.range.clone())
-                };
-                return Err(Reason::new(code, file.place(range), refusal.reason));
-            }
-            let contents = loaded.contents(behaviour.toml);
-            if let Some(error) = contents.errors.first() {
-                let text = error.message.clone();
-                return Err(Reason::new(&finding::WRONG_TYPE, error.place.clone(), text));
-            }
-            if root_version == 0 {
-                root_version = contents.version;
-            }
-            if behaviour.refuses_newer_drop_in && contents.version > root_version {
-                let (drop_in, main) = (contents.version, root_version);
-                let text =
-                    format!("a drop-in of version {drop_in} below a main file of version {main}");
-                return Err(Reason::new(
-                    &finding::MIXED_VERSIONS,
-                    file.version_place(),
-                    text,
-                ));
-            }
-        }
-        if behaviour.refuses_newer_file && version > behaviour.newest_file_version {
-            let newest = self
-                .files
-                .iter()
-                .rfind(|(_, loaded)| loaded.contents(behaviour.toml).version == version);
-            let code = match newest {
-                Some((index, _)) if self.position(*index) > 0 => &finding::MIXED_VERSIONS,
-                _ => &finding::VERSION_NOT_READ,
-            };
-            let place = newest.map(|(_, loaded)| loaded.file.version_place());
-            return Err(Reason::new(
-                code,
-                place,
-                format!("it does not read a file of version {version}"),
-            ));
-        }
-        self.names(version)?;
-        match errors.first() {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether all plugins have names that this containerd accepts.
-    fn names(&self, version: i64) -> Result<(), Reason> {
-        let names = self.behaviour.plugin_names;
-        if version < 2 && names != PluginNames::TwoPartsInLists {
-            return Ok(());
-        }
-        for (_, contents) in self.contents() {
-            let lists = contents.disabled.iter().chain(&contents.required);
-            let tables = contents.plugins.iter();
-            let checked: Vec<&Placed<String>> = match names {
-                // Names without a dot have been renamed in files of version 1.
-                PluginNames::TwoPartsInLists if contents.version <= 1 => Vec::new(),
-                PluginNames::TwoPartsInLists => lists.collect(),
-                PluginNames::FourParts | PluginNames::FourPartsOfContainerd => {
-                    lists.chain(tables).collect()
-                }
-            };
-            let accepts = |name: &str| match names {
-                PluginNames::FourParts => name.split('.').count() >= 4,
-                PluginNames::FourPartsOfContainerd => {
-                    name.split('.').count() >= 4 && name.starts_with("io.containerd.")
-                }
-                PluginNames::TwoPartsInLists => name.contains('.'),
-            };
-            if let Some(name) = checked.into_iter().find(|name| !accepts(&name.value)) {
-                // In a file of version 1 the short name was right, until another one made it all version 2.
-                let code = if contents.version <= 1 {
-                    &finding::MIXED_VERSIONS
-                } else {
-                    &finding::INVALID_PLUGIN_ID
-                };
-                let text = format!("`{}` is not the full name of a plugin", name.value);
-                return Err(Reason::new(code, name.place.clone(), text));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether CRI loads in a daemon that starts.
-    fn cri(&self, view: &View, version: i64) -> State {
-        let (disabled, required) = (self.listed(|c| &c.disabled), self.listed(|c| &c.required));
-        let two = self.behaviour.merging != Merging::Sections;
-        let [images, runtime] = [PluginId::Images.name(), "io.containerd.cri.v1.runtime"];
-        let absent: &[&str] = if two {
-            &GONE_FROM_2
-        } else {
-            &[images, runtime]
-        };
-        let absent = required
-            .iter()
-            .find(|(listed, _)| absent.contains(&listed.as_str()));
-        if let Some((plugin, place)) = absent {
-            let text = format!("`{plugin}` is in `required_plugins`, and there is no such plugin");
-            return State::DoesNotStart(Reason::new(
-                &finding::INVALID_PLUGIN_ID,
-                place.clone(),
-                text,
-            ));
-        }
-        let name = if two || version >= 2 {
-            PluginId::Grpc.name()
-        } else {
-            PluginId::Cri.name()
-        };
-        // With its registry settings refused 2.x has no part that manages images, and without that no CRI.
-        let is_required = |part: &str, reason: Reason| match required
-            .iter()
-            .find(|(listed, _)| listed == name || two && listed == part)
-        {
-            Some(_) => State::DoesNotStart(Reason {
-                text: format!("{}, and CRI is in `required_plugins`", reason.text),
-                ..reason
-            }),
-            None => State::CriFails(reason),
-        };
-        if let Some((_, place)) = disabled.iter().find(|(listed, _)| listed == name) {
-            let reason = Reason::new(
-                &finding::CRI_DISABLED,
-                place.clone(),
-                "CRI is in `disabled_plugins`",
-            );
-            return match is_required(name, reason.clone()) {
-                State::CriFails(_) => State::CriDisabled(reason),
-                state => state,
-            };
-        }
-        if two
-            && let Some((part, place)) = disabled
-                .iter()
-                .find(|(listed, _)| [images, runtime].contains(&listed.as_str()))
-        {
-            let text = format!("`{part}`, which CRI needs, is in `disabled_plugins`");
-            return is_required(
-                part,
-                Reason::new(&finding::CRI_DISABLED, place.clone(), text),
-            );
-        }
-        match view.conflict() {
-            Some(reason) => is_required(images, reason),
-            None => State::Loads,
-        }
-    }
-
-    /// The names in one of the lists of all files, those of version-1 files by their newer names on 2.x.
-    fn listed(&self, list: impl Fn(&Contents) -> &Vec<Placed<String>>) -> Vec<(String, Place)> {
-        let renames = self.behaviour.merging != Merging::Sections;
-        let mut names = Vec::new();
-        for (_, contents) in self.contents() {
-            for name in list(contents) {
-                let renamed = renames && contents.version <= 1;
-                let known = match name.value.as_str() {
-                    "aufs" if renamed => "io.containerd.snapshotter.v1.aufs",
-                    "cri" if renamed => PluginId::Grpc.name(),
-                    "cgroups" if renamed => "io.containerd.monitor.v1.cgroups",
-                    "linux" if renamed => "io.containerd.runtime.v1.linux",
-                    "restart" if renamed => "io.containerd.internal.v1.restart",
-                    other => other,
-                };
-                names.push((known.to_owned(), name.place.clone()));
-            }
-        }
-        names
-    }
-}
-
-/// The sections that count.
-#[derive(Default)]
-struct Layers {
-    /// Those whose registry tables count.
-    registries: Vec<SectionId>,
-    /// The last one that has a place for registry settings.
-    last: Option<SectionId>,
-    /// All that count.
-    all: Vec<SectionId>,
-}
-
-impl Layers {
-    fn of(sections: Vec<SectionId>) -> Self {
-        Self {
-            last: sections.last().copied(),
-            registries: sections.clone(),
-            all: sections,
-        }
-    }
-}
-
-fn config_path(registry: &Registry, loaded: &Loaded, behaviour: &Behaviour) -> String {
-    if let Some(path) = &registry.config_path {
-        return path.value.clone();
-    }
-    // An empty string is filled in by the migration of older files, and stays in a file of version 3
-    // (`plugins/cri/images/plugin.go@v2.2.1`:213).
-    let stays_empty = registry.cleared_config_path.is_some()
-        && loaded
-            .live
-            .last()
-            .is_some_and(|(_, id)| *id == PluginId::Images);
-    let built_in = match behaviour.default_config_path {
-        DefaultConfigPath::None => false,
-        DefaultConfigPath::Always => !stays_empty,
-        DefaultConfigPath::WithoutMirrors => registry.mirrors.is_empty(),
-    };
-    if built_in {
-        BUILT_IN_CONFIG_PATH.to_owned()
-    } else {
-        String::new()
-    }
-}
-
-impl View {
-    /// Why CRI refuses the registry settings (`ValidatePluginConfig` and `ValidateImageConfig`,
-    /// `pkg/cri/config/config.go@v1.7.34`:510, `internal/cri/config/config.go@v2.1.9`:489).
-    pub fn conflict(&self) -> Option<Reason> {
-        let registry = &self.registry;
-        if !self.config_path.is_empty() {
-            if let Some(mirror) = registry.mirrors.first() {
-                let text = if registry.config_path.is_some() {
-                    "`mirrors` and `config_path` are both set"
-                } else {
-                    "`mirrors` are set beside its built-in `config_path`"
-                };
-                let place = mirror.name.place.clone();
-                return Some(Reason::new(
-                    &finding::MIRRORS_BESIDE_CONFIG_PATH,
-                    place,
-                    text,
-                ));
-            }
-            let tls = registry
-                .configs
-                .iter()
-                .find_map(|config| config.tls.as_ref());
-            if let (true, Some(tls)) = (self.behaviour.legacy_tls, tls) {
-                let text = "`configs.*.tls` and `config_path` are both set";
-                return Some(Reason::new(
-                    &finding::TLS_BESIDE_CONFIG_PATH,
-                    tls.place.clone(),
-                    text,
-                ));
-            }
-        }
-        self.auths_error()
+    /// Why CRI refuses a name in `auths`.
+    pub fn auths_error(&self) -> Option<Reason> {
+        auths_error(self.registry(), &self.behaviour)
     }
 
     /// Why the daemon does not start, if it does not take one of the files for TOML.
     pub fn text_refused(&self) -> Option<&Reason> {
-        match &self.state {
-            State::DoesNotStart(reason)
+        match &self.startup {
+            Startup::DoesNotStart(reason)
                 if [&finding::TOML_DIALECT, &finding::BYTE_ORDER_MARK].contains(&reason.code) =>
             {
                 Some(reason)
@@ -627,31 +91,16 @@ impl View {
         }
     }
 
-    /// The name in `auths` that containerd cannot parse, which keeps CRI from loading
-    /// (`ValidateImageConfig`, `internal/cri/config/config.go@v2.0.11`:479).
-    pub fn auths_error(&self) -> Option<Reason> {
-        let colons = self.behaviour.strict_colons;
-        self.registry.auths.iter().find_map(|entry| {
-            let error = auths_host(&entry.name.value, colons).err()?;
-            let text = format!("a name in `auths` is no URL: {error}");
-            Some(Reason::new(
-                &finding::UNPARSABLE_AUTHS_KEY,
-                entry.name.place.clone(),
-                text,
-            ))
-        })
-    }
-
-    /// Whether the same table of the same file is in effect by another name of the file.
-    pub fn is_live_by_another_name(
+    /// Whether the same table of the same file takes effect by another name of the file.
+    pub fn takes_effect_by_another_name(
         &self,
         configuration: &Configuration,
         (file, id): SectionId,
     ) -> bool {
         let real = |index: usize| Some(&configuration.files.get(index)?.file.real);
-        self.live
-            .iter()
-            .any(|(other, live)| *other != file && *live == id && real(*other) == real(file))
+        self.in_effect.iter().any(|(other, other_id)| {
+            *other != file && *other_id == id && real(*other) == real(file)
+        })
     }
 
     /// The directories of `config_path`, as this containerd's puller splits it: the transfer service takes it for one
@@ -669,17 +118,18 @@ impl View {
         }
     }
 
-    /// The hosts that a pull from `namespace` tries, if CRI loads: the state is another question.
-    pub fn pulls(&self, namespace: &str, roots: &Roots, legacy: &Legacy<'_>) -> Pulls {
+    /// The hosts that a pull from `namespace` tries, if CRI loads: whether it does is another question.
+    pub fn pulls(&self, namespace: &str) -> Pulls {
         let behaviour = &self.behaviour;
         let directories: Vec<Option<&CertsDirectory>> = self
             .roots()
             .into_iter()
-            .map(|root| roots.get(root))
+            .map(|root| self.certs.get(root))
             .collect();
         if directories.is_empty() {
-            return legacy
-                .resolve(namespace, behaviour, behaviour.legacy_tls)
+            return self
+                .legacy
+                .resolve(namespace, behaviour, behaviour.reads_legacy_tls())
                 .pulls();
         }
         // The first directory that has something for it, `_default` included.
@@ -705,22 +155,22 @@ impl View {
     }
 
     fn all_credentials(&self) -> HashMap<String, Credentials> {
-        let configs = self.registry.configs.iter().filter_map(|config| {
+        let configs = self.registry().configs.iter().filter_map(|config| {
             let credentials = config.auth.as_ref()?;
             Some((config.name.value.clone(), credentials.clone()))
         });
-        let auths = self.registry.auths.iter().filter_map(|entry| {
-            let host = auths_host(&entry.name.value, self.behaviour.strict_colons).ok()?;
+        let auths = self.registry().auths.iter().filter_map(|entry| {
+            let host = entry.host(self.behaviour.strict_colons).ok()?;
             Some((host, entry.credentials.clone()))
         });
         // Of two under one host the later counts.
         configs.chain(auths).collect()
     }
 
-    /// The hosts for which this view has other credentials than `other`, sorted; only those that a registry can have.
+    /// The hosts for which this containerd has other credentials than `other`, sorted; only those that a registry can have.
     pub fn other_credentials(&self, other: &Self) -> BTreeSet<String> {
-        let hosts = [self, other].into_iter().flat_map(|view| {
-            let all = view.credentials.get_or_init(|| view.all_credentials());
+        let hosts = [self, other].into_iter().flat_map(|sight| {
+            let all = sight.credentials.get_or_init(|| sight.all_credentials());
             all.keys().map(String::as_str)
         });
         hosts
@@ -743,16 +193,6 @@ impl View {
 
     /// The headers that containerd sends to every registry.
     pub fn headers(&self) -> &Headers {
-        &self.registry.headers
+        &self.registry().headers
     }
-}
-
-/// The host that the credentials below a name in `auths` are for: with a scheme the name is a URL, which may have no
-/// host, else it is the host itself (`ValidatePluginConfig`, `pkg/cri/config/config.go@v1.7.34`:535).
-pub fn auths_host(name: &str, strict_colons: bool) -> Result<String, GoUrlError> {
-    let url = url::parse(name, strict_colons)?;
-    Ok(match url.scheme.is_empty() {
-        true => name.to_owned(),
-        false => url.host,
-    })
 }

@@ -12,7 +12,7 @@ use crate::node::NodePath;
 
 /// A hosts file for the first directory.
 #[derive(Clone, Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Where it is to be.
     pub path: NodePath,
     /// What it says.
@@ -24,7 +24,7 @@ pub struct Carried {
 }
 
 /// What `others` give beyond `first`.
-pub fn carry(
+pub(crate) fn carry(
     first: &CertsDirectory,
     others: &[&CertsDirectory],
     behaviour: &Behaviour,

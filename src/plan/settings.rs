@@ -1,14 +1,16 @@
-//! Findings about single settings, and what becomes of each one.
+//! What becomes of every legacy setting, and what is said of each: one pass gives both.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::sections::Worth;
-use super::wanted::{AllWanted, Decider, Wanted};
-use super::{Planner, Today};
+use super::namespaces::{AllWanted, Decider, Wanted};
+use super::placement::Effect;
+use super::planner::{InEffect, Planner};
 use crate::containerd::host::{Host, Scheme};
-use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
-use crate::containerd::legacy::{Origin, Trouble, WILDCARD, is_live, parse_endpoint, unmatchable};
-use crate::containerd::registry::{Leaf, Mirror, Registry, Tls, absolute, quote_name};
+use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT, HOSTS_FILE};
+use crate::containerd::legacy::{
+    Origin, Resolved, Trouble, WILDCARD, is_matchable, parse_endpoint, unmatchable,
+};
+use crate::containerd::registry::{HostConfig, Leaf, Mirror, Tls, absolute, quote_name};
 use crate::finding::{self, Code, Findings, Place, Placed};
 use crate::node::NodePath;
 use crate::read::CertificateFile;
@@ -18,11 +20,11 @@ use crate::read::CertificateFile;
 pub enum Fate {
     /// It is in these hosts files now.
     Carried(Vec<NodePath>),
-    /// It had no effect and goes; the code says why.
+    /// It had no effect and is removed; the code says why.
     WithoutEffect(&'static Code),
     /// It is left out, as the operator accepted or as the code explains.
     LeftOut(&'static Code),
-    /// A hosts file that is there decides instead.
+    /// A hosts file that exists decides instead.
     Overruled(&'static Code),
     /// It stays in config.toml.
     Stays,
@@ -30,13 +32,77 @@ pub enum Fate {
 
 /// A legacy setting and what becomes of it.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct SettingOutcome {
     /// The setting's path, from `registry` on.
     pub setting: String,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
     /// What becomes of it.
     pub fate: Fate,
+}
+
+/// What is asked about many settings, worked out once.
+struct Settled<'w> {
+    uses: Uses<'w>,
+    /// The hosts files that say what a mirror entry said, by its name.
+    files_of_mirror: BTreeMap<&'w str, BTreeSet<NodePath>>,
+    /// The hosts files in which a host occurs, by the host.
+    files_of_host: BTreeMap<&'w str, BTreeSet<NodePath>>,
+    /// Mirror entries for whose namespace a hosts file decides that exists.
+    overruled: BTreeSet<&'w str>,
+    /// Mirror entries for which no hosts file is needed.
+    needless: BTreeSet<&'w str>,
+}
+
+impl<'w> Settled<'w> {
+    /// `certs` is the directory as it is afterwards.
+    fn of(planner: &Planner<'_>, wanted: &'w AllWanted, certs: &CertsDirectory) -> Self {
+        let mut settled = Self {
+            uses: Uses::of(wanted),
+            files_of_mirror: BTreeMap::new(),
+            files_of_host: BTreeMap::new(),
+            overruled: BTreeSet::new(),
+            needless: BTreeSet::new(),
+        };
+        for namespace in &wanted.namespaces {
+            // Where something is wrong with an entry, that it says nothing is no news.
+            if namespace.same_as_default
+                && (namespace.changed.is_none() || planner.in_effect != InEffect::Settings)
+            {
+                let name = namespace.name.as_str();
+                let name = if namespace.unnamed { WILDCARD } else { name };
+                settled.needless.insert(name);
+            }
+            let mirror = namespace.mirror.as_deref();
+            if [Decider::HostsFile, Decider::KeptFile].contains(&namespace.decider) {
+                let own = mirror.filter(|mirror| *mirror == namespace.name);
+                settled.overruled.extend(own);
+                continue;
+            }
+            let directory = certs.own(&namespace.name).or_else(|| {
+                let has_default = certs.directories.contains_key(DEFAULT);
+                has_default.then(|| DEFAULT.to_owned())
+            });
+            let Some(directory) = directory else { continue };
+            let path = certs.path.join(&directory).join(HOSTS_FILE);
+            if let Some(mirror) = mirror {
+                let files = settled.files_of_mirror.entry(mirror).or_default();
+                files.insert(path.clone());
+            }
+            for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
+                let files = settled.files_of_host.entry(host.host.as_str()).or_default();
+                files.insert(path.clone());
+            }
+        }
+        settled
+    }
+}
+
+fn carried(files: Option<&BTreeSet<NodePath>>) -> Fate {
+    match files {
+        Some(files) => Fate::Carried(files.iter().cloned().collect()),
+        None => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
+    }
 }
 
 /// Where hosts occur in the lists that the settings give.
@@ -73,559 +139,485 @@ fn settings_hosts(wanted: &Wanted) -> impl Iterator<Item = &Host> {
     wanted.legacy.iter().map(|host| &host.host)
 }
 
-impl Planner<'_> {
-    /// Findings about endpoints and TLS settings that make containerd fail or skip.
-    pub(super) fn check_trouble(&self, trouble: &[Trouble], findings: &mut Findings) {
-        for trouble in trouble {
-            match trouble {
-                Trouble::Unparsable { place, reason } => findings.add(
-                    &finding::UNPARSABLE_ENDPOINT,
-                    place.clone(),
-                    format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
-                    "mend the endpoint, or leave it out with --allow unparsable-endpoint",
-                ),
-                Trouble::LonePair { place, host } => findings.add(
-                    &finding::CERTIFICATE_WITHOUT_KEY,
-                    place.clone(),
-                    if self.inputs.behaviour().legacy_tls {
-                        format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails")
-                    } else {
-                        format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: it cannot be carried")
-                    },
-                    "add the other one, or leave this one out with --allow certificate-without-key",
-                ),
-                Trouble::Unreachable { place } => findings.add(
-                    &finding::UNREACHABLE_ENDPOINT,
-                    place.clone(),
-                    "this endpoint names no host that can be asked over HTTP",
-                    "containerd goes on to the next one, today and without it; it is left out",
-                ),
-            }
+/// What becomes of every setting. `certs` is the directory as it is afterwards.
+pub(crate) fn settle(
+    planner: &Planner<'_>,
+    wanted: &AllWanted,
+    certs: &CertsDirectory,
+    findings: &mut Findings,
+) -> Vec<SettingOutcome> {
+    let settled = Settled::of(planner, wanted, certs);
+    let mut outcomes = Vec::new();
+    for mirror in &planner.registry().mirrors {
+        settle_mirror(planner, mirror, &settled, &mut outcomes, findings);
+    }
+    for config in &planner.registry().configs {
+        if let Some(tls) = &config.tls {
+            settle_tls(planner, config, tls, &settled, &mut outcomes, findings);
         }
     }
+    let kept = planner.registry().kept.iter();
+    outcomes.extend(kept.map(|leaf| SettingOutcome {
+        setting: leaf.name.clone(),
+        place: leaf.place.clone(),
+        fate: Fate::Stays,
+    }));
+    settle_without_effect(planner, &mut outcomes, findings);
+    outcomes
+}
 
-    pub(super) fn check_no_host(
-        &self,
-        namespace: &str,
-        mirror: Option<&Mirror>,
-        findings: &mut Findings,
-    ) {
+fn settle_mirror(
+    planner: &Planner<'_>,
+    mirror: &Mirror,
+    settled: &Settled<'_>,
+    outcomes: &mut Vec<SettingOutcome>,
+    findings: &mut Findings,
+) {
+    let name = mirror.name.value.as_str();
+    let setting = format!("registry.mirrors.{}", quote_name(name));
+    if !is_matchable(name) {
+        dead_mirror(mirror, findings);
+        let fate = Fate::WithoutEffect(&finding::DEAD_MIRROR_KEY);
+        outcomes.push(endpoint_list(mirror, &setting, fate.clone()));
+        outcomes.extend(unknown_outcomes(&setting, &mirror.unknown, &fate));
+        return;
+    }
+    let resolved = planner.legacy().resolve(name, planner.behaviour(), true);
+    unknown_keys(&mirror.unknown, findings);
+    check_endpoints(planner, mirror, &resolved, findings);
+    if settled.needless.contains(name) {
         findings.add(
-            &finding::NO_USABLE_ENDPOINT,
-            mirror.map(|mirror| mirror.name.place.clone()),
-            format!("no endpoint of `{namespace}` can be asked, so every pull of it fails"),
-            "mend the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
-        );
-    }
-
-    /// Findings about every mirror and TLS table.
-    pub(super) fn check_settings(&self, wanted: &AllWanted, findings: &mut Findings) {
-        self.check_overridden(findings);
-        if let Some(config_path) = &self.registry.config_path
-            && let Some(path) = self.registry.config_paths().first()
-            && !path.starts_with('/')
-        {
-            findings.add(
-                &finding::RELATIVE_CONFIG_PATH,
-                config_path.place.clone(),
-                format!("`{path}` is relative to where containerd was started"),
-                format!(
-                    "that is / under systemd: it becomes `{}`",
-                    self.inputs.certs.path
-                ),
-            );
-        }
-        // Where something is wrong with an entry, that it says nothing is no news.
-        let says_nothing = |wanted: &&Wanted| {
-            wanted.same_as_default && (wanted.changed.is_none() || self.today != Today::Legacy)
-        };
-        let needless: BTreeSet<&str> = wanted
-            .namespaces
-            .iter()
-            .filter(says_nothing)
-            .map(|wanted| {
-                if wanted.unnamed {
-                    WILDCARD
-                } else {
-                    wanted.name.as_str()
-                }
-            })
-            .collect();
-        for mirror in &self.registry.mirrors {
-            let name = mirror.name.value.as_str();
-            if !is_live(name) {
-                self.dead_mirror(mirror, findings);
-                continue;
-            }
-            self.unknown_keys(&mirror.unknown, findings);
-            self.check_endpoints(mirror, findings);
-            if needless.contains(name) && !findings.refused() {
-                findings.add(
-                    &finding::SAME_AS_DEFAULT,
-                    mirror.name.place.clone(),
-                    format!("this entry gives `{name}` the hosts that it has anyway"),
-                    "no hosts file is needed for it",
-                );
-            }
-        }
-        let uses = Uses::of(wanted);
-        for config in &self.registry.configs {
-            let Some(tls) = &config.tls else { continue };
-            let host = config.name.value.as_str();
-            let used = uses.get(host);
-            if used.http || used.https {
-                self.unknown_keys(&tls.unknown, findings);
-                self.check_tls(tls, host, used, findings);
-            } else {
-                self.dead_config(&config.name, findings);
-            }
-        }
-    }
-
-    fn dead_mirror(&self, mirror: &Mirror, findings: &mut Findings) {
-        let name = mirror.name.value.as_str();
-        let reason = unmatchable(name).unwrap_or_default();
-        let probably = probably_meant(name, &mirror.unknown);
-        findings.add(
-            &finding::DEAD_MIRROR_KEY,
+            &finding::SAME_AS_DEFAULT,
             mirror.name.place.clone(),
-            format!("no image comes from {}: {reason}", quote_name(name)),
-            match probably {
-                Some(meant) => {
-                    format!(
-                        "it has no effect today and is removed; was {} meant?",
-                        quote_name(&meant)
-                    )
-                }
-                None => "it has no effect today and is removed".to_owned(),
-            },
+            format!("this entry gives `{name}` the hosts that it has anyway"),
+            "no hosts file is needed for it",
         );
     }
+    let fate = if settled.overruled.contains(name) {
+        Fate::Overruled(&finding::EXISTING_HOSTS_FILE)
+    } else {
+        carried(settled.files_of_mirror.get(name))
+    };
+    endpoint_outcomes(mirror, &resolved, &setting, &fate, outcomes);
+    let fate = Fate::LeftOut(&finding::UNKNOWN_KEY);
+    outcomes.extend(unknown_outcomes(&setting, &mirror.unknown, &fate));
+}
 
-    fn dead_config(&self, name: &Placed<String>, findings: &mut Findings) {
-        let host = name.value.as_str();
-        let meant = match host {
-            "docker.io" | "index.docker.io" => Some("registry-1.docker.io".to_owned()),
-            _ => probably_meant(host, &[]),
-        };
-        findings.add(
-            &finding::DEAD_CONFIG_KEY,
-            name.place.clone(),
-            format!("no endpoint's host is {}, so that these TLS settings are never used", quote_name(host)),
-            match meant {
-                Some(meant) => format!(
-                    "containerd looks them up by the endpoint's host; was {} meant? They are removed",
-                    quote_name(&meant)
-                ),
-                None => "containerd looks them up by the endpoint's host; they are removed".to_owned(),
-            },
-        );
+fn settle_tls(
+    planner: &Planner<'_>,
+    config: &HostConfig,
+    tls: &Tls,
+    settled: &Settled<'_>,
+    outcomes: &mut Vec<SettingOutcome>,
+    findings: &mut Findings,
+) {
+    let host = config.name.value.as_str();
+    let setting = format!("registry.configs.{}.{}", quote_name(host), config.tls_key);
+    let used = settled.uses.get(host);
+    let takes_effect = used.http || used.https;
+    let dead = Fate::WithoutEffect(&finding::DEAD_CONFIG_KEY);
+    if takes_effect {
+        unknown_keys(&tls.unknown, findings);
+        check_tls(planner, tls, host, used, findings);
+    } else {
+        dead_config(&config.name, findings);
     }
-
-    fn unknown_keys(&self, unknown: &[Placed<String>], findings: &mut Findings) {
-        for key in unknown {
-            if findings.has(&finding::KEY_CASE, &key.place) {
-                continue;
-            }
-            let help = if key.value == "rewrite" {
-                "`rewrite` is read by the containerd of k3s and rke2 only, which writes hosts files itself from \
-                 registries.yaml; --allow unknown-key drops it here"
-            } else {
-                "mend a misspelt key; --allow unknown-key drops it"
-            };
-            findings.add(
-                &finding::UNKNOWN_KEY,
-                key.place.clone(),
-                format!("containerd does not know `{}` here", key.value),
-                help,
-            );
-        }
-    }
-
-    fn check_endpoints(&self, mirror: &Mirror, findings: &mut Findings) {
-        let behaviour = self.inputs.behaviour();
-        let resolved = self.legacy.resolve(&mirror.name.value, &behaviour, true);
-        for (index, host) in resolved.hosts.iter().enumerate() {
-            let Origin::Endpoint(number) = host.origin else {
-                continue;
-            };
-            let Some(endpoint) = mirror.endpoints.get(number) else {
-                continue;
-            };
-            let earlier = resolved
-                .hosts
-                .iter()
-                .take(index)
-                .any(|other| other.host.same_try(&host.host));
-            let default_too = mirror.name.value != WILDCARD
-                && resolved.hosts.iter().skip(index + 1).any(|other| {
-                    other.origin == Origin::Default && other.host.same_try(&host.host)
-                });
-            if earlier || default_too {
-                findings.add(
-                    &finding::REPEATED_ENDPOINT,
-                    endpoint.place.clone(),
-                    if earlier {
-                        "this endpoint stands there twice"
-                    } else {
-                        "containerd appends this endpoint itself, and so asks it twice"
-                    },
-                    "asked a second time it gives the same answer; it is written once",
-                );
-            }
-            let path = parse_endpoint(&endpoint.value, &behaviour);
-            let has_path = path.is_ok_and(|parsed| !parsed.path().is_empty());
-            let request = host.host.path.as_str();
-            let has_v2 = request.ends_with("/v2") || request.starts_with("/v2/");
-            if has_path && !has_v2 {
-                findings.add(
-                    &finding::PATH_WITHOUT_V2,
-                    endpoint.place.clone(),
-                    format!(
-                        "requests go to `{}`, without /v2: most registries answer 404 there",
-                        host.host.url()
-                    ),
-                    "it stays like that; if this mirror never worked, this is why",
-                );
-            }
-        }
-    }
-
-    fn check_tls(&self, tls: &Tls, host: &str, used: Use, findings: &mut Findings) {
-        if used.http {
-            if let Some(place) = &tls.skip_verify {
-                findings.add(
-                    &finding::SKIP_VERIFY_ON_HTTP_ENDPOINT,
-                    place.clone(),
-                    format!("`{host}` is an http endpoint, where no certificate is verified"),
-                    "it is left out there: in a hosts file it would make newer containerd try HTTPS first",
-                );
-            }
-            let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
-            if let Some(file) = files.into_iter().flatten().next() {
-                findings.add(
-                    &finding::TLS_ON_HTTP_ENDPOINT,
-                    file.place.clone(),
-                    format!("`{host}` is an http endpoint: certificates only matter if it redirects to https"),
-                    "they are left out there: in a hosts file they would make newer containerd try HTTPS first",
-                );
-            }
-        }
-        if !used.https {
-            return;
-        }
-        if let Some(file) = &tls.empty_ca_file {
-            findings.add(
-                &finding::CA_WITHOUT_CERTIFICATE,
-                file.place.clone(),
-                format!("`{}` holds no certificate", absolute(&file.value)),
-                "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
-            );
-        }
-        for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
-            .into_iter()
-            .flatten()
-        {
-            let path = absolute(&file.value);
-            if path != file.value {
-                findings.add(
-                    &finding::RELATIVE_CERTIFICATE_PATH,
-                    file.place.clone(),
-                    format!(
-                        "`{}` is relative to where containerd was started",
-                        file.value
-                    ),
-                    format!("that is / under systemd: it becomes `{path}`"),
-                );
-            }
-            match self.inputs.certificates.get(&path) {
-                Some(CertificateFile::Read | CertificateFile::WithoutCertificate) | None => {}
-                Some(CertificateFile::Missing) => {
-                    if self.first_mention(file) {
-                        findings.add(
-                            &finding::CERTIFICATE_FILE_MISSING,
-                            file.place.clone(),
-                            format!("`{path}` is not there"),
-                            "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
-                        );
-                    }
-                }
-                Some(CertificateFile::Unreadable(reason)) => findings.add(
-                    &finding::CERTIFICATE_FILE_MISSING,
-                    file.place.clone(),
-                    format!("`{path}` cannot be read: {reason}"),
-                    "the path is carried; see that root can read it on the node",
-                ),
-            }
-        }
-    }
-
-    /// Whether no earlier setting names the same file.
-    fn first_mention(&self, file: &Placed<String>) -> bool {
-        self.first_mentions.get(&absolute(&file.value)) == Some(&file.place)
-    }
-
-    /// What becomes of every setting.
-    pub(super) fn outcomes(&self, wanted: &AllWanted, certs: &CertsDirectory) -> Vec<Outcome> {
-        let uses = Uses::of(wanted);
-        let mut files_of_mirror: BTreeMap<&str, BTreeSet<NodePath>> = BTreeMap::new();
-        let mut files_of_host: BTreeMap<&str, BTreeSet<NodePath>> = BTreeMap::new();
-        let mut overruled: BTreeSet<&str> = BTreeSet::new();
-        for namespace in &wanted.namespaces {
-            let directory = certs.own(&namespace.name);
-            let directory = directory.or_else(|| {
-                certs
-                    .directories
-                    .contains_key(DEFAULT)
-                    .then(|| DEFAULT.to_owned())
-            });
-            let path = directory.map(|name| certs.path.join(&name).join("hosts.toml"));
-            let mirror = namespace.mirror.as_deref();
-            if [Decider::InEffect, Decider::Kept].contains(&namespace.decider) {
-                overruled.extend(mirror.filter(|mirror| *mirror == namespace.name));
-                continue;
-            }
-            let Some(path) = path else { continue };
-            if let Some(mirror) = mirror {
-                files_of_mirror
-                    .entry(mirror)
-                    .or_default()
-                    .insert(path.clone());
-            }
-            for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
-                files_of_host
-                    .entry(host.host.as_str())
-                    .or_default()
-                    .insert(path.clone());
-            }
-        }
-        let carried = |files: Option<&BTreeSet<NodePath>>| match files {
-            Some(files) => Fate::Carried(files.iter().cloned().collect()),
-            None => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
-        };
-        let mut outcomes = Vec::new();
-        for mirror in &self.registry.mirrors {
-            let name = mirror.name.value.as_str();
-            let setting = format!("registry.mirrors.{}", quote_name(name));
-            let live = is_live(name);
-            let fate = match live {
-                false => Fate::WithoutEffect(&finding::DEAD_MIRROR_KEY),
-                true if overruled.contains(name) => Fate::Overruled(&finding::EXISTING_HOSTS_FILE),
-                true => carried(files_of_mirror.get(name)),
-            };
-            outcomes.extend(self.endpoint_outcomes(mirror, &setting, fate));
-            let fate = match live {
-                true => Fate::LeftOut(&finding::UNKNOWN_KEY),
-                false => Fate::WithoutEffect(&finding::DEAD_MIRROR_KEY),
-            };
-            outcomes.extend(unknown_outcomes(&setting, &mirror.unknown, &fate));
-        }
-        for config in &self.registry.configs {
-            let Some(tls) = &config.tls else { continue };
-            let host = config.name.value.as_str();
-            let setting = format!("registry.configs.{}.{}", quote_name(host), config.tls_key);
-            let used = uses.get(host);
-            let dead = Fate::WithoutEffect(&finding::DEAD_CONFIG_KEY);
-            let live = used.http || used.https;
-            if tls.keys.is_empty() && tls.unknown.is_empty() {
-                let fate = if live {
-                    Fate::WithoutEffect(&finding::SAME_AS_DEFAULT)
-                } else {
-                    dead.clone()
-                };
-                outcomes.push(Outcome {
-                    setting: setting.clone(),
-                    place: tls.place.clone(),
-                    fate,
-                });
-            }
-            for key in &tls.keys {
-                let fate = if live {
-                    self.tls_key_fate(tls, key, used, carried(files_of_host.get(host)))
-                } else {
-                    dead.clone()
-                };
-                let setting = format!("{setting}.{}", quote_name(&key.value));
-                outcomes.push(Outcome {
-                    setting,
-                    place: key.place.clone(),
-                    fate,
-                });
-            }
-            let fate = if live {
-                Fate::LeftOut(&finding::UNKNOWN_KEY)
-            } else {
-                dead
-            };
-            outcomes.extend(unknown_outcomes(&setting, &tls.unknown, &fate));
-        }
-        let kept = self.registry.kept.iter().map(|leaf| Outcome {
-            setting: leaf.name.clone(),
-            place: leaf.place.clone(),
-            fate: Fate::Stays,
+    let mut push = |setting: String, place: &Place, fate: Fate| {
+        outcomes.push(SettingOutcome {
+            setting,
+            place: place.clone(),
+            fate,
         });
-        outcomes.extend(kept);
-        outcomes.extend(self.outcomes_without_effect());
-        outcomes
+    };
+    if tls.keys.is_empty() && tls.unknown.is_empty() {
+        let fate = match takes_effect {
+            true => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
+            false => dead.clone(),
+        };
+        push(setting.clone(), &tls.place, fate);
     }
+    for key in &tls.keys {
+        let fate = match takes_effect {
+            true => tls_key_fate(tls, key, used, carried(settled.files_of_host.get(host))),
+            false => dead.clone(),
+        };
+        let setting = format!("{setting}.{}", quote_name(&key.value));
+        push(setting, &key.place, fate);
+    }
+    let fate = match takes_effect {
+        true => Fate::LeftOut(&finding::UNKNOWN_KEY),
+        false => dead,
+    };
+    outcomes.extend(unknown_outcomes(&setting, &tls.unknown, &fate));
+}
 
-    /// What becomes of the settings that are not in effect.
-    fn outcomes_without_effect(&self) -> Vec<Outcome> {
-        let start = |place: &Place| (place.file, place.range.start);
-        let in_effect: HashSet<_> = self
-            .registry
-            .leaves()
-            .iter()
-            .map(|leaf| start(&leaf.place))
-            .collect();
-        let mut outcomes = Vec::new();
-        for placement in &self.placements {
-            let fate = match &placement.worth {
-                Worth::Live => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
-                Worth::ComesAlive { code, .. } => Fate::LeftOut(code),
-                // Said of the other name.
-                Worth::SameAs => continue,
-                Worth::Overruled | Worth::Dead => Fate::Stays,
-            };
-            let mut leaves = placement.registry.leaves();
-            if let (Some(path), true) = (&placement.registry.config_path, placement.is_silenced()) {
-                leaves.push(Leaf {
-                    name: "registry.config_path".to_owned(),
-                    place: path.place.clone(),
-                });
-            }
-            let is_empty_entry = |leaf: &Leaf| {
-                let mut mirrors = placement.registry.mirrors.iter();
-                mirrors.any(|mirror| mirror.name.place == leaf.place)
-            };
-            for leaf in leaves {
-                if in_effect.contains(&start(&leaf.place)) {
-                    continue;
-                }
-                // An entry without endpoints says nothing that could be set again.
-                let fate = match placement.worth {
-                    Worth::Live if is_empty_entry(&leaf) => {
-                        Fate::WithoutEffect(&finding::SAME_AS_DEFAULT)
-                    }
-                    _ => fate.clone(),
-                };
-                outcomes.push(Outcome {
-                    setting: leaf.name,
-                    place: leaf.place,
-                    fate,
-                });
-            }
+/// Settings that have no effect on the containerd whose behaviour is kept.
+fn settle_without_effect(
+    planner: &Planner<'_>,
+    outcomes: &mut Vec<SettingOutcome>,
+    findings: &mut Findings,
+) {
+    let start = |place: &Place| (place.file, place.range.start);
+    let in_effect: HashSet<_> = planner
+        .registry()
+        .leaves()
+        .iter()
+        .map(|leaf| start(&leaf.place))
+        .collect();
+    for placement in &planner.placements {
+        let fate = match &placement.effect {
+            Effect::Now => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
+            Effect::Later { code, .. } => Fate::LeftOut(code),
+            // Said of the other name.
+            Effect::UnderAnotherName => continue,
+            Effect::Overruled | Effect::Never => Fate::Stays,
+        };
+        let mut leaves = placement.registry.leaves();
+        if let (Some(path), true) = (&placement.registry.config_path, placement.is_silenced()) {
+            leaves.push(Leaf {
+                name: "registry.config_path".to_owned(),
+                place: path.place.clone(),
+            });
         }
-        outcomes
-    }
-
-    /// Findings about settings that a file sets again that is read later.
-    pub(super) fn check_overridden(&self, findings: &mut Findings) {
-        for outcome in self.outcomes_without_effect() {
-            if outcome.fate == Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING) {
+        let is_empty_entry = |leaf: &Leaf| {
+            let mut mirrors = placement.registry.mirrors.iter();
+            mirrors.any(|mirror| mirror.name.place == leaf.place)
+        };
+        for leaf in leaves {
+            if in_effect.contains(&start(&leaf.place)) {
+                continue;
+            }
+            // An entry without endpoints says nothing that could be set again.
+            let fate = match placement.effect {
+                Effect::Now if is_empty_entry(&leaf) => {
+                    Fate::WithoutEffect(&finding::SAME_AS_DEFAULT)
+                }
+                _ => fate.clone(),
+            };
+            if fate == Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING) {
                 findings.add(
                     &finding::OVERRIDDEN_SETTING,
-                    outcome.place,
-                    format!(
-                        "`{}` is set again by a file that is read later",
-                        outcome.setting
-                    ),
+                    leaf.place.clone(),
+                    format!("`{}` is set again by a file that is read later", leaf.name),
                     "this one has no effect, and goes",
                 );
             }
-        }
-    }
-
-    /// One outcome for the whole list, or one for each endpoint where some are left out.
-    fn endpoint_outcomes(&self, mirror: &Mirror, setting: &str, fate: Fate) -> Vec<Outcome> {
-        let Some(place) = &mirror.endpoint_key else {
-            let place = mirror.name.place.clone();
-            return vec![Outcome {
-                setting: setting.to_owned(),
-                place,
+            outcomes.push(SettingOutcome {
+                setting: leaf.name,
+                place: leaf.place,
                 fate,
-            }];
-        };
-        let behaviour = self.inputs.behaviour();
-        let trouble = match fate {
-            Fate::WithoutEffect(code) if code == &finding::DEAD_MIRROR_KEY => Vec::new(),
-            _ => {
-                self.legacy
-                    .resolve(&mirror.name.value, &behaviour, true)
-                    .trouble
-            }
-        };
-        let left_out = |endpoint: &Placed<String>| {
-            trouble.iter().find_map(|trouble| match trouble {
-                Trouble::Unparsable { place, .. } if *place == endpoint.place => {
-                    Some(&finding::UNPARSABLE_ENDPOINT)
-                }
-                Trouble::Unreachable { place } if *place == endpoint.place => {
-                    Some(&finding::UNREACHABLE_ENDPOINT)
-                }
-                _ => None,
-            })
-        };
-        if !mirror
-            .endpoints
-            .iter()
-            .any(|endpoint| left_out(endpoint).is_some())
-        {
-            let setting = format!("{setting}.endpoint");
-            return vec![Outcome {
-                setting,
-                place: place.clone(),
-                fate,
-            }];
-        }
-        let of_endpoint = |(index, endpoint): (usize, &Placed<String>)| Outcome {
-            setting: format!("{setting}.endpoint[{index}]"),
-            place: endpoint.place.clone(),
-            fate: left_out(endpoint).map_or_else(|| fate.clone(), Fate::LeftOut),
-        };
-        mirror
-            .endpoints
-            .iter()
-            .enumerate()
-            .map(of_endpoint)
-            .collect()
-    }
-
-    fn tls_key_fate(&self, tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fate {
-        let lone = tls.cert_file.is_some() != tls.key_file.is_some();
-        let (set, http) = match key.value.to_ascii_lowercase().as_str() {
-            "ca_file" if tls.empty_ca_file.is_some() => {
-                return Fate::LeftOut(&finding::CA_WITHOUT_CERTIFICATE);
-            }
-            "ca_file" => (tls.ca_file.is_some(), &finding::TLS_ON_HTTP_ENDPOINT),
-            "insecure_skip_verify" => (
-                tls.skip_verify.is_some(),
-                &finding::SKIP_VERIFY_ON_HTTP_ENDPOINT,
-            ),
-            pair => {
-                let file = if pair == "cert_file" {
-                    &tls.cert_file
-                } else {
-                    &tls.key_file
-                };
-                if lone && file.is_some() {
-                    return Fate::LeftOut(&finding::CERTIFICATE_WITHOUT_KEY);
-                }
-                (file.is_some(), &finding::TLS_ON_HTTP_ENDPOINT)
-            }
-        };
-        match (set, used.https) {
-            (false, _) => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
-            (true, true) => carried,
-            (true, false) => Fate::LeftOut(http),
+            });
         }
     }
 }
 
-fn unknown_outcomes(above: &str, unknown: &[Placed<String>], fate: &Fate) -> Vec<Outcome> {
+fn endpoint_list(mirror: &Mirror, setting: &str, fate: Fate) -> SettingOutcome {
+    let (setting, place) = match &mirror.endpoint_key {
+        Some(place) => (format!("{setting}.endpoint"), place),
+        None => (setting.to_owned(), &mirror.name.place),
+    };
+    SettingOutcome {
+        setting,
+        place: place.clone(),
+        fate,
+    }
+}
+
+/// One outcome for the whole list, or one for each endpoint where some are left out.
+fn endpoint_outcomes(
+    mirror: &Mirror,
+    resolved: &Resolved<'_>,
+    setting: &str,
+    fate: &Fate,
+    outcomes: &mut Vec<SettingOutcome>,
+) {
+    let left_out = |endpoint: &Placed<String>| {
+        resolved.trouble.iter().find_map(|trouble| match trouble {
+            Trouble::Unparsable { place, .. } if *place == endpoint.place => {
+                Some(&finding::UNPARSABLE_ENDPOINT)
+            }
+            Trouble::Unreachable { place } if *place == endpoint.place => {
+                Some(&finding::UNREACHABLE_ENDPOINT)
+            }
+            _ => None,
+        })
+    };
+    if mirror.endpoint_key.is_none() || mirror.endpoints.iter().all(|one| left_out(one).is_none()) {
+        outcomes.push(endpoint_list(mirror, setting, fate.clone()));
+        return;
+    }
+    let numbered = mirror.endpoints.iter().enumerate();
+    outcomes.extend(numbered.map(|(index, endpoint)| SettingOutcome {
+        setting: format!("{setting}.endpoint[{index}]"),
+        place: endpoint.place.clone(),
+        fate: left_out(endpoint).map_or_else(|| fate.clone(), Fate::LeftOut),
+    }));
+}
+
+fn tls_key_fate(tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fate {
+    let lone = tls.cert_file.is_some() != tls.key_file.is_some();
+    let (set, http) = match key.value.to_ascii_lowercase().as_str() {
+        "ca_file" if tls.empty_ca_file.is_some() => {
+            return Fate::LeftOut(&finding::CA_WITHOUT_CERTIFICATE);
+        }
+        "ca_file" => (tls.ca_file.is_some(), &finding::TLS_ON_HTTP_ENDPOINT),
+        "insecure_skip_verify" => (
+            tls.skip_verify.is_some(),
+            &finding::SKIP_VERIFY_ON_HTTP_ENDPOINT,
+        ),
+        pair => {
+            let file = if pair == "cert_file" {
+                &tls.cert_file
+            } else {
+                &tls.key_file
+            };
+            if lone && file.is_some() {
+                return Fate::LeftOut(&finding::CERTIFICATE_WITHOUT_KEY);
+            }
+            (file.is_some(), &finding::TLS_ON_HTTP_ENDPOINT)
+        }
+    };
+    match (set, used.https) {
+        (false, _) => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
+        (true, true) => carried,
+        (true, false) => Fate::LeftOut(http),
+    }
+}
+
+fn dead_mirror(mirror: &Mirror, findings: &mut Findings) {
+    let name = mirror.name.value.as_str();
+    let reason = unmatchable(name).unwrap_or_default();
+    let probably = probably_meant(name, &mirror.unknown);
+    findings.add(
+        &finding::DEAD_MIRROR_KEY,
+        mirror.name.place.clone(),
+        format!("no image comes from {}: {reason}", quote_name(name)),
+        match probably {
+            Some(meant) => {
+                format!(
+                    "it has no effect today and is removed; was {} meant?",
+                    quote_name(&meant)
+                )
+            }
+            None => "it has no effect today and is removed".to_owned(),
+        },
+    );
+}
+
+fn dead_config(name: &Placed<String>, findings: &mut Findings) {
+    let host = name.value.as_str();
+    let meant = match host {
+        "docker.io" | "index.docker.io" => Some("registry-1.docker.io".to_owned()),
+        _ => probably_meant(host, &[]),
+    };
+    findings.add(
+        &finding::DEAD_CONFIG_KEY,
+        name.place.clone(),
+        format!(
+            "no endpoint's host is {}, so that these TLS settings are never used",
+            quote_name(host)
+        ),
+        match meant {
+            Some(meant) => format!(
+                "containerd looks them up by the endpoint's host; was {} meant? They are removed",
+                quote_name(&meant)
+            ),
+            None => "containerd looks them up by the endpoint's host; they are removed".to_owned(),
+        },
+    );
+}
+
+fn unknown_keys(unknown: &[Placed<String>], findings: &mut Findings) {
+    for key in unknown {
+        if findings.has(&finding::KEY_CASE, &key.place) {
+            continue;
+        }
+        let help = if key.value == "rewrite" {
+            "`rewrite` is read by the containerd of k3s and rke2 only, which writes hosts files itself from \
+             registries.yaml; --allow unknown-key drops it here"
+        } else {
+            "mend a misspelt key; --allow unknown-key drops it"
+        };
+        findings.add(
+            &finding::UNKNOWN_KEY,
+            key.place.clone(),
+            format!("containerd does not know `{}` here", key.value),
+            help,
+        );
+    }
+}
+
+fn check_endpoints(
+    planner: &Planner<'_>,
+    mirror: &Mirror,
+    resolved: &Resolved<'_>,
+    findings: &mut Findings,
+) {
+    let behaviour = planner.behaviour();
+    for (index, host) in resolved.hosts.iter().enumerate() {
+        let Origin::Endpoint(number) = host.origin else {
+            continue;
+        };
+        let Some(endpoint) = mirror.endpoints.get(number) else {
+            continue;
+        };
+        let earlier = resolved
+            .hosts
+            .iter()
+            .take(index)
+            .any(|other| other.host.same_try(&host.host));
+        let default_too =
+            mirror.name.value != WILDCARD
+                && resolved.hosts.iter().skip(index + 1).any(|other| {
+                    other.origin == Origin::Default && other.host.same_try(&host.host)
+                });
+        if earlier || default_too {
+            findings.add(
+                &finding::REPEATED_ENDPOINT,
+                endpoint.place.clone(),
+                if earlier {
+                    "this endpoint stands there twice"
+                } else {
+                    "containerd appends this endpoint itself, and so asks it twice"
+                },
+                "asked a second time it gives the same answer; it is written once",
+            );
+        }
+        let path = parse_endpoint(&endpoint.value, behaviour);
+        let has_path = path.is_ok_and(|parsed| !parsed.path().is_empty());
+        let request = host.host.path.as_str();
+        let has_v2 = request.ends_with("/v2") || request.starts_with("/v2/");
+        if has_path && !has_v2 {
+            findings.add(
+                &finding::PATH_WITHOUT_V2,
+                endpoint.place.clone(),
+                format!(
+                    "requests go to `{}`, without /v2: most registries answer 404 there",
+                    host.host.url()
+                ),
+                "it stays like that; if this mirror never worked, this is why",
+            );
+        }
+    }
+}
+
+fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: &mut Findings) {
+    if used.http {
+        if let Some(place) = &tls.skip_verify {
+            findings.add(
+                &finding::SKIP_VERIFY_ON_HTTP_ENDPOINT,
+                place.clone(),
+                format!("`{host}` is an http endpoint, where no certificate is verified"),
+                "it is left out there: in a hosts file it would make newer containerd try HTTPS first",
+            );
+        }
+        let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+        if let Some(file) = files.into_iter().flatten().next() {
+            findings.add(
+                &finding::TLS_ON_HTTP_ENDPOINT,
+                file.place.clone(),
+                format!("`{host}` is an http endpoint: certificates only matter if it redirects to https"),
+                "they are left out there: in a hosts file they would make newer containerd try HTTPS first",
+            );
+        }
+    }
+    if !used.https {
+        return;
+    }
+    if let Some(file) = &tls.empty_ca_file {
+        findings.add(
+            &finding::CA_WITHOUT_CERTIFICATE,
+            file.place.clone(),
+            format!("`{}` holds no certificate", absolute(&file.value)),
+            "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
+        );
+    }
+    for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
+        .into_iter()
+        .flatten()
+    {
+        let path = absolute(&file.value);
+        if path != file.value {
+            findings.add(
+                &finding::RELATIVE_CERTIFICATE_PATH,
+                file.place.clone(),
+                format!(
+                    "`{}` is relative to where containerd was started",
+                    file.value
+                ),
+                format!("that is / under systemd: it becomes `{path}`"),
+            );
+        }
+        match planner.inputs.certificates.get(&path) {
+            Some(CertificateFile::Read | CertificateFile::WithoutCertificate) | None => {}
+            Some(CertificateFile::Missing) => {
+                if first_mention(planner, file) {
+                    findings.add(
+                        &finding::CERTIFICATE_FILE_MISSING,
+                        file.place.clone(),
+                        format!("`{path}` is not there"),
+                        "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
+                    );
+                }
+            }
+            Some(CertificateFile::Unreadable(reason)) => findings.add(
+                &finding::CERTIFICATE_FILE_MISSING,
+                file.place.clone(),
+                format!("`{path}` cannot be read: {reason}"),
+                "the path is carried; see that root can read it on the node",
+            ),
+        }
+    }
+}
+
+/// Whether no earlier setting names the same file.
+fn first_mention(planner: &Planner<'_>, file: &Placed<String>) -> bool {
+    planner.first_mentions.get(&absolute(&file.value)) == Some(&file.place)
+}
+
+/// Findings about endpoints and TLS settings that make containerd fail or skip.
+pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings: &mut Findings) {
+    for trouble in trouble {
+        match trouble {
+            Trouble::Unparsable { place, reason } => findings.add(
+                &finding::UNPARSABLE_ENDPOINT,
+                place.clone(),
+                format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
+                "mend the endpoint, or leave it out with --allow unparsable-endpoint",
+            ),
+            Trouble::LonePair { place, host } => findings.add(
+                &finding::CERTIFICATE_WITHOUT_KEY,
+                place.clone(),
+                if planner.behaviour().reads_legacy_tls() {
+                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails")
+                } else {
+                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: it cannot be carried")
+                },
+                "add the other one, or leave this one out with --allow certificate-without-key",
+            ),
+            Trouble::Unreachable { place } => findings.add(
+                &finding::UNREACHABLE_ENDPOINT,
+                place.clone(),
+                "this endpoint names no host that can be asked over HTTP",
+                "containerd goes on to the next one, today and without it; it is left out",
+            ),
+        }
+    }
+}
+
+pub(crate) fn check_no_host(namespace: &str, mirror: Option<&Mirror>, findings: &mut Findings) {
+    findings.add(
+        &finding::NO_USABLE_ENDPOINT,
+        mirror.map(|mirror| mirror.name.place.clone()),
+        format!("no endpoint of `{namespace}` can be asked, so every pull of it fails"),
+        "mend the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
+    );
+}
+
+fn unknown_outcomes(above: &str, unknown: &[Placed<String>], fate: &Fate) -> Vec<SettingOutcome> {
     unknown
         .iter()
-        .map(|key| Outcome {
+        .map(|key| SettingOutcome {
             setting: format!("{above}.{}", quote_name(&key.value)),
             place: key.place.clone(),
             fate: fate.clone(),
@@ -647,24 +639,4 @@ fn probably_meant(name: &str, unknown: &[Placed<String>]) -> Option<String> {
     let without_scheme = name.split_once("://").map_or(name, |(_, rest)| rest);
     let host = without_scheme.split('/').next().unwrap_or_default();
     (host != name && unmatchable(host).is_none()).then(|| host.to_owned())
-}
-
-/// Where each certificate file is named first.
-pub(super) fn first_mentions(registry: &Registry) -> BTreeMap<String, Place> {
-    let mut mentions = BTreeMap::new();
-    for tls in registry
-        .configs
-        .iter()
-        .filter_map(|config| config.tls.as_ref())
-    {
-        for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
-            .into_iter()
-            .flatten()
-        {
-            mentions
-                .entry(absolute(&file.value))
-                .or_insert_with(|| file.place.clone());
-        }
-    }
-    mentions
 }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use super::Sources;
 use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::{PatternBase, TomlReader};
+use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob;
 use crate::node::{Node, NodeError, NodePath};
@@ -40,9 +40,9 @@ pub(super) fn read(
     };
     // Every one that there is: 2.x always looks beside the importing file.
     let kinds = [
-        (PatternBase::ImportingFile, TomlReader::Two),
-        (PatternBase::ImportingFile, TomlReader::One),
-        (PatternBase::WorkingDirectory, TomlReader::One),
+        (PatternBase::ImportingFile, Major::Two),
+        (PatternBase::ImportingFile, Major::One),
+        (PatternBase::WorkingDirectory, Major::One),
     ];
     let mut orders = BTreeMap::new();
     for kind in kinds {
@@ -66,7 +66,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The load order: breadth first, each path once.
-    fn order(&mut self, kind: (PatternBase, TomlReader)) -> Result<LoadOrder, NodeError> {
+    fn order(&mut self, kind: (PatternBase, Major)) -> Result<LoadOrder, NodeError> {
         let (base, toml) = kind;
         let mut order = LoadOrder::default();
         let mut seen: BTreeSet<NodePath> = self
@@ -103,7 +103,6 @@ impl Reader<'_> {
                 }
             }
         }
-        order.is_accepted = self.findings.allows(&finding::IMPORT_MISSING);
         Ok(order)
     }
 

@@ -2,22 +2,20 @@
 //! of the certificate files. After this no module reads the disk until `apply`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::containerd::configuration::{Configuration, LoadedFile};
-use crate::containerd::contents::{Contents, Section};
+use crate::containerd::contents::Contents;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::hosts_file::directory::CertsDirectory;
-use crate::containerd::registry::Registry;
+use crate::containerd::loader::Startup;
 use crate::containerd::registry::absolute;
-use crate::containerd::release::{
-    Behaviour, Generation, NEWEST, OLDEST, TomlReader, Version, generations,
-};
-use crate::containerd::sight::{Roots, View, Views};
-use crate::containerd::version_1;
-use crate::finding::{self, FileId, Findings};
+use crate::containerd::release::{Behaviour, Major, NEWEST, OLDEST, Version, generations};
+use crate::containerd::sight::Sight;
+use crate::containerd::snapshot::{CertsDirectories, Snapshot};
+use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
-use crate::plan::carry::{Carried, carry};
 
 mod certs;
 mod imports;
@@ -47,6 +45,15 @@ pub struct Options {
     pub version_1: Version1,
     /// `--keep-local-pull`.
     pub keep_local_pull: bool,
+    /// `--allow`.
+    pub allow: Vec<&'static Code>,
+}
+
+impl Options {
+    /// Whether the operator accepts findings of this code.
+    pub fn allows(&self, code: &Code) -> bool {
+        self.allow.contains(&code)
+    }
 }
 
 /// Who decides where a hosts file is there already.
@@ -84,35 +91,16 @@ pub enum CertificateFile {
     Unreadable(String),
 }
 
-/// The inputs of a plan.
+/// What a plan is made from.
 #[derive(Debug)]
 pub struct Inputs {
     /// What was asked for.
     pub options: Options,
     /// The containerd whose behaviour is kept.
     pub from: Version,
-    /// config.toml and what it imports.
-    pub configuration: Configuration,
-    /// The text of config.toml as it is on the disk, if `configuration` holds it converted to version 2.
-    pub converted_from: Option<String>,
-    /// What the containerd whose behaviour is kept makes of the configuration.
-    pub view: View,
-    /// What every containerd from that one to `--to` makes of it.
-    pub views: Vec<(Generation, View)>,
-    /// What they make of the files as they are on the disk, in the same order: not converted.
-    pub today: Vec<View>,
-    /// The registry settings that are in effect for it. CA files without a certificate count as not set.
-    pub registry: Registry,
-    /// The directory that `config_path` names afterwards.
-    pub certs: CertsDirectory,
-    /// Files that are to be written into it, since another directory of `config_path` gives them today. `certs` has them
-    /// already.
-    pub carried: Vec<Carried>,
-    /// Every directory that some containerd takes for its `config_path`, today or afterwards.
-    pub roots: Roots,
-    /// Whether there is a `/etc/docker/certs.d`, which the built-in `config_path` of 2.2 and later names, too.
-    pub has_docker_directory: bool,
-    /// What is known of each certificate file that a setting names.
+    /// The node as it is on the disk.
+    pub snapshot: Snapshot,
+    /// What is known of each certificate file that a setting names, by its absolute path.
     pub certificates: BTreeMap<String, CertificateFile>,
 }
 
@@ -132,108 +120,62 @@ pub fn read(
     let from = options
         .from
         .unwrap_or_else(|| default_from(&main).min(options.to));
-    let Some(mut configuration) = imports::read(node, main, findings, sources)? else {
+    let Some(configuration) = imports::read(node, main, findings, sources)? else {
         return Ok(None);
     };
-    let behaviour = Behaviour::of(from);
-    let mut views = Views::default();
-    let mut view = views.of(&configuration, &behaviour);
-    let mut converted_from = None;
-    let mut on_the_disk = None;
-    // What cannot be converted is a finding, and the node is looked at as it is. Where the section is dropped today, a
-    // conversion would bring it to life.
-    if options.version_1 == Version1::Convert
-        && !behaviour.loses_version_1
-        && says_something_in_version_1(&configuration)
-        && let Some(converted) = convert(&configuration, findings, sources)
-    {
-        on_the_disk = Some(configuration.clone());
-        if let Some(main) = configuration.files.first_mut() {
-            converted_from = Some(
-                std::mem::replace(main, LoadedFile::new(converted))
-                    .file
-                    .text,
-            );
-        }
-        views = Views::default();
-        view = views.of(&configuration, &behaviour);
+    let certificates = read_certificates(node, &configuration);
+    let files = certificates.iter();
+    let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
+    let empty = empty.map(|(path, _)| path.clone()).collect();
+    let mut inputs = Inputs {
+        options,
+        from,
+        snapshot: Snapshot::new(configuration, empty),
+        certificates,
+    };
+    let certs = read_certs_directories(node, &inputs, sources)?;
+    inputs.snapshot = inputs.snapshot.with_certs(certs);
+    Ok(Some(inputs))
+}
+
+/// Every directory that some release takes for its `config_path`, or would if another file decided, and the one that
+/// it names afterwards.
+fn read_certs_directories(
+    node: &Node,
+    inputs: &Inputs,
+    sources: &mut Sources,
+) -> Result<CertsDirectories, NodeError> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut add = |config_path: &str| {
+        let split = config_path.split(':').chain([config_path]);
+        names.extend(split.filter(|name| !name.is_empty()).map(str::to_owned));
+    };
+    for generation in generations(OLDEST, NEWEST) {
+        add(&inputs.snapshot.seen_by(&generation.behaviour).config_path);
     }
-    let mut registry = Registry::clone(&view.registry);
-    let path = certs_path(&options, &registry, findings);
-    let mut certs = certs::read(node, path, sources)?;
-    let mut roots = Roots::new();
-    for configuration in std::iter::once(&configuration).chain(&on_the_disk) {
-        let mut views = Views::default();
-        for generation in generations(OLDEST, NEWEST) {
-            let view = views.of(configuration, &generation.behaviour);
-            let split = view.config_path.split(':').filter(|root| !root.is_empty());
-            for root in view.roots().into_iter().chain(split) {
-                if !roots.contains_key(root) {
-                    // A colon separates names, so that a name with one is never there.
-                    let path = NodePath::new(root);
-                    let directory = if root.contains(':') {
-                        CertsDirectory::empty(path)
-                    } else {
-                        certs::read(node, path, sources)?
-                    };
-                    roots.insert(root.to_owned(), directory);
-                }
+    for loaded in &inputs.snapshot.configuration().files {
+        for section in &loaded.contents(inputs.behaviour().major).sections {
+            let registry = section.registry.as_ref();
+            if let Some(path) = registry.and_then(|registry| registry.config_path.as_ref()) {
+                add(&path.value);
             }
         }
     }
-    roots.insert(certs.path.to_string(), certs.clone());
-    let mut carried = Vec::new();
-    let paths: Vec<&str> = match (&registry.config_path, view.conflict()) {
-        (None, None) => view.roots(),
-        _ => registry.config_paths(),
-    };
-    if paths.len() > 1 && options.existing == Existing::Keep {
-        let others = paths
-            .iter()
-            .filter(|path| NodePath::new(path) != certs.path);
-        let others: Vec<&CertsDirectory> = others.filter_map(|path| roots.get(*path)).collect();
-        carried = carry(&certs, &others, &behaviour);
-        for file in &carried {
-            certs.write(&file.path, &file.bytes);
-        }
+    names.insert(inputs.certs_path().to_string());
+    let mut directories: BTreeMap<NodePath, CertsDirectory> = BTreeMap::new();
+    let mut certs = CertsDirectories::new();
+    for name in names {
+        let path = NodePath::new(&name);
+        let directory = match directories.get(&path) {
+            Some(directory) => directory.clone(),
+            // A colon separates names, so that a name with one never exists.
+            None if name.contains(':') => CertsDirectory::empty(path.clone()),
+            None => certs::read(node, path.clone(), sources)?,
+        };
+        directories.insert(path, directory.clone());
+        certs.insert(name, directory);
     }
-    let docker = node.list(&NodePath::new(DOCKER_CERTS_DIRECTORY))?;
-    let certificates = read_certificates(node, &registry);
-    registry.ignore_ca_files(|path| {
-        certificates.get(path) == Some(&CertificateFile::WithoutCertificate)
-    });
-    let views: Vec<(Generation, View)> = generations(from, options.to)
-        .into_iter()
-        .map(|generation| {
-            let view = views.of(&configuration, &generation.behaviour);
-            (generation, view)
-        })
-        .collect();
-    let today = match &on_the_disk {
-        Some(configuration) => {
-            let mut views_today = Views::default();
-            let of = |(generation, _): &(Generation, View)| {
-                views_today.of(configuration, &generation.behaviour)
-            };
-            views.iter().map(of).collect()
-        }
-        None => views.iter().map(|(_, view)| view.clone()).collect(),
-    };
-    Ok(Some(Inputs {
-        options,
-        from,
-        configuration,
-        converted_from,
-        view,
-        views,
-        today,
-        registry,
-        certs,
-        carried,
-        roots,
-        has_docker_directory: docker.is_some_and(|entries| !entries.is_empty()),
-        certificates,
-    }))
+    Ok(certs)
 }
 
 fn read_main(
@@ -253,24 +195,6 @@ fn read_main(
         file.bytes,
         findings,
     ))
-}
-
-/// Whether there are registry settings in files whose main one is of version 1; one that says no version is one.
-fn says_something_in_version_1(configuration: &Configuration) -> bool {
-    let mut contents = configuration
-        .files
-        .iter()
-        .map(|loaded| loaded.contents(TomlReader::One))
-        .peekable();
-    let version = contents.peek().map_or(0, |main| main.version);
-    let mut sections = contents.flat_map(|contents| &contents.sections);
-    let says_something = |section: &Section| {
-        section
-            .registry
-            .as_ref()
-            .is_some_and(Registry::says_something)
-    };
-    version <= 1 && sections.any(says_something)
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,
@@ -296,63 +220,9 @@ pub fn configuration(
     Ok(files.into_iter().map(|loaded| loaded.file).collect())
 }
 
-/// The file as version 2, under a number of its own: findings point into the converted text.
-fn convert(
-    configuration: &Configuration,
-    findings: &mut Findings,
-    sources: &mut Sources,
-) -> Option<ConfigFile> {
-    let config = configuration.main()?;
-    // Whichever file is converted first, containerd 1.x does not start between the two (semantics §12.2).
-    let names_plugins = |file: &&ConfigFile| {
-        ["plugins", "disabled_plugins", "required_plugins", "version"]
-            .iter()
-            .any(|name| {
-                let mut keys = file.tree.iter().map(|node| &node.key.name);
-                keys.any(|key| key.eq_ignore_ascii_case(name))
-            })
-    };
-    let imported = configuration
-        .files
-        .iter()
-        .skip(1)
-        .map(|loaded| &loaded.file);
-    if let Some(file) = imported.into_iter().find(names_plugins) {
-        findings.add(
-            &finding::VERSION_1,
-            file.place(0..0),
-            format!(
-                "`{}` is imported and has a version or names plugins, too: both files would have to be converted at \
-                 the same instant",
-                file.path
-            ),
-            "merge it into the main file first, or --v1 keep",
-        );
-        return None;
-    }
-    let refused = match version_1::convert(&config.text, &config.syntax) {
-        Ok(renames) => match version_1::apply(&config.text, &renames) {
-            Some(text) => {
-                let id = sources.add(&config.real, text.as_bytes());
-                let (path, real) = (config.path.clone(), config.real.clone());
-                return ConfigFile::parse(id, path, real, text.into_bytes(), findings);
-            }
-            None => (0..0, "its names overlap".to_owned()),
-        },
-        Err(refusal) => (refusal.range, refusal.reason),
-    };
-    findings.add(
-        &finding::VERSION_1,
-        config.place(refused.0),
-        format!("this file cannot be converted to version 2: {}", refused.1),
-        "mend this, or --v1 keep",
-    );
-    None
-}
-
 /// The containerd that a file is for when nobody says it.
 fn default_from(config: &ConfigFile) -> Version {
-    let line = match Contents::of(config, &[TomlReader::Two]).version {
+    let line = match Contents::of(config, &[Major::Two]).version {
         3 => "2.0",
         4 => "2.3",
         _ => "1.7",
@@ -453,34 +323,18 @@ impl std::error::Error for ReadError {
     }
 }
 
-/// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
-fn certs_path(options: &Options, registry: &Registry, findings: &mut Findings) -> NodePath {
-    let asked = options.certs_directory.clone();
-    let mut paths = registry.config_paths().into_iter();
-    let set = paths
-        .find(|path| !path.is_empty())
-        .zip(registry.config_path.as_ref())
-        .map(|(path, setting)| (NodePath::new(path), setting.place.clone()));
-    match (set, asked) {
-        (Some((set, place)), Some(asked)) if set != asked => {
-            findings.add(
-                &finding::CERTS_DIR_CONTRADICTS_CONFIG_PATH,
-                place,
-                format!("`config_path` is `{set}`, but --certs-dir is `{asked}`"),
-                "leave --certs-dir out, or change `config_path` first",
-            );
-            set
-        }
-        (Some((set, _)), _) => set,
-        (None, Some(asked)) => asked,
-        (None, None) => NodePath::new(DEFAULT_CERTS_DIRECTORY),
-    }
-}
-
-fn read_certificates(node: &Node, registry: &Registry) -> BTreeMap<String, CertificateFile> {
-    let files = registry
-        .configs
+fn read_certificates(
+    node: &Node,
+    configuration: &Configuration,
+) -> BTreeMap<String, CertificateFile> {
+    let contents = configuration
+        .files
         .iter()
+        .flat_map(|loaded| [Major::One, Major::Two].map(|major| loaded.contents(major)));
+    let sections = contents.flat_map(|contents| &contents.sections);
+    let files = sections
+        .filter_map(|section| section.registry.as_ref())
+        .flat_map(|registry| &registry.configs)
         .filter_map(|config| config.tls.as_ref())
         .flat_map(|tls| {
             [&tls.ca_file, &tls.cert_file, &tls.key_file]
@@ -503,21 +357,38 @@ fn read_certificates(node: &Node, registry: &Registry) -> BTreeMap<String, Certi
 }
 
 impl Inputs {
-    /// The CA files that hold no certificate, by their absolute paths.
-    pub fn empty_ca_files(&self) -> BTreeSet<String> {
-        let files = self.certificates.iter();
-        let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
-        empty.map(|(path, _)| path.clone()).collect()
+    /// What the containerd whose behaviour is kept does.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour::of(self.from)
+    }
+
+    /// What that containerd makes of the node.
+    pub fn sight(&self) -> Rc<Sight> {
+        self.snapshot.seen_by(&self.behaviour())
     }
 
     /// The version that config.toml says it has; 0 if it says none.
     pub fn file_version(&self) -> i64 {
-        let main = self.configuration.files.first();
-        main.map_or(0, |main| main.contents(self.behaviour().toml).version)
+        let main = self.snapshot.configuration().files.first();
+        main.map_or(0, |main| main.contents(self.behaviour().major).version)
     }
 
-    /// What the containerd does whose behaviour is kept.
-    pub fn behaviour(&self) -> Behaviour {
-        Behaviour::of(self.from)
+    /// How far a containerd gets, as far as the operator lets imports count that do not exist.
+    pub fn startup(&self, sight: &Sight) -> Startup {
+        sight.startup(self.options.allows(&finding::IMPORT_MISSING))
+    }
+
+    /// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
+    pub fn certs_path(&self) -> NodePath {
+        let sight = self.sight();
+        let mut paths = sight.registry().config_paths().into_iter();
+        match (
+            paths.find(|path| !path.is_empty()),
+            &self.options.certs_directory,
+        ) {
+            (Some(set), _) => NodePath::new(set),
+            (None, Some(asked)) => asked.clone(),
+            (None, None) => NodePath::new(DEFAULT_CERTS_DIRECTORY),
+        }
     }
 }

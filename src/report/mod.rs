@@ -30,7 +30,7 @@ impl Shown {
         }
         let directories = inputs
             .iter()
-            .flat_map(|inputs| inputs.roots.values())
+            .flat_map(|inputs| inputs.snapshot.certs().values())
             .flat_map(|certs| certs.directories.values());
         for file in directories.filter_map(|directory| directory.hosts_file.as_ref()) {
             secrets.push(Secrets::of_text(&String::from_utf8_lossy(&file.bytes)));

@@ -11,16 +11,17 @@ use crate::read::Inputs;
 pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {
     let mut text = String::new();
     let config = &inputs.options.config;
-    let version = match (&inputs.converted_from, inputs.file_version()) {
-        (Some(_), _) => "version 1, converted to 2".to_owned(),
-        (None, 0) => "no version".to_owned(),
-        (None, version) => format!("version {version}"),
+    let version = match (plan.converts, inputs.file_version()) {
+        (true, _) => "version 1, converted to 2".to_owned(),
+        (false, 0) => "no version".to_owned(),
+        (false, version) => format!("version {version}"),
     };
     let _ = writeln!(text, "Migration of {config} ({version})");
-    let order = inputs.configuration.order(&inputs.view.behaviour);
+    let configuration = inputs.snapshot.configuration();
+    let order = configuration.order(&inputs.behaviour());
     let imported = order.iter().flat_map(|order| &order.files).skip(1);
     for (number, index) in imported.enumerate() {
-        if let Some(loaded) = inputs.configuration.files.get(*index) {
+        if let Some(loaded) = configuration.files.get(*index) {
             let with = if number == 0 { "with" } else { "and" };
             let _ = writeln!(text, "{with} {}", loaded.file.path);
         }
@@ -41,8 +42,7 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
     }
     for outcome in &plan.outcomes {
         let _ = write!(text, "  {}", outcome.setting);
-        let mut files = inputs
-            .configuration
+        let mut files = configuration
             .files
             .iter()
             .skip(1)
@@ -126,7 +126,7 @@ fn summary(plan: &Plan) -> String {
         files(new),
         files(changed)
     );
-    if plan.live && new + changed > 1 {
+    if plan.hosts_files_take_effect && new + changed > 1 {
         text.push_str(
             "config_path is in effect already: hosts files count from the moment they are written\n",
         );

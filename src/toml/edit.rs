@@ -81,7 +81,7 @@ pub struct Setting {
 }
 
 /// What is set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewValue {
     /// Text, written as a TOML string.
     String(String),
@@ -99,14 +99,10 @@ impl NewValue {
 }
 
 impl Setting {
-    /// The key path, and the value with its type, to compare with what a parser finds.
-    pub fn typed(&self) -> (Vec<String>, String) {
+    /// The whole key path, and the value.
+    pub fn path_and_value(&self) -> (Vec<String>, NewValue) {
         let path = self.table.iter().chain([&self.key]).cloned().collect();
-        let value = match &self.value {
-            NewValue::String(text) => format!("string {text}"),
-            NewValue::True => "boolean true".to_owned(),
-        };
-        (path, value)
+        (path, self.value.clone())
     }
 
     fn table(&self) -> Vec<&str> {

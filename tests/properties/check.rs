@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path as DiskPath;
 
+use containerd_registry_migrate::containerd::hosts_file::directory::CertsDirectory;
 use containerd_registry_migrate::containerd::hosts_file::reader;
 use containerd_registry_migrate::containerd::legacy::Legacy;
-use containerd_registry_migrate::containerd::release::{NEWEST, Version};
+use containerd_registry_migrate::containerd::release::{NEWEST, Version, generations};
 use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
@@ -48,7 +49,8 @@ impl Planned {
             .iter()
             .copied()
             .filter(|code| options.allows_all && matches!(code.decision, Decision::Allow(_)));
-        let mut findings = Findings::new(allowed);
+        let allowed: Vec<_> = allowed.collect();
+        let mut findings = Findings::new(allowed.iter().copied());
         let mut sources = Sources::default();
         let version = |text: &str| Version::parse(text).unwrap();
         let disk = disk::Node::open(root.to_str().unwrap()).map_err(|error| error.to_string())?;
@@ -68,12 +70,13 @@ impl Planned {
                 Version1::Refuse
             },
             keep_local_pull: false,
+            allow: allowed.clone(),
         };
         let inputs = match read::read(&disk, options, &mut findings, &mut sources) {
             Ok(inputs) => inputs,
             Err(error) => return Err(format!("not read: {error}")),
         };
-        let mut plan = Plan::default();
+        let mut plan = Plan::empty(CertsDirectory::empty(NodePath::new("/")));
         if let Some(inputs) = &inputs {
             plan = plan::plan(inputs, &mut findings);
             verify::verify(inputs, &mut plan, &mut findings);
@@ -569,7 +572,8 @@ const ASKED: &[&str] = &[
 
 /// What was written gives, read from the disk, the pulls that the settings gave.
 fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
-    let (Some(inputs), Some(after)) = (&planned.inputs, &after.inputs) else {
+    let (plan, after_plan) = (&planned.plan, &after.plan);
+    let Some(inputs) = &planned.inputs else {
         return Err("pulls: nothing was read".to_owned());
     };
     // Where a version cannot have the same, the operator has accepted that.
@@ -583,7 +587,8 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     if accepted.iter().any(|code| planned.says(code)) {
         return Ok(());
     }
-    let legacy = Legacy::new(Some(&inputs.registry));
+    let sight = inputs.sight();
+    let legacy = sight.legacy();
     let behaviour = inputs.behaviour();
     let unnamed = planned.plan.namespaces.iter().find(|wanted| wanted.unnamed);
     let unnamed = unnamed.ok_or("pulls: nobody stands for the others")?;
@@ -593,8 +598,8 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     }
     for name in ASKED {
         // A stray file is in the way of a registry that nobody named, and cannot be told from a README.
-        let own = inputs.certs.own(name);
-        if own.is_some_and(|own| inputs.certs.directories[&own].is_file) && !name.contains(':') {
+        let own = plan.certs.own(name);
+        if own.is_some_and(|own| plan.certs.directories[&own].is_file) && !name.contains(':') {
             continue;
         }
         if asked.iter().all(|(known, _)| known != name) {
@@ -604,16 +609,18 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     for (name, decider) in asked {
         let resolved = legacy.resolve(name, &behaviour, true);
         let settings = if resolved.hosts.is_empty() {
-            Legacy::new(None).resolve(name, &behaviour, true).usable()
+            Legacy::default().resolve(name, &behaviour, true).usable()
         } else {
             resolved.usable()
         };
-        for (generation, _) in &inputs.views {
+        for generation in generations(inputs.from, inputs.options.to) {
             let behaviour = &generation.behaviour;
-            let found = reader::pulls(&after.certs, name, behaviour);
+            let found = reader::pulls(&after_plan.certs, name, behaviour);
             let wanted = match decider {
                 Decider::Settings => settings.clone(),
-                Decider::InEffect | Decider::Kept => reader::pulls(&inputs.certs, name, behaviour),
+                Decider::HostsFile | Decider::KeptFile => {
+                    reader::pulls(&plan.certs, name, behaviour)
+                }
                 Decider::Nobody => continue,
             };
             ensure(found.same(&wanted), || {

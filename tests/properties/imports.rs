@@ -90,7 +90,7 @@ fn every_leaf_has_one_outcome(planned: &Planned) -> Result<(), String> {
     if let Some((place, settings)) = outcomes.iter().find(|(_, settings)| settings.len() > 1) {
         return Err(format!("outcomes: {settings:?} at {place:?}"));
     }
-    for loaded in &inputs.configuration.files {
+    for loaded in &inputs.snapshot.configuration().files {
         for id in [
             "cri",
             "io.containerd.grpc.v1.cri",

@@ -1,12 +1,12 @@
 //! What the library's views of containerd predict, to be compared with what the daemons did.
 
 use std::path::Path;
+use std::rc::Rc;
 
-use containerd_registry_migrate::check::Side;
 use containerd_registry_migrate::containerd::host::{Host, Pulls, Scheme};
-use containerd_registry_migrate::containerd::legacy::Legacy;
+use containerd_registry_migrate::containerd::loader::Startup;
 use containerd_registry_migrate::containerd::release::Version;
-use containerd_registry_migrate::containerd::sight::{State, View};
+use containerd_registry_migrate::containerd::sight::Sight;
 use containerd_registry_migrate::finding::{self, Findings};
 use containerd_registry_migrate::node::{Node, NodePath};
 use containerd_registry_migrate::read::{self, Existing, Options, Sources, Version1};
@@ -15,8 +15,7 @@ use crate::daemon::Boot;
 
 /// What one version of containerd makes of a tree, as `check` would say it.
 pub(crate) struct Model {
-    side: Side,
-    view: View,
+    sight: Rc<Sight>,
 }
 
 impl Model {
@@ -32,33 +31,34 @@ impl Model {
             existing: Existing::Refuse,
             version_1: Version1::Keep,
             keep_local_pull: false,
+            allow: Vec::new(),
         };
         let mut findings = Findings::default();
         let inputs = read::read(&node, options, &mut findings, &mut Sources::default());
         let inputs = inputs.ok()??;
-        let mut side = Side::today(&inputs)?;
-        let view = side.view(version);
-        Some(Model { side, view })
+        let sight = inputs.sight();
+        Some(Model { sight })
     }
 
     /// Whether CRI is to load.
     pub(crate) fn loads(&self) -> bool {
-        self.view.state == State::Loads
+        self.sight.startup(false) == Startup::Loads
     }
 
     /// What is wrong with how far the daemon came, if it is not how far it should have come.
     pub(crate) fn contradicts(&self, boot: &Boot) -> Option<String> {
-        let agrees = match (&self.view.state, boot) {
-            (State::Loads | State::CriDisabled(_), Boot::Booted)
-            | (State::CriFails(_), Boot::CriRefused(_))
-            | (State::DoesNotStart(_), Boot::DidNotStart(_)) => true,
+        let startup = self.sight.startup(false);
+        let agrees = match (&startup, boot) {
+            (Startup::Loads | Startup::CriDisabled(_), Boot::Booted)
+            | (Startup::CriFails(_), Boot::CriRefused(_))
+            | (Startup::DoesNotStart(_), Boot::DidNotStart(_)) => true,
             // The log of a daemon without CRI says so in words like those of one that refuses it.
-            (State::CriDisabled(reason), Boot::CriRefused(_)) => {
+            (Startup::CriDisabled(reason), Boot::CriRefused(_)) => {
                 reason.code == &finding::CRI_DISABLED
             }
             _ => false,
         };
-        (!agrees).then(|| format!("the view says {:?}, the daemon {boot:?}", self.view.state))
+        (!agrees).then(|| format!("the view says {:?}, the daemon {boot:?}", startup))
     }
 
     /// The hosts that containerd tries for the images of a namespace, in order, repeats folded, each
@@ -67,8 +67,7 @@ impl Model {
         if !self.loads() {
             return Vec::new();
         }
-        let legacy = Legacy::new(Some(&self.view.registry));
-        let hosts = match self.side.pulls(&self.view, &legacy, namespace) {
+        let hosts = match self.sight.pulls(namespace) {
             Pulls::Hosts(hosts) => hosts,
             Pulls::Fail(_) => Vec::new(),
         };

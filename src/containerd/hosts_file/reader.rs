@@ -11,7 +11,7 @@ use super::directory::{CertsDirectory, HostsFile, RegistryDirectory};
 use crate::containerd::host::{
     Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path,
 };
-use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, TomlReader};
+use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
 use crate::toml::dialect;
@@ -103,7 +103,7 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
             ));
         }
     }
-    if behaviour.toml == TomlReader::Two {
+    if behaviour.major == Major::Two {
         let seen = header_hosts(syntax);
         let hosts = tree.table_at(&["host"]);
         let unseen = hosts
@@ -274,11 +274,11 @@ fn parse(
     if let Some(reason) = file.refusal(behaviour.go_toml) {
         return Err(format!("containerd cannot read it: {reason}"));
     }
-    let host_table =
-        find(tree, "host", behaviour.toml)?.map(|node| node.table().ok_or("`host` is not a table"));
+    let host_table = find(tree, "host", behaviour.major)?
+        .map(|node| node.table().ok_or("`host` is not a table"));
     let host_table = host_table.transpose()?;
-    let hosts = match behaviour.toml {
-        TomlReader::One => {
+    let hosts = match behaviour.major {
+        Major::One => {
             if host_table.is_none() && behaviour.host_table_required {
                 return Err("it has no `host` table".to_owned());
             }
@@ -299,7 +299,7 @@ fn parse(
                 .map(|node| node.key.name.clone())
                 .collect()
         }
-        TomlReader::Two => header_hosts(syntax),
+        Major::Two => header_hosts(syntax),
     };
     let mut entries = Vec::new();
     for host in hosts {
@@ -311,7 +311,7 @@ fn parse(
         };
         entries.push(entry(&host, config, directory, behaviour)?);
     }
-    let server = string(tree, "server", behaviour.toml)?.unwrap_or_default();
+    let server = string(tree, "server", behaviour.major)?.unwrap_or_default();
     entries.push(entry(server, tree, directory, behaviour)?);
     Ok(entries)
 }
@@ -341,7 +341,7 @@ fn entry(
     directory: &NodePath,
     behaviour: &Behaviour,
 ) -> Result<HostEntry, String> {
-    let reader = behaviour.toml;
+    let reader = behaviour.major;
     let mut entry = HostEntry::default();
     let override_path =
         boolean(config, "override_path", reader)?.unwrap_or_default() && behaviour.override_path;
@@ -458,12 +458,12 @@ fn as_string(value: &crate::toml::syntax::Value) -> Option<&str> {
 type Found<'a> = Result<Option<&'a crate::toml::syntax::Node>, String>;
 
 /// Looks up a struct key as the reader does: v1 takes the name as it is, or in capitals; v2 any case.
-fn find<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Found<'a> {
+fn find<'a>(table: &'a Table, name: &str, reader: Major) -> Found<'a> {
     Ok(match reader {
-        TomlReader::One => table
+        Major::One => table
             .get(name)
             .or_else(|| table.get(&name.to_ascii_uppercase())),
-        TomlReader::Two => {
+        Major::Two => {
             let mut spellings = table
                 .iter()
                 .filter(|node| node.key.name.eq_ignore_ascii_case(name));
@@ -476,7 +476,7 @@ fn find<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Found<'a> {
     })
 }
 
-fn string<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Result<Option<&'a str>, String> {
+fn string<'a>(table: &'a Table, name: &str, reader: Major) -> Result<Option<&'a str>, String> {
     let Some(node) = find(table, name, reader)? else {
         return Ok(None);
     };
@@ -486,7 +486,7 @@ fn string<'a>(table: &'a Table, name: &str, reader: TomlReader) -> Result<Option
         .ok_or_else(|| format!("`{name}` must be a string"))
 }
 
-fn boolean(table: &Table, name: &str, reader: TomlReader) -> Result<Option<bool>, String> {
+fn boolean(table: &Table, name: &str, reader: Major) -> Result<Option<bool>, String> {
     match find(table, name, reader)?.map(|node| node.value().map(|value| &value.kind)) {
         None => Ok(None),
         Some(Some(ValueKind::Boolean(value))) => Ok(Some(*value)),
@@ -494,7 +494,7 @@ fn boolean(table: &Table, name: &str, reader: TomlReader) -> Result<Option<bool>
     }
 }
 
-fn strings(table: &Table, name: &str, reader: TomlReader) -> Result<Option<Vec<String>>, String> {
+fn strings(table: &Table, name: &str, reader: Major) -> Result<Option<Vec<String>>, String> {
     let wrong = || format!("`{name}` must be an array of strings");
     let Some(node) = find(table, name, reader)? else {
         return Ok(None);

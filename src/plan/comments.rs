@@ -1,0 +1,134 @@
+//! Comments that leave config.toml with their entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::hosts_files::Draft;
+use super::placement::Effect;
+use super::planner::Planner;
+use crate::containerd::file::ConfigFile;
+use crate::containerd::host::Scheme;
+use crate::finding::{self, Findings};
+use crate::secret::{Filter, Secrets};
+use crate::toml::edit::MovedComment;
+
+/// Puts every comment that leaves config.toml into the hosts file of what it stood with.
+pub(crate) fn place_comments(
+    planner: &Planner<'_>,
+    comments: &[(usize, MovedComment)],
+    drafts: &mut BTreeMap<String, Draft>,
+    findings: &mut Findings,
+) {
+    if comments.is_empty() {
+        return;
+    }
+    let by_namespace: BTreeMap<String, String> = drafts
+        .iter()
+        .map(|(name, draft)| (draft.namespace.clone(), name.clone()))
+        .collect();
+    let mut by_tls_host: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, draft) in drafts.iter() {
+        for host in draft.file.hosts.iter().chain(&draft.file.server) {
+            if host.host.scheme != Scheme::Http {
+                by_tls_host.entry(&host.host.host).or_insert(name);
+            }
+        }
+    }
+    let by_tls_host: BTreeMap<String, String> = by_tls_host
+        .into_iter()
+        .map(|(host, name)| (host.to_owned(), name.to_owned()))
+        .collect();
+    let files: Vec<&ConfigFile> = planner
+        .configuration()
+        .files
+        .iter()
+        .map(|loaded| &loaded.file)
+        .collect();
+    let all_secrets: Vec<Secrets> = files
+        .iter()
+        .map(|file| Secrets::of(&file.text, Some(&file.syntax)))
+        .collect();
+    let filter = Filter::new(&all_secrets);
+    let mut said: BTreeSet<(usize, &[String])> = BTreeSet::new();
+    for (index, comment) in comments {
+        let (Some(file), Some(secrets)) = (files.get(*index), all_secrets.get(*index)) else {
+            continue;
+        };
+        let Some((name, element)) =
+            destination(planner, *index, comment, &by_namespace, &by_tls_host)
+        else {
+            // Once for each entry, however many lines it has.
+            if said.insert((*index, &comment.path)) {
+                findings.add(
+                    &finding::COMMENT_DROPPED,
+                    file.place(comment.range.clone()),
+                    "this comment goes away with its entry, for which no hosts file is written",
+                    "write it down elsewhere if it is needed",
+                );
+            }
+            continue;
+        };
+        // A comment may also repeat a password that stands elsewhere in the file.
+        let tells = filter.apply(&comment.text) != comment.text;
+        if tells || secrets.touches(&comment.range) {
+            findings.add(
+                &finding::SECRET_COMMENT,
+                file.place(comment.range.clone()),
+                "this comment looks like a secret and is not moved into a hosts file",
+                "hosts files are readable by everyone; write it down elsewhere if it is needed",
+            );
+            continue;
+        }
+        if let Some(draft) = drafts.get_mut(&name) {
+            draft.comments_of(element).push(comment.text.clone());
+        }
+    }
+}
+
+/// The file that a comment goes into, and the endpoint in it.
+fn destination(
+    planner: &Planner<'_>,
+    file: usize,
+    comment: &MovedComment,
+    by_namespace: &BTreeMap<String, String>,
+    by_tls_host: &BTreeMap<String, String>,
+) -> Option<(String, Option<usize>)> {
+    // Only what was in effect has a hosts file that its comments can go with.
+    let mut placements = planner
+        .placements
+        .iter()
+        .filter(|placement| placement.id.0 == file);
+    let placement = placements.find(|placement| {
+        matches!(placement.effect, Effect::Now)
+            && comment.path.starts_with(&placement.section.spelling.table)
+    })?;
+    let (registry, spelling) = (placement.registry, &placement.section.spelling);
+    let below = comment.path.get(spelling.table.len()..)?;
+    let (key, rest) = below.split_first()?;
+    if Some(key) == spelling.mirrors.as_ref() {
+        let file = |name: &str| by_namespace.get(name).cloned();
+        let name = match rest.first() {
+            Some(name) => file(name),
+            // Above all mirrors: it goes with the first that has a file.
+            None => registry
+                .mirrors
+                .iter()
+                .find_map(|mirror| file(&mirror.name.value)),
+        };
+        return name.map(|name| (name, comment.element));
+    }
+    let file = |host: &str| {
+        by_namespace
+            .get(host)
+            .or_else(|| by_tls_host.get(host))
+            .cloned()
+    };
+    let name = match rest.first() {
+        Some(host) => file(host),
+        None => registry
+            .configs
+            .iter()
+            .filter(|config| config.tls.is_some())
+            .find_map(|config| file(&config.name.value)),
+    };
+    name.map(|name| (name, None))
+}

@@ -1,0 +1,199 @@
+//! What all rules of a plan look at: what was asked, what each containerd makes of the node, and what is worked out
+//! from that once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::carry::{Carried, carry};
+use super::conversion;
+use super::namespaces::{Namespace, namespaces};
+use super::placement::{self, Placement};
+use super::release::Release;
+use crate::containerd::configuration::Configuration;
+use crate::containerd::file::ConfigFile;
+use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::legacy::Legacy;
+use crate::containerd::registry::Registry;
+use crate::containerd::release::{Behaviour, Generation};
+use crate::containerd::sight::Sight;
+use crate::finding::{Code, Findings, Place};
+use crate::node::NodePath;
+use crate::read::{Existing, Inputs};
+
+/// What decides pulls today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InEffect {
+    /// The legacy settings.
+    Settings,
+    /// The hosts files; legacy TLS settings beside them are ignored (2.x).
+    HostsFiles,
+    /// Nothing: CRI does not load, because of what this code says.
+    Nothing(&'static Code),
+}
+
+/// What all rules look at.
+pub(crate) struct Planner<'i> {
+    pub inputs: &'i Inputs,
+    /// What the containerd whose behaviour is kept makes of the node.
+    pub from: Rc<Sight>,
+    /// What every containerd from that one to `--to` makes of it.
+    pub releases: Vec<Release>,
+    /// config.toml itself.
+    pub config: &'i ConfigFile,
+    pub placements: Vec<Placement<'i>>,
+    pub in_effect: InEffect,
+    /// The directory that `config_path` names afterwards, with `carried` already in it.
+    pub certs: CertsDirectory,
+    /// Files that are to be written into it, since another directory of `config_path` gives them today.
+    pub carried: Vec<Carried>,
+    /// Whether the file becomes one of version 2.
+    pub converts: bool,
+    /// The namespaces that are worth a look.
+    pub namespaces: Vec<Namespace>,
+    pub namespace_names: BTreeSet<String>,
+    /// Where each certificate file is named first.
+    pub first_mentions: BTreeMap<String, Place>,
+}
+
+impl<'i> Planner<'i> {
+    /// `None` if there is no configuration at all.
+    pub(crate) fn new(inputs: &'i Inputs, findings: &mut Findings) -> Option<Self> {
+        let config = inputs.snapshot.configuration().main()?;
+        let from = inputs.sight();
+        let releases = Release::all(inputs);
+        let path = inputs.certs_path();
+        let empty = || CertsDirectory::empty(path.clone());
+        let directories = inputs.snapshot.certs();
+        let mut certs = directories
+            .get(path.as_str())
+            .cloned()
+            .unwrap_or_else(empty);
+        let carried = carried(inputs, &from, &certs);
+        for file in &carried {
+            certs.write(&file.path, &file.bytes);
+        }
+        let namespaces = namespaces(inputs, &from, &certs);
+        Some(Self {
+            in_effect: in_effect(&from),
+            placements: placement::placements(inputs, &from, &releases),
+            namespace_names: namespaces.iter().map(|one| one.name.clone()).collect(),
+            first_mentions: from.registry().first_mentions(),
+            converts: conversion::converts(inputs, findings),
+            namespaces,
+            inputs,
+            config,
+            certs,
+            carried,
+            releases,
+            from,
+        })
+    }
+
+    /// The settings that take effect on the containerd whose behaviour is kept.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.from.registry()
+    }
+
+    /// The same settings, by name.
+    pub(crate) fn legacy(&self) -> &Legacy {
+        self.from.legacy()
+    }
+
+    pub(crate) fn behaviour(&self) -> &Behaviour {
+        &self.from.behaviour
+    }
+
+    pub(crate) fn configuration(&self) -> &'i Configuration {
+        self.inputs.snapshot.configuration()
+    }
+
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.releases.iter().map(|release| &release.generation)
+    }
+
+    /// Whether anything is to be migrated; else the file is converted at most.
+    pub(crate) fn migrates(&self) -> bool {
+        self.registry().pending()
+            || self.placements.iter().any(Placement::is_silenced)
+            || self.several_directories_matter()
+            // What is converted is written, and then with one directory.
+            || self.converts && self.registry().config_paths().len() > 1
+    }
+
+    /// Whether some version on the way does not find the hosts files, since `config_path` names several directories.
+    fn several_directories_matter(&self) -> bool {
+        let paths = self.registry().config_paths();
+        let has_files = |path: &&str| {
+            let directory = self.inputs.snapshot.certs().get(*path);
+            directory.is_some_and(|directory| !directory.directories.is_empty())
+        };
+        paths.len() >= 2
+            && paths.iter().any(has_files)
+            && self
+                .releases
+                .iter()
+                .any(|release| release.sight.transfer_service)
+    }
+
+    /// The configuration file of this place.
+    pub(crate) fn file_of(&self, place: &Place) -> &'i ConfigFile {
+        let mut files = self.configuration().files.iter().map(|loaded| &loaded.file);
+        files
+            .find(|file| file.id == place.file)
+            .unwrap_or(self.config)
+    }
+
+    /// Whether what is there decides, by `--existing`. `help` is for each of its values: refuse, keep, replace.
+    pub(crate) fn existing_decides(
+        &self,
+        code: &'static Code,
+        place: Option<Place>,
+        message: impl Into<String>,
+        help: [&str; 3],
+        findings: &mut Findings,
+    ) -> bool {
+        let [refused, kept, replaced] = help;
+        match self.inputs.options.existing {
+            Existing::Refuse => {
+                findings.add(code, place, message, refused);
+                false
+            }
+            Existing::Keep => {
+                findings.add_decided(code, place, message, kept);
+                true
+            }
+            Existing::Replace => {
+                findings.add_decided(code, place, message, replaced);
+                false
+            }
+        }
+    }
+}
+
+/// What decides pulls today. Where CRI is disabled, or the daemon does not start for another reason, what is kept is
+/// what it would do.
+fn in_effect(from: &Sight) -> InEffect {
+    match from.conflict() {
+        Some(reason) => InEffect::Nothing(reason.code),
+        None if from.config_path.is_empty() => InEffect::Settings,
+        None => InEffect::HostsFiles,
+    }
+}
+
+/// What the other directories of `config_path` give today, if it is to be kept.
+fn carried(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<Carried> {
+    let registry = from.registry();
+    let paths: Vec<&str> = match (&registry.config_path, from.conflict()) {
+        (None, None) => from.roots(),
+        _ => registry.config_paths(),
+    };
+    if paths.len() < 2 || inputs.options.existing != Existing::Keep {
+        return Vec::new();
+    }
+    let others = paths
+        .iter()
+        .filter(|path| NodePath::new(path) != certs.path);
+    let directories = inputs.snapshot.certs();
+    let others: Vec<&CertsDirectory> = others.filter_map(|path| directories.get(*path)).collect();
+    carry(certs, &others, &from.behaviour)
+}

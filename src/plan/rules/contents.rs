@@ -1,0 +1,100 @@
+//! What the configuration files say that no two releases read alike, or that keeps the daemon from starting.
+
+use crate::containerd::contents::{Contents, PluginId, Section};
+use crate::containerd::file::ConfigFile;
+use crate::containerd::release::Major;
+use crate::finding::{self, Findings};
+use crate::plan::placement::Effect;
+use crate::plan::planner::Planner;
+use crate::toml::edit;
+
+/// Findings about what the files say that nobody reads alike, or that keeps the daemon from starting.
+pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
+    let mut readers: Vec<Major> = planner.generations().map(|g| g.behaviour.major).collect();
+    readers.dedup();
+    for (index, loaded) in planner.configuration().files.iter().enumerate() {
+        let contents = loaded.contents(planner.behaviour().major);
+        if !(0..=4).contains(&contents.version) {
+            // What newer files look like, nobody knows.
+            findings.add(
+                &finding::UNSUPPORTED_VERSION,
+                loaded.file.version_place(),
+                format!("config.toml of version {}", contents.version),
+                "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
+            );
+        }
+        if readers.contains(&Major::Two) {
+            check_names(contents, findings);
+        }
+        if readers.contains(&Major::One) {
+            check_escapes(&loaded.file, findings);
+        }
+        for case in Contents::of(&loaded.file, &readers).cases {
+            case.report(findings);
+        }
+        let counts = |section: &&Section| {
+            let mut placements = planner.placements.iter();
+            placements.all(|placement| {
+                placement.id != (index, section.id) || !matches!(placement.effect, Effect::Never)
+            })
+        };
+        let sections = contents.sections.iter().filter(counts);
+        for error in contents
+            .errors
+            .iter()
+            .chain(sections.flat_map(|section| &section.errors))
+        {
+            let reads_tls = planner
+                .generations()
+                .any(|g| g.behaviour.reads_legacy_tls());
+            let help = if error.in_tls && !reads_tls {
+                "it cannot be carried as it is; mend it"
+            } else {
+                "containerd does not start with this value; mend it"
+            };
+            error.report(help, findings);
+        }
+    }
+}
+
+/// 2.x gives the plugins of a version-1 file their newer names, in the order of a Go map
+/// (`cmd/containerd/server/config/config.go@v2.0.11`, `v1Migrate`).
+fn check_names(contents: &Contents, findings: &mut Findings) {
+    let sections = [PluginId::Cri, PluginId::Grpc].map(|id| contents.section(id));
+    let [Some(older), Some(newer)] = sections else {
+        return;
+    };
+    let mut registries = [older, newer]
+        .into_iter()
+        .filter_map(|s| s.registry.as_ref());
+    if contents.version <= 1 && registries.any(|registry| registry.says_something()) {
+        findings.add(
+            &finding::SAME_PLUGIN_TWICE,
+            newer.place.clone(),
+            "`cri` and this are names of one plugin in a file of version 1, and containerd 2.x takes one of them at random",
+            "put what is meant under one name",
+        );
+    }
+}
+
+/// go-toml v1 takes escapes in the quoted name of a table as they are (semantics §7.2).
+fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
+    let headers = file
+        .syntax
+        .sections
+        .iter()
+        .filter_map(|section| section.header.as_ref());
+    let plugins =
+        headers.filter(|header| header.keys.first().is_some_and(|key| key.name == "plugins"));
+    for key in plugins.flat_map(|header| &header.keys) {
+        let raw = file.text.get(key.range.clone()).unwrap_or_default();
+        if raw.starts_with('"') && raw.contains('\\') {
+            findings.add(
+                &finding::KEY_CASE,
+                file.place(key.range.clone()),
+                "containerd 1.x does not decode the escape in this name, and 2.x does: it is not the same name to both",
+                format!("write the name without an escape: {}", edit::quote(&key.name, true)),
+            );
+        }
+    }
+}
