@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use support::{PROGRAM, copy_tree, run, scratch, tree_difference};
 
 fn private_http_registry() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/private-http-registry")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mirrors/private-http-registry")
 }
 
 /// A node with this config.toml.

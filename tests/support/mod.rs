@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
 
-/// A golden node: `fixtures/<name>/`.
+/// A golden node: `fixtures/<topic>/<name>/`.
 #[derive(Debug)]
 pub struct Fixture {
     pub name: String,
@@ -90,10 +90,12 @@ impl Fixture {
 /// Every fixture, by name.
 pub fn fixtures() -> Vec<Fixture> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let below = |path: PathBuf| {
+        fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let mut paths: Vec<PathBuf> = below(directory).flat_map(below).collect();
     paths.sort();
     paths.into_iter().map(Fixture::read).collect()
 }

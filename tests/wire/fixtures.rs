@@ -28,9 +28,13 @@ pub(crate) struct Fixture {
 pub(crate) fn all() -> Vec<Fixture> {
     let folder = env::var_os("WIRE_FIXTURES").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| read(&entry.unwrap().path()))
+    let below = |path: PathBuf| {
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let mut found: Vec<_> = below(folder)
+        .flat_map(below)
+        .filter_map(|path| read(&path))
         .collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
