@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use support::{PROGRAM, copy_tree, run, scratch, tree_difference};
 
 fn private_http_registry() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/private-http-registry")
+    support::fixture("private-http-registry").path
 }
 
 /// A node with this config.toml.
@@ -284,7 +284,7 @@ fn no_input_makes_it_panic() {
     // Every fourth prefix and every cut-out of a real file: what an editor or a full disk leaves behind.
     for fixture in fixtures
         .iter()
-        .filter(|f| ["inline-registry", "comments-move", "crlf"].contains(&f.name.as_str()))
+        .filter(|f| ["inline-registry", "comments-move", "crlf"].contains(&f.run_name()))
     {
         let bytes = fs::read(fixture.node().join("etc/containerd/config.toml")).unwrap();
         for cut in (0..bytes.len()).step_by(bytes.len() / 60 + 1) {

@@ -1,38 +1,115 @@
-//! The golden nodes: what `plan` says of each, and what `apply` makes of it.
+//! The golden nodes: what `plan` and `check` say of each, and what `apply` makes of it.
 //!
-//! `case.toml` and `after/` are written by hand from containerd's rules and never by this test. `plan.txt` and
-//! `stderr.txt` are what the program prints, kept beside the files for review; `UPDATE=1` writes them anew.
+//! ```text
+//! cargo test --test golden                      all of it
+//! cargo test --test golden -- mirrors/wildcard  the tests whose names contain this
+//! UPDATE=1 cargo test --test golden             writes the golden files anew, for review
+//! ```
+//!
+//! A test is named `golden::<topic>/<node>::<aspect>`, with `/<run>` after the node where several runs share it.
+//! `case.toml` and the `after` trees are written by hand from containerd's rules and never by these tests. `report.json`
+//! is what the plan says, as data; some forty runs each have the printed plan (`text = true` in case.toml, `plan.txt`) and
+//! the printed table of `check` (`table = true`, `check.txt`), too.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test that cannot go on has failed"
 )]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
 
+use libtest_mimic::{Arguments, Failed, Trial};
+use sha2::{Digest, Sha256};
+
+use support::report::{pulls, report};
 use support::{Fixture, MemoryScratch, Ran, copy_tree, fixtures, run_on, tree_difference};
 
-/// Runs `check` on every fixture and fails with all that went wrong.
-fn for_each(check: impl Fn(&Fixture) -> Result<(), String>) {
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let scratch = Arc::new(MemoryScratch::new("golden"));
     let fixtures = fixtures();
-    assert!(fixtures.len() >= 40, "the golden nodes are there");
-    let only = std::env::var("FIXTURE").ok();
-    let mut failures = String::new();
-    for fixture in fixtures
-        .iter()
-        .filter(|f| only.as_ref().is_none_or(|only| f.name == *only))
-    {
-        if let Err(failure) = check(fixture) {
-            failures.push_str(&format!("\n=== {} ===\n{failure}\n", fixture.name));
+    let mut trials = vec![
+        whole("every_code_has_a_fixture", every_code_has_a_fixture),
+        whole("every_run_has_a_name_of_its_own", every_run_has_its_name),
+        whole("no_file_is_left_over", no_file_is_left_over),
+    ];
+    for fixture in fixtures {
+        let subject = Arc::new(Subject {
+            fixture,
+            scratch: Arc::clone(&scratch),
+            plan: OnceLock::new(),
+            diff: OnceLock::new(),
+        });
+        let mut aspects: Vec<(&str, Aspect)> = vec![
+            ("plan", plan_says_what_the_case_says),
+            ("apply", apply_makes_the_tree_and_rollback_undoes_it),
+        ];
+        if subject.fixture.check.is_some() {
+            aspects.push(("check", check_says_what_every_containerd_makes_of_it));
+        }
+        if subject.fixture.is_migrated() {
+            aspects.push(("diff", diff_is_what_apply_does));
+        }
+        for (aspect, test) in aspects {
+            let subject = Arc::clone(&subject);
+            let name = format!("golden::{}::{aspect}", subject.fixture.name);
+            trials.push(Trial::test(name, move || {
+                test(&subject).map_err(Failed::from)
+            }));
         }
     }
-    assert!(failures.is_empty(), "{failures}");
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test of all fixtures together.
+fn whole(name: &str, test: fn(&[Fixture]) -> Result<(), String>) -> Trial {
+    Trial::test(format!("fixtures::{name}"), move || {
+        test(&fixtures()).map_err(Failed::from)
+    })
+}
+
+/// A fixture, with what the program prints of its node: each is asked for once, by whichever test comes first.
+struct Subject {
+    fixture: Fixture,
+    scratch: Arc<MemoryScratch>,
+    plan: OnceLock<Ran>,
+    diff: OnceLock<Ran>,
+}
+
+/// What a test looks at; the error is what is wrong.
+type Aspect = fn(&Subject) -> Result<(), String>;
+
+impl Subject {
+    fn plan(&self) -> &Ran {
+        self.plan
+            .get_or_init(|| run_on(&self.fixture, &self.fixture.node(), &["plan"]))
+    }
+
+    fn diff(&self) -> &Ran {
+        let command = ["plan", "--format", "diff"];
+        self.diff
+            .get_or_init(|| run_on(&self.fixture, &self.fixture.node(), &command))
+    }
+
+    /// The digest of the diff as it is printed.
+    fn digest(&self) -> String {
+        let digest = Sha256::digest(self.diff().stdout.as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A copy of the node to change, as a test of its own.
+    fn copy(&self, purpose: &str) -> PathBuf {
+        let node = self.scratch.join(purpose).join(&self.fixture.name);
+        copy_tree(&self.fixture.node(), &node);
+        node
+    }
 }
 
 fn expect(what: &str, holds: bool, ran: &Ran) -> Result<(), String> {
@@ -45,273 +122,233 @@ fn expect(what: &str, holds: bool, ran: &Ran) -> Result<(), String> {
     ))
 }
 
-#[test]
-fn plan_says_what_the_case_says() {
-    for_each(|fixture| {
-        let ran = run_on(fixture, &fixture.node(), &["plan"]);
-        expect(
-            &format!("exit {} was expected", fixture.exit),
-            ran.code == fixture.exit,
-            &ran,
-        )?;
-        let findings = ran.findings();
-        expect(
-            &format!(
-                "findings: expected {:?}, found {findings:?}",
-                fixture.findings
-            ),
-            findings == fixture.findings,
-            &ran,
-        )?;
-        let again = run_on(fixture, &fixture.node(), &["plan"]);
-        expect(
-            "two runs print the same",
-            again.stdout == ran.stdout && again.stderr == ran.stderr,
-            &again,
-        )?;
-        if fixture.exit > 1 {
-            expect(
-                "a refusal prints nothing on stdout",
-                ran.stdout.is_empty(),
-                &ran,
-            )?;
-        }
+fn expect_tree(expected: &Path, found: &Path) -> Result<(), String> {
+    let difference = tree_difference(expected, found);
+    if difference.is_empty() {
         Ok(())
-    });
+    } else {
+        Err(difference)
+    }
 }
 
-#[test]
-fn the_messages_are_the_reviewed_ones() {
-    let update = std::env::var_os("UPDATE").is_some();
-    for_each(|fixture| {
-        let ran = run_on(fixture, &fixture.node(), &["plan"]);
-        // The one place where a path of this machine is printed: the root in the next command and in errors.
-        let node = fixture.node();
-        let hide = |text: &str| text.replace(node.to_str().unwrap(), "NODE");
-        for (name, text) in [
-            ("plan.txt", hide(&ran.stdout)),
-            ("stderr.txt", hide(&ran.stderr)),
-        ] {
-            let path = fixture.path.join(name);
-            if update {
-                if text.is_empty() {
-                    let _ = fs::remove_file(&path);
-                } else {
-                    fs::write(&path, &text).unwrap();
-                }
-            }
-            let reviewed = fs::read_to_string(&path).unwrap_or_default();
-            if reviewed != text {
-                let diff = similar::TextDiff::from_lines(&reviewed, &text);
-                return Err(format!(
-                    "{name}\n{}",
-                    diff.unified_diff().header("reviewed", "printed")
-                ));
-            }
-        }
-        Ok(())
-    });
+/// Compares with the golden file; with `UPDATE=1` writes it.
+fn expect_golden(path: &Path, found: &str) -> Result<(), String> {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, found).unwrap();
+        return Ok(());
+    }
+    let golden = fs::read_to_string(path).unwrap_or_default();
+    if golden == found {
+        return Ok(());
+    }
+    let diff = similar::TextDiff::from_lines(&*golden, found);
+    Err(format!(
+        "{} (UPDATE=1 writes it)\n{}",
+        path.display(),
+        diff.unified_diff().header("golden", "found")
+    ))
 }
 
-#[test]
-fn check_says_what_every_containerd_makes_of_it() {
-    let update = std::env::var_os("UPDATE").is_some();
-    for_each(|fixture| {
-        let Some(exit) = fixture.check else {
-            return Ok(());
+/// Hides the one path of this machine that is printed: the root, in the next command and in errors.
+fn hide(text: &str, root: &Path) -> String {
+    text.replace(root.to_str().unwrap(), "NODE")
+}
+
+fn plan_says_what_the_case_says(subject: &Subject) -> Result<(), String> {
+    let (fixture, plan) = (&subject.fixture, subject.plan());
+    let (exit, codes) = (fixture.exit, &fixture.findings);
+    expect(
+        &format!("exit {exit} was expected"),
+        plan.code == exit,
+        plan,
+    )?;
+    let found = plan.findings();
+    let text = format!("findings: expected {codes:?}, found {found:?}");
+    expect(&text, found == *codes, plan)?;
+    if exit > 1 {
+        let is_silent = plan.stdout.is_empty();
+        expect("a refusal prints nothing on stdout", is_silent, plan)?;
+    }
+    if fixture.is_migrated() {
+        pulls_are_those_derived_by_hand(fixture, plan)?;
+    }
+    let data = serde_json::to_string_pretty(&report(plan)).unwrap() + "\n";
+    let data = hide(&data, &fixture.node());
+    expect_golden(&fixture.golden("report", "json"), &data)?;
+    if fixture.text {
+        // In the order of a terminal, where findings come first.
+        let text = hide(&format!("{}{}", plan.stderr, plan.stdout), &fixture.node());
+        expect_golden(&fixture.golden("plan", "txt"), &text)?;
+    }
+    Ok(())
+}
+
+fn pulls_are_those_derived_by_hand(fixture: &Fixture, plan: &Ran) -> Result<(), String> {
+    let table = pulls(&plan.stdout);
+    for (namespace, hosts) in &fixture.pulls {
+        let named = |name: Option<&str>| table.iter().find(|p| p.namespace.as_deref() == name);
+        let row = named(Some(namespace)).or_else(|| named(None));
+        let found: Vec<String> = row
+            .ok_or("no pull table")?
+            .afterwards
+            .iter()
+            .map(|host| host.split(" (").next().unwrap_or_default())
+            .map(|url| url.replace("<registry>", namespace))
+            .collect();
+        let text = format!("{namespace}: expected {hosts:#?}, found {found:#?}");
+        expect(&text, found == *hosts, plan)?;
+    }
+    Ok(())
+}
+
+fn check_says_what_every_containerd_makes_of_it(subject: &Subject) -> Result<(), String> {
+    let fixture = &subject.fixture;
+    let ran = run_on(fixture, &fixture.node(), &["check"]);
+    let exit = fixture.check.unwrap_or_default();
+    expect(&format!("exit {exit} was expected"), ran.code == exit, &ran)?;
+    if fixture.table {
+        expect_golden(&fixture.golden("check", "txt"), &ran.stdout)?;
+    }
+    Ok(())
+}
+
+fn apply_makes_the_tree_and_rollback_undoes_it(subject: &Subject) -> Result<(), String> {
+    let (fixture, plan) = (&subject.fixture, subject.plan());
+    let node = subject.copy("apply");
+    // Apply plans again: whatever it prints of that is what `plan` printed.
+    let prints_the_plan = |ran: &Ran| {
+        let text = |ran: &Ran, root: &Path| {
+            let (report, _) = ran
+                .stdout
+                .rsplit_once("\nNext: ")
+                .unwrap_or((&ran.stdout, ""));
+            (hide(report, root), hide(&ran.stderr, root))
         };
-        let ran = run_on(fixture, &fixture.node(), &["check"]);
-        expect(&format!("exit {exit} was expected"), ran.code == exit, &ran)?;
-        let path = fixture.path.join("check.txt");
-        if update {
-            fs::write(&path, &ran.stdout).unwrap();
-        }
-        let reviewed = fs::read_to_string(&path).unwrap_or_default();
-        expect(
-            "check.txt is the reviewed one",
-            reviewed == ran.stdout,
-            &ran,
-        )
-    });
-}
-
-#[test]
-fn the_pull_table_is_the_one_derived_by_hand() {
-    for_each(|fixture| {
-        if !fixture.is_migrated() {
-            return Ok(());
-        }
-        let ran = run_on(fixture, &fixture.node(), &["plan"]);
-        let table = ran
-            .stdout
-            .split("\nPulls: ")
-            .nth(1)
-            .and_then(|rest| rest.split("\nSettings\n").next());
-        let table = table.ok_or("no pull table")?;
-        for (namespace, hosts) in &fixture.pulls {
-            let mut found: Vec<String> = Vec::new();
-            let mut inside = false;
-            // What nobody named stands in the last row.
-            let listed = table.contains(&format!("\n  {namespace}: "));
-            let row = if listed {
-                namespace.as_str()
-            } else {
-                "any other registry"
-            };
-            for line in table.lines() {
-                if line.starts_with("  ") && !line.starts_with("   ") {
-                    inside = line.trim_start().starts_with(&format!("{row}: "));
-                } else if inside && line.trim() == "afterwards" {
-                    found.clear();
-                } else if inside && line.trim() != "today" {
-                    let url = line.trim().split(" (").next().unwrap_or_default();
-                    found.push(url.replace("<registry>", namespace));
-                }
-            }
-            if found != *hosts {
-                return Err(format!(
-                    "{namespace}: expected {hosts:#?}, found {found:#?}\n{table}"
-                ));
-            }
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn apply_makes_the_tree_that_was_written_by_hand() {
-    let scratch = MemoryScratch::new("golden-apply");
-    for_each(|fixture| {
-        let node = scratch.join(&fixture.name);
-        copy_tree(&fixture.node(), &node);
+        let (stdout, stderr) = text(plan, &fixture.node());
+        let again = text(ran, &node);
+        let holds = again.0.starts_with(&stdout) && again.1.starts_with(&stderr);
+        expect("two runs print the same plan", holds, ran)
+    };
+    if !fixture.is_migrated() {
         let ran = run_on(fixture, &node, &["apply", "--yes"]);
-        let code = if fixture.is_migrated() {
-            0
-        } else {
-            fixture.exit
-        };
-        expect(&format!("exit {code} was expected"), ran.code == code, &ran)?;
-        let expected = if fixture.is_migrated() {
-            fixture.after()
-        } else {
-            fixture.node()
-        };
-        let difference = tree_difference(&expected, &node);
-        if !difference.is_empty() {
-            return Err(difference);
-        }
-        if !fixture.is_migrated() {
-            return Ok(());
-        }
-        // Whatever made the first run need an option, the second has nothing to do.
-        let again = run_on(fixture, &node, &["plan", "--format", "diff"]);
-        expect(
-            "plan after apply has nothing to do",
-            again.code == 0 && again.stdout.is_empty(),
-            &again,
-        )?;
-        let again = run_on(fixture, &node, &["apply"]);
-        expect(
-            "apply after apply has nothing to do",
-            again.code == 0,
-            &again,
-        )?;
-        let difference = tree_difference(&expected, &node);
-        if !difference.is_empty() {
-            return Err(difference);
-        }
-        let back = run_on(fixture, &node, &["rollback", "--yes"]);
-        expect("the run is rolled back", back.code == 0, &back)?;
-        let difference = tree_difference(&fixture.node(), &node);
-        if difference.is_empty() {
-            Ok(())
-        } else {
-            Err(difference)
-        }
-    });
-}
+        let exit = fixture.exit;
+        expect(&format!("exit {exit} was expected"), ran.code == exit, &ran)?;
+        prints_the_plan(&ran)?;
+        return expect_tree(&fixture.node(), &node);
+    }
 
-#[test]
-fn the_diff_is_what_apply_does_and_its_digest_is_the_plans() {
-    let scratch = MemoryScratch::new("golden-diff");
-    for_each(|fixture| {
-        if !fixture.is_migrated() {
-            return Ok(());
-        }
-        let diff = run_on(fixture, &fixture.node(), &["plan", "--format", "diff"]);
-        let text = run_on(fixture, &fixture.node(), &["plan"]);
-        let patch = scratch.join(format!("{}.patch", fixture.name));
-        fs::write(&patch, &diff.stdout).unwrap();
-        let sum = Command::new("sha256sum").arg(&patch).output().unwrap();
-        let sum = String::from_utf8(sum.stdout).unwrap();
-        let sum = sum.split_whitespace().next().unwrap();
-        let said = text
-            .stdout
-            .lines()
-            .find_map(|line| line.strip_prefix("Digest: "));
-        expect(
-            &format!("digest {said:?}, but the diff's is {sum}"),
-            said == Some(sum),
-            &text,
-        )?;
-        let expected = scratch.join(format!("{}.expect", fixture.name));
-        copy_tree(&fixture.node(), &expected);
+    // Whether a digest is compared does not depend on the node: some forty nodes are enough.
+    if fixture.text {
         let other = "0".repeat(64);
-        let ran = run_on(fixture, &expected, &["apply", "--expect", &other]);
+        let ran = run_on(fixture, &node, &["apply", "--expect", &other]);
         expect("another digest is refused", ran.code == 3, &ran)?;
-        if !tree_difference(&fixture.node(), &expected).is_empty() {
-            return Err("a refused digest has changed the node".to_owned());
-        }
-        let ran = run_on(fixture, &expected, &["apply", "--expect", sum]);
-        expect("the reviewed digest is applied", ran.code == 0, &ran)?;
-        if diff.stderr.contains("is masked in this diff") {
-            return Ok(());
-        }
-        let node = scratch.join(&fixture.name);
-        copy_tree(&fixture.node(), &node);
-        git_apply(&node, &patch)?;
-        let difference = tree_difference(&fixture.after(), &node);
-        if difference.is_empty() {
-            Ok(())
-        } else {
-            Err(difference)
-        }
-    });
+        expect_tree(&fixture.node(), &node)?;
+    }
+
+    let ran = run_on(fixture, &node, &["apply", "--expect", &subject.digest()]);
+    expect("the reviewed digest is applied", ran.code == 0, &ran)?;
+    prints_the_plan(&ran)?;
+    expect_tree(&fixture.after(), &node)?;
+
+    // Whatever made the first run need an option, the second has nothing to do. It would have to ask before it writes.
+    let again = run_on(fixture, &node, &["apply", "--format", "diff"]);
+    let is_empty = again.code == 0 && again.stdout.is_empty();
+    expect("a second apply has nothing to do", is_empty, &again)?;
+    expect_tree(&fixture.after(), &node)?;
+
+    let back = run_on(fixture, &node, &["rollback", "--yes"]);
+    expect("the run is rolled back", back.code == 0, &back)?;
+    expect_tree(&fixture.node(), &node)?;
+    fs::remove_dir_all(node).unwrap();
+    Ok(())
 }
 
-fn git_apply(root: &Path, patch: &Path) -> Result<(), String> {
-    // Inside a repository git would leave out what is not below its own top.
+fn diff_is_what_apply_does(subject: &Subject) -> Result<(), String> {
+    let (fixture, plan, diff) = (&subject.fixture, subject.plan(), subject.diff());
+    let digest = subject.digest();
+    let mut lines = plan.stdout.lines();
+    let said = lines.find_map(|line| line.strip_prefix("Digest: "));
+    let text = format!("digest {said:?}, but the diff's is {digest}");
+    expect(&text, said == Some(&digest), plan)?;
+    if diff.stderr.contains("is masked in this diff") {
+        return Ok(());
+    }
+    let node = subject.copy("diff");
+    git_apply(&node, &diff.stdout)?;
+    expect_tree(&fixture.after(), &node)?;
+    fs::remove_dir_all(node).unwrap();
+    Ok(())
+}
+
+fn git_apply(root: &Path, patch: &str) -> Result<(), String> {
+    let file = root.with_extension("patch");
+    fs::write(&file, patch).unwrap();
     let output = Command::new("git")
         .args(["apply", "--whitespace=nowarn"])
-        .arg(patch)
+        .arg(&file)
         .current_dir(root)
+        // Inside a repository git would leave out what is not below its own top.
         .env("GIT_DIR", root.join("no-repository"))
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "git apply: {}",
-        String::from_utf8_lossy(&output.stderr)
-    ))
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("git apply: {said}"))
 }
 
-#[test]
-fn every_code_but_the_impossible_one_has_a_fixture() {
-    let fixtures = fixtures();
-    let seen: Vec<&str> = fixtures
+fn every_code_has_a_fixture(fixtures: &[Fixture]) -> Result<(), String> {
+    let seen: BTreeSet<&str> = fixtures
         .iter()
-        .flat_map(|f| &f.findings)
+        .flat_map(|fixture| &fixture.findings)
         .map(String::as_str)
         .collect();
-    for code in containerd_registry_migrate::finding::ALL {
-        // A proof that fails is a bug in the plan, and what changed since an apply is no node to plan for.
-        let impossible = ["proof-failed", "changed-since-apply"].contains(&code.name);
-        assert!(
-            impossible || seen.contains(&code.name),
-            "{} has no fixture",
-            code.name
-        );
+    // A proof that fails is a bug in the plan, and what changed since an apply is no node to plan for.
+    let impossible = ["proof-failed", "changed-since-apply"];
+    let missing: Vec<&str> = containerd_registry_migrate::finding::ALL
+        .iter()
+        .map(|code| code.name)
+        .filter(|name| !impossible.contains(name) && !seen.contains(name))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no fixture: {}", missing.join(", ")))
+    }
+}
+
+/// The wire tests and others name runs by the last component.
+fn every_run_has_its_name(fixtures: &[Fixture]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let mut twice = fixtures.iter().map(Fixture::run_name);
+    match twice.find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(format!("two runs are named {name}")),
+    }
+}
+
+/// A file that no run reads says nothing, and would not be noticed when it is wrong.
+fn no_file_is_left_over(fixtures: &[Fixture]) -> Result<(), String> {
+    let mut read = BTreeSet::new();
+    let mut directories = BTreeSet::new();
+    for fixture in fixtures {
+        directories.insert(fixture.path.clone());
+        read.extend([fixture.path.join("case.toml"), fixture.node()]);
+        read.insert(fixture.golden("report", "json"));
+        read.extend(fixture.is_migrated().then(|| fixture.after()));
+        read.extend(fixture.text.then(|| fixture.golden("plan", "txt")));
+        read.extend(fixture.table.then(|| fixture.golden("check", "txt")));
+    }
+    let entries = directories
+        .iter()
+        .flat_map(|path| fs::read_dir(path).unwrap());
+    let found: BTreeSet<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let left_over: Vec<_> = found.difference(&read).collect();
+    if left_over.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("left over: {left_over:#?}"))
     }
 }

@@ -66,7 +66,7 @@ fn every_console_block_does_what_it_shows() {
     let scratch = support::scratch("readme");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     support::copy_tree(
-        &repository.join("fixtures/private-http-registry/node"),
+        &support::fixture("private-http-registry").node(),
         &scratch.join("node"),
     );
     symlink(repository.join("fixtures"), scratch.join("fixtures")).unwrap();

@@ -5,6 +5,14 @@
     unreachable_pub,
     reason = "each test crate uses a part of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+pub mod report;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +23,12 @@ use std::process::{Command, Output, Stdio};
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
 
-/// A golden node: `fixtures/<name>/`.
+/// One run of the program on a golden node: `fixtures/<topic>/<node>/`, or one `[[run]]` of it.
 #[derive(Debug)]
 pub struct Fixture {
+    /// `<topic>/<node>`, or `<topic>/<node>/<run>` where several runs share the node.
     pub name: String,
+    /// The directory of the node.
     pub path: PathBuf,
     /// Options for every command.
     pub args: Vec<String>,
@@ -26,10 +36,18 @@ pub struct Fixture {
     pub exit: i32,
     /// The codes on stderr, in order.
     pub findings: Vec<String>,
-    /// The exit code of `check`, where its table is worth a look.
+    /// The exit code of `check`; none where it depends on more than the node.
     pub check: Option<i32>,
     /// The hosts that are tried after the migration, by namespace.
     pub pulls: BTreeMap<String, Vec<String>>,
+    /// Whether the printed plan has a golden file.
+    pub text: bool,
+    /// Whether the printed table of `check` has a golden file.
+    pub table: bool,
+    /// The directory with the migrated tree.
+    after: String,
+    /// What distinguishes the golden files of this run from those of other runs.
+    suffix: String,
 }
 
 impl Fixture {
@@ -38,64 +56,124 @@ impl Fixture {
     }
 
     pub fn after(&self) -> PathBuf {
-        self.path.join("after")
+        self.path.join(&self.after)
     }
 
     pub fn is_migrated(&self) -> bool {
         self.exit == 1
     }
 
-    fn read(path: PathBuf) -> Self {
-        let text = fs::read_to_string(path.join("case.toml")).unwrap();
-        let case = toml_edit::Document::parse(text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
-        let strings = |item: &toml_edit::Item| -> Vec<String> {
-            let array = item
-                .as_array()
-                .unwrap_or_else(|| panic!("{path:?}: not an array"));
-            array
+    /// The last component of the name, which is unique on its own.
+    pub fn run_name(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A golden file of this run, such as `plan.txt`.
+    pub fn golden(&self, stem: &str, extension: &str) -> PathBuf {
+        self.path.join(format!("{stem}{}.{extension}", self.suffix))
+    }
+
+    /// The value of an option, if it is given.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let place = self.args.iter().position(|argument| argument == name)?;
+        self.args.get(place + 1).map(String::as_str)
+    }
+
+    /// The runs of the `case.toml` in a directory.
+    fn read(path: &Path, name: &str) -> Vec<Self> {
+        let file = path.join("case.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let case = toml_edit::Document::parse(text).unwrap_or_else(|e| panic!("{file:?}: {e}"));
+        match case.get("run").map(|runs| runs.as_array_of_tables()) {
+            None => vec![Self::of(path, name.to_owned(), String::new(), &case)],
+            Some(Some(runs)) => runs
                 .iter()
-                .map(|value| value.as_str().unwrap().to_owned())
-                .collect()
-        };
-        let table = case.as_table();
-        for key in ["about", "args", "exit", "findings"] {
-            assert!(
-                table.contains_key(key),
-                "{path:?}: `{key}` is missing in case.toml"
-            );
-        }
-        Self {
-            name: path.file_name().unwrap().to_string_lossy().into_owned(),
-            args: strings(&table["args"]),
-            exit: i32::try_from(table["exit"].as_integer().unwrap()).unwrap(),
-            findings: strings(&table["findings"]),
-            check: table
-                .get("check")
-                .map(|code| i32::try_from(code.as_integer().unwrap()).unwrap()),
-            pulls: table
-                .get("pulls")
-                .and_then(|pulls| pulls.as_table())
-                .into_iter()
-                .flat_map(|pulls| {
-                    pulls
-                        .iter()
-                        .map(|(name, list)| (name.to_owned(), strings(list)))
+                .map(|run| {
+                    let run_name = run["name"].as_str().unwrap();
+                    let suffix = format!("-{run_name}");
+                    Self::of(path, format!("{name}/{run_name}"), suffix, run)
                 })
                 .collect(),
-            path,
+            Some(None) => panic!("{file:?}: `run` is not [[run]]"),
+        }
+    }
+
+    fn of(path: &Path, name: String, suffix: String, table: &toml_edit::Table) -> Self {
+        let known = [
+            "name", "about", "args", "exit", "findings", "check", "pulls", "text", "table", "after",
+        ];
+        for (key, _) in table {
+            assert!(known.contains(&key), "{name}: unknown key `{key}`");
+        }
+        let required = |key: &str| {
+            let item = table.get(key);
+            item.unwrap_or_else(|| panic!("{name}: `{key}` is missing in case.toml"))
+        };
+        let strings = |item: &toml_edit::Item| -> Vec<String> {
+            let array = item.as_array();
+            let array = array.unwrap_or_else(|| panic!("{name}: not an array"));
+            let strings = array.iter().map(|value| value.as_str().unwrap().to_owned());
+            strings.collect()
+        };
+        let code = |item: &toml_edit::Item| i32::try_from(item.as_integer().unwrap()).unwrap();
+        let flag = |key| table.get(key).is_some_and(|flag| flag.as_bool().unwrap());
+        let pulls = table.get("pulls").and_then(|pulls| pulls.as_table());
+        let pulls = pulls.into_iter().flat_map(|pulls| pulls.iter());
+        assert!(required("about").is_str(), "{name}: about is a string");
+        Self {
+            path: path.to_owned(),
+            args: strings(required("args")),
+            exit: code(required("exit")),
+            findings: strings(required("findings")),
+            check: table.get("check").map(code),
+            pulls: pulls
+                .map(|(namespace, hosts)| (namespace.to_owned(), strings(hosts)))
+                .collect(),
+            text: flag("text"),
+            table: flag("table"),
+            after: table.get("after").map_or_else(
+                || "after".to_owned(),
+                |after| after.as_str().unwrap().to_owned(),
+            ),
+            suffix,
+            name,
         }
     }
 }
 
-/// Every fixture, by name.
+/// Every run of every fixture, by name.
 pub fn fixtures() -> Vec<Fixture> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths.into_iter().map(Fixture::read).collect()
+    fixtures_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
+}
+
+/// Every run of every fixture somewhere below a directory, by name.
+pub fn fixtures_in(directory: &Path) -> Vec<Fixture> {
+    fn walk(directory: &Path, name: &str, found: &mut Vec<Fixture>) {
+        if directory.join("case.toml").is_file() {
+            found.extend(Fixture::read(directory, name));
+            return;
+        }
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let below = entry.file_name().into_string().unwrap();
+            let separator = if name.is_empty() { "" } else { "/" };
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{name}{separator}{below}"), found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(directory, "", &mut found);
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// The fixture with this last component of its name.
+pub fn fixture(run_name: &str) -> Fixture {
+    let mut fixtures = fixtures().into_iter();
+    fixtures
+        .find(|fixture| fixture.run_name() == run_name)
+        .unwrap_or_else(|| panic!("no fixture {run_name}"))
 }
 
 /// A directory of its own for a test, empty.
@@ -246,17 +324,18 @@ pub struct Ran {
 impl Ran {
     /// The codes of the findings, in the order in which they were printed.
     pub fn findings(&self) -> Vec<String> {
-        self.stderr
-            .lines()
-            .filter_map(|line| {
-                let (level, rest) = line.split_once('[')?;
-                let (code, _) = rest.split_once("]: ")?;
-                ["error", "warning", "note"]
-                    .contains(&level)
-                    .then(|| code.to_owned())
-            })
-            .collect()
+        let found = self.stderr.lines().filter_map(finding);
+        found.map(|(_, code)| code.to_owned()).collect()
     }
+}
+
+/// The level and the code of a finding, if this is the first line of one.
+fn finding(line: &str) -> Option<(&str, &str)> {
+    let (level, rest) = line.split_once('[')?;
+    let (code, _) = rest.split_once("]: ")?;
+    ["error", "warning", "note"]
+        .contains(&level)
+        .then_some((level, code))
 }
 
 /// Runs the program without a terminal and without colours.

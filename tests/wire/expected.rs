@@ -8,7 +8,7 @@
 
 /// One difference that is meant to be.
 struct Expected {
-    /// The fixture.
+    /// The run of a fixture, by the last component of its name.
     case: &'static str,
     /// The namespace whose pulls differ, or all of them.
     namespace: Option<&'static str>,

@@ -6,103 +6,70 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{DocumentMut, Item};
+use serde_json::Value;
 
 use crate::Daemons;
 use crate::check::{Accepted, Case};
 use crate::daemon::Containerd;
 use crate::model::Model;
 use crate::node::{CONFIG, Node, same_files};
+use crate::support;
 
-/// One golden node.
+/// One run of a golden node.
 pub(crate) struct Fixture {
-    pub(crate) name: String,
-    folder: PathBuf,
-    arguments: Vec<String>,
-    is_migrated: bool,
+    run: support::Fixture,
     accepted: Accepted,
-    pulls: BTreeMap<String, Vec<String>>,
 }
 
 /// All of them, by name. `WIRE_FIXTURES` names another folder than the project's.
 pub(crate) fn all() -> Vec<Fixture> {
-    let folder = env::var_os("WIRE_FIXTURES").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| read(&entry.unwrap().path()))
-        .collect();
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    found
-}
-
-/// The fixture in a folder, if there is one.
-fn read(folder: &Path) -> Option<Fixture> {
-    let text = fs::read_to_string(folder.join("case.toml")).ok()?;
-    let case: DocumentMut = text.parse().unwrap();
-    let strings = |item: &Item| -> Vec<String> {
-        let values = item.as_array().into_iter().flatten();
-        values
-            .filter_map(|value| value.as_str().map(String::from))
-            .collect()
+    let runs = match env::var_os("WIRE_FIXTURES") {
+        Some(folder) => support::fixtures_in(Path::new(&folder)),
+        None => support::fixtures(),
     };
-    let pulls = case.get("pulls").and_then(Item::as_table_like);
-    let pulls = pulls.into_iter().flat_map(|table| table.iter());
-    let arguments = case.get("args").map(strings).unwrap_or_default();
-    let pulls: BTreeMap<String, Vec<String>> = pulls
-        .map(|(name, item)| (name.to_string(), strings(item)))
-        .collect();
-    Some(Fixture {
-        is_migrated: folder.join("after").is_dir(),
-        accepted: accepted(folder, &arguments),
-        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
-        folder: folder.to_path_buf(),
-        arguments,
-        pulls,
-    })
+    let with_accepted = |run| Fixture {
+        accepted: accepted(&run),
+        run,
+    };
+    runs.into_iter().map(with_accepted).collect()
 }
 
 /// What the reviewed plan says will change.
-fn accepted(folder: &Path, arguments: &[String]) -> Accepted {
-    let plan = fs::read_to_string(folder.join("plan.txt")).unwrap_or_default();
-    let table = plan.split("\nPulls: ").nth(1).unwrap_or_default();
-    let table = table.split("\nSettings\n").next().unwrap_or_default();
+fn accepted(run: &support::Fixture) -> Accepted {
     let mut accepted = Accepted {
-        down: arguments.iter().any(|argument| argument == "--allow"),
+        down: run.args.iter().any(|argument| argument == "--allow"),
         ..Accepted::default()
     };
-    for line in table
-        .lines()
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-    {
-        let Some((name, state)) =
-            line.trim()
-                .rsplit_once(": ")
-                .map(|(head, tail)| match head.rsplit_once(": changed") {
-                    Some((name, _)) => (name, "changed"),
-                    None => (head.strip_suffix(": changed").unwrap_or(head), tail),
-                })
-        else {
-            continue;
-        };
-        let changes = state != "identical";
-        if name == "any other registry" {
-            accepted.others = changes;
-        } else {
-            accepted.namespaces.insert(name.to_string(), changes);
+    let report = fs::read_to_string(run.golden("report", "json")).unwrap_or_default();
+    let report: Value = serde_json::from_str(&report).unwrap_or_default();
+    for pull in report["pulls"].as_array().into_iter().flatten() {
+        let changes = pull.get("change").is_some();
+        match pull["namespace"].as_str() {
+            Some(namespace) => {
+                accepted.namespaces.insert(namespace.to_string(), changes);
+            }
+            None => accepted.others = changes,
         }
     }
     accepted
 }
 
 impl Fixture {
+    pub(crate) fn name(&self) -> &str {
+        &self.run.name
+    }
+
+    pub(crate) fn run_name(&self) -> &str {
+        self.run.run_name()
+    }
+
     fn references<'daemons>(
         &self,
         daemons: &'daemons Daemons,
         config: &str,
     ) -> Vec<&'daemons Containerd> {
-        let from = self.option("--from").map(generation);
-        let version = self.config_version(&self.folder.join("node"));
+        let from = self.run.option("--from").map(generation);
+        let version = self.config_version(&self.run.node());
         let default = match version {
             ..=2 => (1, 0),
             3 => (2, 0),
@@ -116,11 +83,7 @@ impl Fixture {
             .into_iter()
             .filter(|daemon| !of_two || daemon.generation >= from)
             .filter(|daemon| {
-                let model = Model::of(
-                    &self.folder.join("node"),
-                    Path::new(config),
-                    &daemon.version,
-                );
+                let model = Model::of(&self.run.node(), Path::new(config), &daemon.version);
                 model.is_some_and(|model| model.loads())
             })
             .collect()
@@ -129,15 +92,18 @@ impl Fixture {
     /// Whether this daemon is to do after the migration what the references did before.
     fn is_promised(&self, daemon: &Containerd, of_two: bool) -> bool {
         let below = self
+            .run
             .option("--to")
             .is_none_or(|to| daemon.generation <= generation(to));
         let above = !of_two
             || self
+                .run
                 .option("--from")
                 .is_none_or(|from| daemon.generation >= generation(from));
-        let loses_version_1 = self.option("--v1") == Some("keep") && daemon.generation.0 == 2;
+        let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
         let allowed = |code: &str| {
-            self.arguments
+            self.run
+                .args
                 .windows(2)
                 .any(|pair| pair == ["--allow", code])
         };
@@ -150,9 +116,9 @@ impl Fixture {
     }
 
     pub(crate) fn check(&self, daemons: &Daemons) -> Result<(), String> {
-        let config = self.option("--config").unwrap_or(CONFIG);
-        let node = Node::copy_of(&self.folder.join("node"), config);
-        let references = if self.is_migrated {
+        let config = self.run.option("--config").unwrap_or(CONFIG);
+        let node = Node::copy_of(&self.run.node(), config);
+        let references = if self.run.is_migrated() {
             self.references(daemons, config)
         } else {
             Vec::new()
@@ -175,7 +141,7 @@ impl Fixture {
                 None => trees.push((tree, vec![reference])),
             }
         }
-        if trees.is_empty() && self.is_migrated {
+        if trees.is_empty() && self.run.is_migrated() {
             trees.push((self.migrated(&node, "")?, Vec::new()));
         }
         let mut report = String::new();
@@ -213,7 +179,7 @@ impl Fixture {
                     .map(|(daemon, tree)| (daemon, tree.clone(), false)),
             );
             let case = Case {
-                name: &self.name,
+                name: self.run_name(),
                 node: &node,
                 references: references.clone(),
                 migrated: promised
@@ -221,14 +187,14 @@ impl Fixture {
                     .map(|(daemon, tree)| (daemon, tree.clone()))
                     .collect(),
                 claims,
-                pulls: self.pulls.clone(),
+                pulls: self.run.pulls.clone(),
                 accepted: self.accepted.clone(),
             };
             report.push_str(&case.check().err().unwrap_or_default());
         }
         if trees.is_empty() {
             let case = Case {
-                name: &self.name,
+                name: self.run_name(),
                 node: &node,
                 references: Vec::new(),
                 migrated: Vec::new(),
@@ -253,27 +219,19 @@ impl Fixture {
     /// a wrong expectation from a wrong program.
     fn migrated(&self, node: &Node, from: &str) -> Result<PathBuf, String> {
         if env::var_os("WIRE_GOLDEN").is_some() {
-            let after = self.folder.join("after");
+            let after = self.run.after();
             return Ok(node.with_configuration_of(&format!("after-{from}"), &after));
         }
-        let mut options = self.arguments.clone();
-        if self.option("--from").is_none() && !from.is_empty() {
+        let mut options = self.run.args.clone();
+        if self.run.option("--from").is_none() && !from.is_empty() {
             options.extend(["--from".to_string(), from.to_string()]);
         }
         node.applied(&format!("after-{from}"), &options)
     }
 
-    fn option(&self, name: &str) -> Option<&str> {
-        let place = self
-            .arguments
-            .iter()
-            .position(|argument| argument == name)?;
-        self.arguments.get(place + 1).map(String::as_str)
-    }
-
     /// The `version` of config.toml, by its line: some of these files only old parsers read.
     fn config_version(&self, tree: &Path) -> u32 {
-        let path = self.option("--config").unwrap_or(CONFIG);
+        let path = self.run.option("--config").unwrap_or(CONFIG);
         let mut path = tree.join(path.trim_start_matches('/'));
         // A link to an absolute path means one on the node.
         while let Ok(link) = fs::read_link(&path) {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo test --test wire                      all of it
-//! cargo test --test wire -- fixture/wildcard  the tests whose names contain this
+//! cargo test --test wire -- mirrors/wildcard  the tests whose names contain this
 //! WIRE_SEED=7 cargo test --test wire          one random node
 //! WIRE_NODES=1000 cargo test --test wire -- random
 //! ```
@@ -35,6 +35,8 @@ mod pairs;
 mod proxy;
 mod random;
 mod scenes;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
 
 use std::collections::BTreeMap;
@@ -141,7 +143,7 @@ fn main() -> ExitCode {
     let fixtures = fixtures::all();
     let names: Vec<_> = fixtures
         .iter()
-        .map(|fixture| fixture.name.clone())
+        .map(|fixture| fixture.run_name().to_string())
         .collect();
     add(
         "expected".to_string(),
@@ -160,7 +162,7 @@ fn main() -> ExitCode {
         Box::new(|daemons| scenes::real_pull(daemons, false)),
     );
     for fixture in fixtures {
-        let name = format!("fixture/{}", fixture.name);
+        let name = format!("fixture/{}", fixture.name());
         add_where(name, true, Box::new(move |daemons| fixture.check(daemons)));
     }
     for seed in seeds() {
