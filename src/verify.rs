@@ -228,8 +228,7 @@ impl<'i> Planned<'i> {
         let to = self.inputs.options.to;
         let mut releases = self.releases.iter();
         let moves = releases.any(|(release, afterwards)| {
-            let was_local = self.converts || !release.sight.transfer_service;
-            release.has(to) && was_local && afterwards.transfer_service
+            release.has(to) && !release.sight.transfer_service && afterwards.transfer_service
         });
         if moves {
             findings.add(

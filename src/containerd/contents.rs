@@ -47,7 +47,7 @@ impl PluginId {
 
 /// A table of the CRI plugin.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub struct PluginSection {
     /// Under which name.
     pub id: PluginId,
     /// The name.
@@ -128,7 +128,7 @@ pub struct Contents {
     /// `imports`.
     pub imports: Vec<Placed<String>>,
     /// The CRI plugin's tables, in the order of [`PluginId`].
-    pub sections: Vec<Section>,
+    pub sections: Vec<PluginSection>,
     /// Values of the wrong type outside the CRI plugin's tables.
     pub errors: Vec<TypeError>,
     /// What the readers do not agree about.
@@ -180,7 +180,7 @@ impl Contents {
     }
 
     /// The CRI plugin's table of this name.
-    pub fn section(&self, id: PluginId) -> Option<&Section> {
+    pub fn section(&self, id: PluginId) -> Option<&PluginSection> {
         self.sections.iter().find(|section| section.id == id)
     }
 }
@@ -191,7 +191,7 @@ fn section(
     plugins: String,
     node: &Node,
     table: &Table,
-) -> Section {
+) -> PluginSection {
     let registry_node = match id {
         PluginId::Images => lookup.find(table, "registry"),
         PluginId::Cri | PluginId::Grpc => lookup.find_migrated(table, "registry"),
@@ -215,7 +215,7 @@ fn section(
             None => lookup.wrong_type(node, "a table"),
         }
     }
-    Section {
+    PluginSection {
         id,
         place: lookup.key_place(node),
         table: [plugins, id.name().to_owned()],

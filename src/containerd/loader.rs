@@ -2,7 +2,7 @@
 //! whether the daemon starts, and whether CRI loads.
 
 use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
-use crate::containerd::contents::{Contents, PluginId, PullerSettings, Section};
+use crate::containerd::contents::{Contents, PluginId, PluginSection, PullerSettings};
 use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, DefaultConfigPath, Major, Merging, PluginNames};
 use crate::finding::{self, Code, Place, Placed};
@@ -131,7 +131,7 @@ impl<'c> Loader<'c> {
             .map(move |(index, file)| (*index, file.contents(reader)))
     }
 
-    pub(super) fn section(&self, (file, id): SectionId) -> Option<&'c Section> {
+    pub(super) fn section(&self, (file, id): SectionId) -> Option<&'c PluginSection> {
         let (_, loaded) = self.files.iter().find(|(index, _)| *index == file)?;
         loaded.contents(self.behaviour.major).section(id)
     }

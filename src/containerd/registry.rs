@@ -244,6 +244,12 @@ impl Registry {
             || !self.headers.is_empty()
     }
 
+    /// Whether it keeps containerd 2.1 and later from pulling through the transfer service
+    /// (`CheckLocalImagePullConfigs`, `internal/cri/config/config.go@v2.1.9`:535).
+    pub fn keeps_local_pull(&self) -> bool {
+        !self.mirrors.is_empty() || !self.configs.is_empty() || !self.auths.is_empty()
+    }
+
     /// Whether the file holds anything that has to go: a mirror, or a TLS table.
     pub fn has_legacy(&self) -> bool {
         !self.mirrors.is_empty() || self.configs.iter().any(|config| config.tls.is_some())

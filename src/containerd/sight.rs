@@ -11,13 +11,12 @@ use std::rc::Rc;
 use crate::containerd::configuration::Configuration;
 use crate::containerd::contents::PullerSettings;
 use crate::containerd::host::Pulls;
-use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::{Legacy, unmatchable};
 use crate::containerd::loader::{Reason, SectionId, Startup, auths_error};
 use crate::containerd::registry::{Credentials, Headers, Registry};
 use crate::containerd::release::Behaviour;
-use crate::containerd::snapshot::CertsDirectories;
 use crate::finding;
 use crate::node::NodePath;
 

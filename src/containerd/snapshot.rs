@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::containerd::configuration::Configuration;
-use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::hosts_file::directory::CertsDirectories;
 use crate::containerd::legacy::Legacy;
 use crate::containerd::loader::{Loader, SectionId, config_path, conflict};
 use crate::containerd::merge::merge;
@@ -13,9 +13,6 @@ use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, Major};
 use crate::containerd::sight::Sight;
 use crate::node::NodePath;
-
-/// The certs directories of a node, by the path that `config_path` says.
-pub type CertsDirectories = BTreeMap<String, CertsDirectory>;
 
 /// The configuration and every certs directory that some containerd reads. What a release makes of them is worked out
 /// when it is first asked for, and once.
@@ -104,9 +101,7 @@ impl Snapshot {
             conflict,
             transfer_service: behaviour.transfer_service
                 && !loaded.puller.keeps_local_pull()
-                && registry.mirrors.is_empty()
-                && registry.configs.is_empty()
-                && registry.auths.is_empty(),
+                && !registry.keeps_local_pull(),
             in_effect: loaded.in_effect,
             last: loaded.last,
             config_path,

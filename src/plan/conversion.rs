@@ -1,7 +1,7 @@
 //! Whether a version-1 file becomes one of version 2, the last step of its edit.
 
 use crate::containerd::configuration::Configuration;
-use crate::containerd::contents::Section;
+use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::containerd::version_1;
@@ -28,7 +28,7 @@ fn says_something_in_version_1(configuration: &Configuration) -> bool {
         .peekable();
     let version = contents.peek().map_or(0, |main| main.version);
     let mut sections = contents.flat_map(|contents| &contents.sections);
-    let says_something = |section: &Section| {
+    let says_something = |section: &PluginSection| {
         section
             .registry
             .as_ref()

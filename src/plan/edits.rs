@@ -118,7 +118,9 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits) -> Optio
     }
     let snapshot = &planner.inputs.snapshot;
     let after = snapshot.after(edits.texts(), [])?;
-    let pulls_locally = planner.converts || !snapshot.seen_by(&to).transfer_service;
+    // Where a release drops the section of a version-1 file, the conversion makes it take effect first.
+    let pulls_locally = !snapshot.seen_by(&to).transfer_service
+        || planner.converts && planner.registry().keeps_local_pull();
     if !pulls_locally || !after.seen_by(&to).transfer_service {
         return Some(());
     }

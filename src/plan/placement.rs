@@ -2,7 +2,7 @@
 
 use super::release::Release;
 use crate::containerd::configuration::Configuration;
-use crate::containerd::contents::{PluginId, Section};
+use crate::containerd::contents::{PluginId, PluginSection};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::loader::SectionId;
 use crate::containerd::registry::Registry;
@@ -16,7 +16,7 @@ pub(crate) struct Placement<'i> {
     /// Which one it is.
     pub id: SectionId,
     pub file: &'i ConfigFile,
-    pub section: &'i Section,
+    pub section: &'i PluginSection,
     pub registry: &'i Registry,
     pub effect: Effect,
 }

@@ -30,7 +30,7 @@ pub(super) fn read(
     findings: &mut Findings,
     sources: &mut Sources,
 ) -> Result<Option<Configuration>, NodeError> {
-    let mut reader = Reader {
+    let mut reader = Importer {
         node,
         files: vec![LoadedFile::new(main)],
         read: BTreeMap::new(),
@@ -48,13 +48,13 @@ pub(super) fn read(
     for kind in kinds {
         orders.insert(kind, reader.order(kind)?);
     }
-    let Reader {
+    let Importer {
         files, understood, ..
     } = reader;
     Ok(understood.then_some(Configuration { files, orders }))
 }
 
-struct Reader<'a> {
+struct Importer<'a> {
     node: &'a Node,
     files: Vec<LoadedFile>,
     /// What came of each path: containerd does not resolve links before it compares.
@@ -64,7 +64,7 @@ struct Reader<'a> {
     understood: bool,
 }
 
-impl Reader<'_> {
+impl Importer<'_> {
     /// The load order: breadth first, each path once.
     fn order(&mut self, kind: (PatternBase, Major)) -> Result<LoadOrder, NodeError> {
         let (base, toml) = kind;

@@ -132,6 +132,9 @@ pub struct CertsDirectory {
     pub dangling: Vec<Dangling>,
 }
 
+/// The certs directories of a node, by the path that `config_path` says.
+pub type CertsDirectories = BTreeMap<String, CertsDirectory>;
+
 /// A link that leads nowhere, in the place of a registry's directory or of its hosts.toml.
 #[derive(Clone, Debug)]
 pub struct Dangling {

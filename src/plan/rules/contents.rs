@@ -1,6 +1,6 @@
 //! What the configuration files say that no two releases read alike, or that keeps the daemon from starting.
 
-use crate::containerd::contents::{Contents, PluginId, Section};
+use crate::containerd::contents::{Contents, PluginId, PluginSection};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
@@ -32,7 +32,7 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
         for case in Contents::of(&loaded.file, &readers).cases {
             case.report(findings);
         }
-        let counts = |section: &&Section| {
+        let counts = |section: &&PluginSection| {
             let mut placements = planner.placements.iter();
             placements.all(|placement| {
                 placement.id != (index, section.id) || !matches!(placement.effect, Effect::Never)
