@@ -366,7 +366,7 @@ fn namespaces(inputs: &Inputs) -> Vec<Namespace> {
 }
 
 /// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
-/// files (semantics §2.10). It is no finding, since nobody is known to use one.
+/// files (docs/containerd.md §2.10). It is no finding, since nobody is known to use one.
 fn loopback_remark(inputs: &Inputs, afterwards: Option<&Snapshot>) -> Option<String> {
     let (from, to) = (inputs.from, inputs.options.to);
     let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();

@@ -223,7 +223,7 @@ impl<'i> Planned<'i> {
         }
     }
 
-    /// Whether pulls move to the transfer service on the containerd that comes (semantics §12.4).
+    /// Whether pulls move to the transfer service on the containerd that comes (docs/containerd.md §12.4).
     fn check_puller(&self, findings: &mut Findings) {
         let to = self.inputs.options.to;
         let mut releases = self.releases.iter();

@@ -114,7 +114,7 @@ pub enum FileState {
 }
 
 impl ApplyError {
-    /// The exit code of design §2.
+    /// The exit code, as the help and the README list them.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ChangedSincePlan(_)

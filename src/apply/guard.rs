@@ -1,6 +1,6 @@
 //! Whether containerd's CRI plugin is up after a restart, as it was before.
 //!
-//! The rule is measured (semantics §12.3): only the row of the plugin in `ctr plugins ls` tells; systemd calls a
+//! The rule is measured (docs/containerd.md §12.3): only the row of the plugin in `ctr plugins ls` tells; systemd calls a
 //! containerd whose CRI is broken started. This module restarts and judges; it does not touch files, and what follows
 //! from its verdict is decided in its parent.
 

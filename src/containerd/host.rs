@@ -76,7 +76,7 @@ impl Host {
         (self.scheme, &self.host, &self.path) == (other.scheme, &other.host, &other.path)
     }
 
-    /// This host in the form in which two are compared (design §3a): TLS settings count for https only.
+    /// This host in the form in which two are compared: TLS settings count for https only.
     pub fn compared(&self) -> Self {
         let mut host = self.clone();
         if host.scheme == Scheme::Http {
@@ -144,7 +144,7 @@ impl Pulls {
         }
     }
 
-    /// Whether the two mean the same for pulls (design §3a).
+    /// Whether the two mean the same for pulls.
     pub fn same(&self, other: &Self) -> bool {
         match (self.folded(), other.folded()) {
             (Self::Hosts(ours), Self::Hosts(theirs)) => ours == theirs,

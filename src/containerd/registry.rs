@@ -279,7 +279,7 @@ impl Registry {
             .collect()
     }
 
-    /// Whether there is something to migrate (design §3): legacy settings, or one relative `config_path`.
+    /// Whether there is something to migrate: legacy settings, or one relative `config_path`.
     pub fn pending(&self) -> bool {
         self.has_legacy()
             || matches!(self.config_paths().as_slice(), [path] if !path.starts_with('/'))

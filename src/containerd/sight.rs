@@ -103,7 +103,7 @@ impl Sight {
     }
 
     /// The directories of `config_path`, as this containerd's puller splits it: the transfer service takes it for one
-    /// name (semantics §2.8).
+    /// name (docs/containerd.md §2.8).
     pub fn roots(&self) -> Vec<&str> {
         if self.config_path.is_empty() {
             Vec::new()

@@ -1,7 +1,7 @@
 //! Several directories of a `config_path` made into one: what only the later ones give, as files for the first.
 //!
 //! containerd's own puller looks into one after the other, and the first that has something decides, `_default`
-//! included (semantics §2.8).
+//! included (docs/containerd.md §2.8).
 
 use crate::containerd::host::{Host, Pulls};
 use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT, HOSTS_FILE};

@@ -42,7 +42,7 @@ fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> b
     let Some(config) = configuration.main() else {
         return false;
     };
-    // Whichever file is converted first, containerd 1.x does not start between the two (semantics §12.2).
+    // Whichever file is converted first, containerd 1.x does not start between the two (docs/containerd.md §12.2).
     let names_plugins = |file: &&ConfigFile| {
         ["plugins", "disabled_plugins", "required_plugins", "version"]
             .iter()

@@ -2,9 +2,9 @@
 //! and so does an entry that is not seen.
 //!
 //! Two more are not looked at anywhere. Registries on loopback that no setting names turn from http
-//! to HTTPS first under a `config_path` (semantics §2.10, §8.3): they are not pulled from. And
+//! to HTTPS first under a `config_path` (docs/containerd.md §2.10, §8.3): they are not pulled from. And
 //! `registry.headers` on requests to token servers, which 2.1 sends and 1.x does not, with legacy
-//! settings as without (semantics §1.7): they are not recorded there.
+//! settings as without (docs/containerd.md §1.7): they are not recorded there.
 
 /// One difference that is meant to be.
 struct Expected {

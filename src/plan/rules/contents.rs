@@ -77,7 +77,7 @@ fn check_names(contents: &Contents, findings: &mut Findings) {
     }
 }
 
-/// go-toml v1 takes escapes in the quoted name of a table as they are (semantics §7.2).
+/// go-toml v1 takes escapes in the quoted name of a table as they are (docs/containerd.md §7.2).
 fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
     let headers = file
         .syntax

@@ -132,7 +132,7 @@ fn check_nested(config: &HostConfig, nested: &Nested, findings: &mut Findings) {
     }
 }
 
-/// Names in `auths` are URLs to containerd: what looks like `host:port` has a scheme and no host (semantics §4.2).
+/// Names in `auths` are URLs to containerd: what looks like `host:port` has a scheme and no host (docs/containerd.md §4.2).
 fn check_auths(planner: &Planner<'_>, endpoints: &BTreeSet<String>, findings: &mut Findings) {
     for entry in &planner.registry().auths {
         let name = entry.name.value.as_str();

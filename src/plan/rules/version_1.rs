@@ -41,7 +41,7 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
     }
 }
 
-/// Settings of a version-1 file that 2.x reads under no name (semantics §12.2).
+/// Settings of a version-1 file that 2.x reads under no name (docs/containerd.md §12.2).
 pub(crate) fn check_version_1_settings(planner: &Planner<'_>, findings: &mut Findings) {
     let was_version_1 = planner.inputs.file_version() <= 1 || planner.converts;
     let comes_to_2 = planner
