@@ -43,6 +43,15 @@ pub enum ApplyError {
         /// The file of the run.
         then: NodePath,
     },
+    /// A run waits for a restart of containerd, and the commands for it were not given again; nothing was written.
+    RestartPending {
+        /// The run.
+        run: u32,
+        /// Whether the old files are being put back.
+        is_going_back: bool,
+        /// The command that undoes it.
+        next: Vec<String>,
+    },
     /// A journal that cannot be read, of a run that may be unfinished or in the way.
     Damaged(NodeError),
     /// Another run holds the lock.
@@ -121,7 +130,8 @@ impl ApplyError {
             | Self::ChangedSinceApply { .. }
             | Self::NoSuchRun { .. }
             | Self::Beneath { .. }
-            | Self::LeadsElsewhere { .. } => 3,
+            | Self::LeadsElsewhere { .. }
+            | Self::RestartPending { .. } => 3,
             Self::Damaged(_)
             | Self::Locked { .. }
             | Self::Interrupted
@@ -158,7 +168,8 @@ impl ApplyError {
     /// The exact commands that come next, where the message alone does not say it.
     pub fn next(&self) -> &[String] {
         match self {
-            Self::Unhealthy { next, .. }
+            Self::RestartPending { next, .. }
+            | Self::Unhealthy { next, .. }
             | Self::NotUndone { next, .. }
             | Self::NotRolledBack { next, .. } => next,
             _ => &[],
@@ -210,6 +221,20 @@ impl fmt::Display for ApplyError {
                 formatter,
                 "`{named}` leads to `{now}` now, and run {run} changed `{then}`: nothing was written"
             ),
+            Self::RestartPending {
+                run, is_going_back, ..
+            } => {
+                let done = if *is_going_back {
+                    "was putting the old files back"
+                } else {
+                    "has written its files"
+                };
+                write!(
+                    formatter,
+                    "run {run} {done}, and ended before it saw whether CRI is up after the restart of containerd; \
+                     nothing was written"
+                )
+            }
             Self::Damaged(error) => write!(
                 formatter,
                 "{error}; every file is as it was (if what this run did is known to be complete, move `{}` out of \

@@ -18,7 +18,8 @@
 //!   path that was given leads to it; `kind` is `hosts-file` or `configuration`, and in schema 1, which knew one
 //!   configuration file, not there: the name tells; `before` is `null` for one that did not exist. Bytes that are not
 //!   UTF-8 are `{"hex":"…"}`.
-//! * `restart`: with `--restart`, how to restart containerd and how it was before.
+//! * `restart`: with `--restart`, how CRI was before, and the SHA-256 of the commands. The commands themselves are not
+//!   there: nothing that is read from a journal is ever executed.
 //!
 //! This module knows the format and the directory; what follows from an event is decided in its parent.
 
@@ -33,7 +34,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::ApplyError;
-use super::guard::Restart;
+use super::guard::{Restart, RestartRecord};
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
 use crate::containerd::hosts_file::directory::HOSTS_FILE;
@@ -64,7 +65,7 @@ pub(crate) struct Record {
     directories: Vec<String>,
     files: Vec<FileRecord>,
     /// With `--restart`: what the guard needs to go on after it was killed.
-    pub(crate) restart: Option<Restart>,
+    pub(crate) restart: Option<RestartRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +121,7 @@ pub(crate) enum Event {
         /// What stood in place of the files of the journal and was given up by `--allow changed-since-apply`.
         found: BTreeMap<String, Option<Bytes>>,
         /// With `--restart`: as in [`Record::restart`].
-        restart: Option<Restart>,
+        restart: Option<RestartRecord>,
         /// Whether CRI has to come up with the old files: not if they are put back because it did not come up with the
         /// new ones, and was not up before.
         judged: bool,
@@ -160,7 +161,7 @@ impl Record {
         plan: &str,
         directories: &[NodePath],
         files: &[FileChange],
-        restart: Option<Restart>,
+        restart: Option<&Restart>,
     ) -> Self {
         let image = |image: &Image| ImageRecord {
             bytes: Bytes::new(&image.bytes),
@@ -194,7 +195,7 @@ impl Record {
                     after: Bytes::new(&file.after),
                 })
                 .collect(),
-            restart,
+            restart: restart.map(Restart::record),
         }
     }
 

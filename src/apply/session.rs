@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustix::fd::OwnedFd;
 
 use super::error::{ApplyError, ChangedFile, FileState};
-use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
+use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
 use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
@@ -26,12 +26,36 @@ pub enum ChangedSinceApply {
     Overwrite,
 }
 
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To write a plan.
+    Apply,
+    /// To roll back this run, or with `None` the last one.
+    Rollback(Option<u32>),
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Rollback(_) => "rollback",
+        }
+    }
+
+    fn is_rollback_of(self, run: u32) -> bool {
+        match self {
+            Self::Apply => false,
+            Self::Rollback(wanted) => wanted.is_none_or(|wanted| wanted == run),
+        }
+    }
+}
+
 /// A command that changes the node.
 #[derive(Debug)]
 pub struct Session<'a> {
     store: Store<'a>,
-    /// The command, for those who find the lock held.
-    purpose: &'static str,
+    purpose: Purpose,
     interrupt: Interrupt,
     /// Once something was changed, until the session ends: what was done is to be said, too.
     busy: Option<Busy>,
@@ -44,12 +68,16 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Begins with finishing or undoing what a killed run has left. Takes the lock only for that: a command that in the
     /// end writes nothing makes no state directory either.
+    ///
+    /// A run that waits for a restart goes on only with `guard`, and only if its commands are those that the run was
+    /// given: a journal does not say what is executed. A rollback of that run needs none of it.
     pub fn begin(
         node: &'a Node,
         state_dir: &NodePath,
-        purpose: &'static str,
+        purpose: Purpose,
         interrupt: Interrupt,
         changed: ChangedSinceApply,
+        guard: Option<&Guard>,
         report: Report<'_>,
     ) -> Result<(Self, Vec<Recovered>), ApplyError> {
         let mut session = Self {
@@ -74,7 +102,7 @@ impl<'a> Session<'a> {
                 .iter()
                 .filter(|run| run.is_unfinished())
             {
-                recovered.push(session.recover(journal, report)?);
+                recovered.extend(session.recover(journal, guard, report)?);
             }
             session.interrupt.check()?;
             session.seen = session.store.last()?;
@@ -92,7 +120,7 @@ impl<'a> Session<'a> {
     fn take_lock(&mut self) -> Result<&Lock, ApplyError> {
         let lock = match self.lock.take() {
             Some(lock) => lock,
-            None => self.store.lock(self.purpose)?,
+            None => self.store.lock(self.purpose.name())?,
         };
         Ok(self.lock.insert(lock))
     }
@@ -126,7 +154,7 @@ impl<'a> Session<'a> {
         };
         self.interrupt.check()?;
         let run = self.seen + 1;
-        let record = Record::new(run, digest, &directories, &files, restart.clone());
+        let record = Record::new(run, digest, &directories, &files, restart.as_ref());
         let store = self.store.clone();
         let lock = self.take_lock()?;
         if let Err(error) = store.begin(lock, &record) {
@@ -188,13 +216,17 @@ impl<'a> Session<'a> {
 
     /// The run of this number, if it is one to roll back.
     fn applied(&self, run: u32) -> Result<Journal, ApplyError> {
+        // Its restart, which was not judged, does not matter any more.
+        let is_in_effect = |journal: &Journal| {
+            journal.state() == RunState::Applied || journal.pending_restart().is_some()
+        };
         let mut wanted = None;
         for entry in self.store.entries()? {
             match (entry, &wanted) {
                 (Entry::Run(journal), None) if journal.record.run == run => wanted = Some(journal),
                 // A newer one that is in effect must not lose what it was made from.
                 (Entry::Run(newer), Some(wanted))
-                    if wanted.state() == RunState::Applied
+                    if is_in_effect(wanted)
                         && matches!(
                             newer.state(),
                             RunState::Applied | RunState::RestartPending
@@ -211,7 +243,7 @@ impl<'a> Session<'a> {
             }
         }
         match wanted {
-            Some(journal) if journal.state() == RunState::Applied => {
+            Some(journal) if is_in_effect(&journal) => {
                 self.check_links(&journal)?;
                 Ok(*journal)
             }
@@ -242,7 +274,8 @@ impl<'a> Session<'a> {
     }
 
     /// Puts back the files from before `run`. With a guard, containerd is restarted between the configuration and the
-    /// hosts files, which the running daemon reads at every pull.
+    /// hosts files, which the running daemon reads at every pull. CRI has to come up as it was before the rollback, or
+    /// before the run if its own restart was not judged.
     pub fn rollback(
         &mut self,
         run: u32,
@@ -252,17 +285,22 @@ impl<'a> Session<'a> {
         self.busy = Some(self.interrupt.busy());
         self.take_lock()?;
         let journal = self.applied(run)?;
-        let restart = match guard {
+        let mut restart = match guard {
             None => None,
             Some(guard) => Some(Restart {
                 guard: guard.clone(),
                 before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
             }),
         };
+        let mut judged = true;
+        if let (Some(restart), Some(pending)) = (&mut restart, journal.pending_restart()) {
+            restart.before = pending.before;
+            judged = pending.before.was_up();
+        }
         let _locks = self.lock_files(&journal)?;
         self.interrupt.check()?;
         let care = Care::AllOrNothing;
-        let health = self.go_back(&journal, restart.as_ref(), true, care, report)?;
+        let health = self.go_back(&journal, restart.as_ref(), judged, care, report)?;
         let files = journal.files.into_iter().map(|file| file.path).collect();
         match health {
             Ok(()) => Ok(RolledBack { run, files }),
@@ -283,17 +321,46 @@ impl<'a> Session<'a> {
         self.store.lock_files(paths)
     }
 
-    /// Goes on where a killed session stopped.
-    fn recover(&self, journal: &Journal, report: Report<'_>) -> Result<Recovered, ApplyError> {
+    /// The restart of a killed session that this one takes up. `None` if this is a rollback of the run, which then
+    /// begins where that one stopped; an error if the operator has not given the same commands.
+    fn resume(
+        &self,
+        journal: &Journal,
+        pending: &RestartRecord,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Restart>, ApplyError> {
+        let run = journal.record.run;
+        if self.purpose.is_rollback_of(run) {
+            return Ok(None);
+        }
+        match pending.resume(guard) {
+            Some(restart) => Ok(Some(restart)),
+            None => Err(ApplyError::RestartPending {
+                run,
+                is_going_back: journal.state() == RunState::GoingBack,
+                next: vec![self.rollback_command(run)],
+            }),
+        }
+    }
+
+    /// Goes on where a killed session stopped; `None` if that is left to the rollback that this session is for.
+    fn recover(
+        &self,
+        journal: &Journal,
+        guard: Option<&Guard>,
+        report: Report<'_>,
+    ) -> Result<Option<Recovered>, ApplyError> {
         let run = journal.record.run;
         let _locks = self.lock_files(journal)?;
         let transaction = journal.transaction(self.store.node);
         let kept = self.not_ours(journal)?;
-        let recovered = |what, kept: Vec<ChangedFile>| Recovered {
-            run,
-            what,
-            files: journal.files.iter().map(|file| file.path.clone()).collect(),
-            kept: kept.into_iter().map(|file| file.path).collect(),
+        let recovered = |what, kept: Vec<ChangedFile>| {
+            Some(Recovered {
+                run,
+                what,
+                files: journal.files.iter().map(|file| file.path.clone()).collect(),
+                kept: kept.into_iter().map(|file| file.path).collect(),
+            })
         };
         let look = transaction.look()?;
         let is_edited = transaction.is_edited(&look);
@@ -314,7 +381,15 @@ impl<'a> Session<'a> {
             }
             _ => None,
         };
-        if let Some((restart, judged)) = going_back {
+        if let Some((pending, judged)) = going_back {
+            let restart = match pending {
+                None => None,
+                Some(pending) => match self.resume(journal, pending, guard)? {
+                    None => return Ok(None),
+                    restart => restart,
+                },
+            };
+            let restart = restart.as_ref();
             let care = Care::AsFarAsPossible;
             // Where all of ours is gone, there is nothing that an edit is in the way of.
             let is_left = look.contains(&Which::New);
@@ -326,8 +401,11 @@ impl<'a> Session<'a> {
         }
         match (last, &journal.record.restart) {
             // Whether it is up with somebody else's configuration is not for this run to judge.
-            (Some(Event::RestartPending | Event::Restarted), Some(restart)) if !is_edited => {
-                self.restart(journal, restart, report)?;
+            (Some(Event::RestartPending | Event::Restarted), Some(pending)) if !is_edited => {
+                let Some(restart) = self.resume(journal, pending, guard)? else {
+                    return Ok(None);
+                };
+                self.restart(journal, &restart, report)?;
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             (Some(Event::RestartPending | Event::Restarted), _) => {
@@ -336,15 +414,19 @@ impl<'a> Session<'a> {
                 Ok(recovered(Recovery::Finished, kept))
             }
             _ if transaction.is_committed(&look)? => {
-                let restart = journal.record.restart.as_ref().filter(|_| !is_edited);
+                let pending = journal.record.restart.as_ref().filter(|_| !is_edited);
                 transaction.sync_names()?;
-                let Some(restart) = restart else {
+                let Some(pending) = pending else {
                     transaction.remove_temporaries()?;
                     self.note(run, &Event::Applied, report);
                     return Ok(recovered(Recovery::Finished, kept));
                 };
-                self.note(run, &Event::RestartPending, report);
-                self.restart(journal, restart, report)?;
+                // Whoever goes on with it, or rolls it back, has to know that it is committed.
+                self.append(run, &Event::RestartPending)?;
+                let Some(restart) = self.resume(journal, pending, guard)? else {
+                    return Ok(None);
+                };
+                self.restart(journal, &restart, report)?;
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             _ => {
@@ -654,7 +736,7 @@ fn going_back(changed: &[ChangedFile], restart: Option<&Restart>, judged: bool) 
         .collect();
     Event::GoingBack {
         found,
-        restart: restart.cloned(),
+        restart: restart.map(Restart::record),
         judged,
     }
 }

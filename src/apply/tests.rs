@@ -71,7 +71,32 @@ fn begin_with(
     changed: ChangedSinceApply,
 ) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
     let interrupt = Interrupt::deaf();
-    Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})
+    Session::begin(
+        node,
+        &state_dir(),
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )
+}
+
+fn begin_for<'a>(
+    node: &'a Node,
+    purpose: Purpose,
+    guard: Option<&guard::Guard>,
+) -> Result<(Session<'a>, Vec<Recovered>), ApplyError> {
+    let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+    Session::begin(
+        node,
+        &state_dir(),
+        purpose,
+        interrupt,
+        changed,
+        guard,
+        &mut |_| {},
+    )
 }
 
 fn state_dir() -> NodePath {
@@ -191,8 +216,15 @@ fn contents(scratch: &Scratch) -> Vec<(String, Vec<u8>, u32)> {
 
 fn rollback(node: &Node, run: u32, changed: ChangedSinceApply) -> Result<RolledBack, ApplyError> {
     let interrupt = Interrupt::deaf();
-    let (mut session, _) =
-        Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})?;
+    let (mut session, _) = Session::begin(
+        node,
+        &state_dir(),
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )?;
     session.rollback(run, None, &mut |_| {})
 }
 
@@ -397,9 +429,10 @@ fn an_edit_after_a_killed_rollback_is_given_up_only_where_it_must_and_is_shown()
     Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         interrupt,
         changed,
+        None,
         &mut |progress| {
             seen.push(progress);
         },
@@ -556,8 +589,16 @@ fn runs_with_different_state_directories_exclude_each_other() {
         .apply(&changes(), "digest", Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-            let (mut session, _) =
-                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let (mut session, _) = Session::begin(
+                &node,
+                &other,
+                Purpose::Apply,
+                interrupt,
+                changed,
+                None,
+                &mut |_| {},
+            )
+            .unwrap();
             let result = session.apply(&changes(), "digest", None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err());
         })
@@ -627,7 +668,7 @@ fn two_sessions_cannot_write_at_once() {
     assert!(first.lock().unwrap());
     let error = second.lock().unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    let pid = format!("pid {}, `test`, since 20", std::process::id());
+    let pid = format!("pid {}, `apply`, since 20", std::process::id());
     assert!(error.to_string().contains(&pid), "{error}");
     first
         .apply(&changes(), "digest", None, &mut |_| {})
@@ -664,9 +705,10 @@ fn a_signal_undoes_what_was_begun() {
     let (mut session, _) = Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         interrupt,
         ChangedSinceApply::Refuse,
+        None,
         &mut |_| {},
     )
     .unwrap();
@@ -744,9 +786,10 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     let (_, recovered) = Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         Interrupt::deaf(),
         ChangedSinceApply::Refuse,
+        Some(&guard),
         &mut |progress| seen.push(progress),
     )
     .unwrap();
@@ -763,13 +806,140 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
 }
 
+/// The events after which a session would go on with a restart, on the files that it would find then: a run that was
+/// killed right after its commit point, before its restart, after it, and on the way back.
+const WAITING: [&str; 4] = [
+    "",
+    "{\"event\":\"restart-pending\"}\n",
+    "{\"event\":\"restart-pending\"}\n{\"event\":\"restarted\"}\n",
+    "{\"event\":\"going-back\",\"found\":{},\"restart\":RESTART,\"judged\":true}\n",
+];
+
+/// A run of `guard` that was killed where `events` say; how often its restart has run is what its file counts.
+fn waiting(scratch: &Scratch, guard: &guard::Guard, events: &str) {
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    session
+        .apply(&changes(), "digest", Some(guard), &mut |_| {})
+        .unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    forget_events(scratch);
+    let record = fs::read_to_string(&journal).unwrap();
+    let restart = record.split("\"restart\":").last().unwrap();
+    let restart = restart.trim_end().strip_suffix('}').unwrap();
+    fs::write(
+        &journal,
+        record.clone() + &events.replace("RESTART", restart),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_restart_that_a_journal_waits_for_runs_only_if_the_same_commands_are_given() {
+    for events in WAITING {
+        let scratch = Scratch::new("same-commands");
+        let ran = scratch.0.join("var/ran");
+        let said = |text: &str| format!("echo {text} >>{}", ran.display());
+        let own = guard(&said("restart"), &said("health"));
+        waiting(&scratch, &own, events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let before = contents(&scratch);
+        let others = [
+            None,
+            Some(guard("true", &said("health"))),
+            Some(guard(&said("restart"), "true")),
+            Some(guard::Guard {
+                health: guard::Health::Ctr("/no/such.sock".to_owned()),
+                ..own.clone()
+            }),
+        ];
+        for other in &others {
+            let error = begin_for(&node, Purpose::Apply, other.as_ref()).unwrap_err();
+            assert!(
+                matches!(error, ApplyError::RestartPending { run: 1, .. }),
+                "{error}"
+            );
+            assert_eq!(error.exit_code(), 3);
+            assert!(error.next()[0].contains(" rollback 1"), "{error:?}");
+        }
+        assert_eq!(contents(&scratch), before);
+        assert!(!ran.exists(), "{events}");
+        begin_for(&node, Purpose::Apply, Some(&own)).unwrap();
+        assert!(ran.exists(), "{events}");
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_its_restart_can_be_rolled_back_without_one() {
+    for events in WAITING {
+        let scratch = Scratch::new("back-without");
+        let before = contents(&scratch);
+        let ran = scratch.0.join("var/ran");
+        let own = guard(&format!("echo >>{}", ran.display()), "true");
+        waiting(&scratch, &own, events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let (session, recovered) = begin_for(&node, Purpose::Rollback(Some(1)), None).unwrap();
+        assert!(recovered.is_empty());
+        assert_eq!(session.way_back(1).unwrap().len(), 3);
+        drop(session);
+        // Not the one that is waiting.
+        let error = begin_for(&node, Purpose::Rollback(Some(2)), None).unwrap_err();
+        assert!(
+            matches!(error, ApplyError::RestartPending { .. }),
+            "{error}"
+        );
+        let (mut session, _) = begin_for(&node, Purpose::Rollback(None), None).unwrap();
+        session.rollback(1, None, &mut |_| {}).unwrap();
+        assert!(!ran.exists(), "{events}");
+        assert_eq!(contents(&scratch), before);
+        assert_eq!(state_of(&node, 1), RunState::RolledBack);
+    }
+}
+
+/// The commands of the rollback are those of its own command line, whatever the run was given.
+#[test]
+fn a_run_that_waits_for_its_restart_can_be_rolled_back_with_another_one() {
+    for events in WAITING {
+        let scratch = Scratch::new("back-with");
+        let ran = scratch.0.join("var/ran");
+        let said = |text: &str| format!("echo {text} >>{}", ran.display());
+        waiting(&scratch, &guard(&said("own"), "true"), events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let other = guard(&said("other"), "true");
+        let purpose = Purpose::Rollback(Some(1));
+        let (mut session, _) = begin_for(&node, purpose, Some(&other)).unwrap();
+        session.rollback(1, Some(&other), &mut |_| {}).unwrap();
+        assert_eq!(fs::read_to_string(&ran).unwrap(), "other\n", "{events}");
+    }
+}
+
+/// They may hold a password, and are not what is executed.
+#[test]
+fn a_journal_holds_no_command() {
+    let scratch = Scratch::new("no-command");
+    waiting(&scratch, &guard(": hunter2", ": hunter3"), WAITING[3]);
+    let journal = fs::read_to_string(scratch.0.join("var/lib/state/0001.journal")).unwrap();
+    assert!(!journal.contains("hunter"), "{journal}");
+}
+
 /// A session that only wants its lock, in this state directory.
 fn lock_in(node: &Node, state_dir: &str) -> Result<bool, ApplyError> {
     let state_dir = NodePath::new(state_dir);
     let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-    Session::begin(node, &state_dir, "test", interrupt, changed, &mut |_| {})?
-        .0
-        .lock()
+    Session::begin(
+        node,
+        &state_dir,
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )?
+    .0
+    .lock()
 }
 
 #[test]
@@ -1129,7 +1299,7 @@ fn a_commit_point_that_was_put_back_by_hand_takes_the_others_with_it() {
     let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
     fs::write(&journal, pending).unwrap();
     fs::write(scratch.at(IMPORTS[4]), "old").unwrap();
-    let (_, recovered) = begin(&node).unwrap();
+    let (_, recovered) = begin_for(&node, Purpose::Apply, Some(&guard)).unwrap();
     assert_eq!(recovered[0].what, Recovery::RolledBack);
     assert_eq!(nodes_contents(&scratch), before);
 }
@@ -1180,7 +1350,8 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file(
     let restarts = scratch.0.join("var/restarts");
     let guard = guard(
         &format!(
-            "mkdir -p {}/full; rm -f {}/.*.old; echo >>{}",
+            "test -e {} || mkdir -p {}/full; rm -f {}/.*.old; echo >>{}",
+            scratch.0.join("var/enough").display(),
             in_the_way.display(),
             beside.display(),
             restarts.display()
@@ -1198,11 +1369,8 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file(
     assert_eq!(fs::read_to_string(&restarts).unwrap(), "\n\n");
     drop(session);
     fs::remove_dir_all(&in_the_way).unwrap();
-    // The restart would put it there again.
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replace("mkdir -p", "true")).unwrap();
-    let (_, recovered) = begin(&node).unwrap();
+    fs::write(scratch.0.join("var/enough"), "").unwrap();
+    let (_, recovered) = begin_for(&node, Purpose::Apply, Some(&guard)).unwrap();
     assert_eq!(recovered[0].what, Recovery::RolledBack);
     assert_eq!(nodes_contents(&scratch), before);
 }
@@ -1220,8 +1388,16 @@ fn runs_on_one_drop_in_with_different_state_directories_exclude_each_other() {
         .apply(&changes, "digest", Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-            let (mut session, _) =
-                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let (mut session, _) = Session::begin(
+                &node,
+                &other,
+                Purpose::Apply,
+                interrupt,
+                changed,
+                None,
+                &mut |_| {},
+            )
+            .unwrap();
             let result = session.apply(&changes[4..], "digest", None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err().to_string());
         })

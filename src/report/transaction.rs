@@ -53,10 +53,14 @@ pub fn unfinished(run: &Run) -> String {
     if run.state == RunState::Damaged {
         return format!("note: the journal of run {} cannot be read\n", run.run);
     }
-    format!(
-        "note: run {} is {}; the next `apply` or `rollback` finishes it or undoes it\n",
-        run.run, run.state
-    )
+    let Run { run, state, .. } = run;
+    if *state == RunState::RestartPending {
+        return format!(
+            "note: run {run} is {state}; `apply --restart` with the same commands continues it, `rollback {run}` undoes \
+             it\n"
+        );
+    }
+    format!("note: run {run} is {state}; the next `apply` or `rollback` finishes it or undoes it\n")
 }
 
 /// What the guard is doing.
@@ -155,6 +159,13 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
         );
     }
     daemon_lines(error.daemon_lines(), shown, &mut text);
+    if let ApplyError::RestartPending { run, .. } = error {
+        let _ = writeln!(
+            text,
+            "help: run `apply` with `--restart` and the same `--restart-command` and `--health-command` as for run {run}: \
+             it continues the restart\nhelp: or roll the run back; without `--restart` this runs no command"
+        );
+    }
     for command in error.next() {
         // Without it, this command stops where this one has.
         let allow = if !files.is_empty() && command.starts_with(env!("CARGO_PKG_NAME")) {
