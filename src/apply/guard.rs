@@ -559,7 +559,12 @@ fn messages(output: &str) -> Vec<String> {
 
 fn last_lines(text: &str) -> Vec<String> {
     const SHOWN: usize = 10;
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    const WIDTH: usize = 500;
+    let cut = |line: &str| match line.char_indices().nth(WIDTH) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(cut).collect();
     let skipped = lines.len().saturating_sub(SHOWN);
     lines.into_iter().skip(skipped).collect()
 }
