@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::RunState;
 use super::guard::Unhealthy;
+use super::obstacle::Obstacle;
 use crate::node::{NodeError, NodePath};
 
 /// Why an apply or a rollback did not end as it was to.
@@ -43,6 +44,8 @@ pub enum ApplyError {
         /// The file of the run.
         then: NodePath,
     },
+    /// Something keeps these files from being written; nothing was.
+    Obstacles(Vec<Obstacle>),
     /// A run waits for a restart of containerd, and the commands for it were not given again; nothing was written.
     RestartPending {
         /// The run.
@@ -131,6 +134,7 @@ impl ApplyError {
             | Self::NoSuchRun { .. }
             | Self::Beneath { .. }
             | Self::LeadsElsewhere { .. }
+            | Self::Obstacles(_)
             | Self::RestartPending { .. } => 3,
             Self::Damaged(_)
             | Self::Locked { .. }
@@ -221,6 +225,12 @@ impl fmt::Display for ApplyError {
                 formatter,
                 "`{named}` leads to `{now}` now, and run {run} changed `{then}`: nothing was written"
             ),
+            Self::Obstacles(obstacles) => {
+                for obstacle in obstacles {
+                    write!(formatter, "{obstacle} ({}); ", obstacle.help())?;
+                }
+                write!(formatter, "nothing was written")
+            }
             Self::RestartPending {
                 run, is_going_back, ..
             } => {

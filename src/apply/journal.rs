@@ -574,6 +574,17 @@ impl<'a> Store<'a> {
             .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
     }
 
+    /// Removes the journal of a run that has changed nothing.
+    pub(crate) fn forget(&self, lock: &Lock, run: u32) -> Result<(), NodeError> {
+        let path = self.journal_path(run);
+        match rustix::fs::unlinkat(&lock.directory, path.name(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(NodeError::new(&path, "remove", errno)),
+        }
+        rustix::fs::fsync(&lock.directory)
+            .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
+    }
+
     /// Adds an event; when this returns, it is on disk.
     pub(crate) fn append(&self, lock: &Lock, run: u32, event: &Event) -> Result<(), NodeError> {
         let path = self.journal_path(run);

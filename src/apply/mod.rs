@@ -19,12 +19,14 @@ mod error;
 pub mod guard;
 mod interrupt;
 mod journal;
+mod obstacle;
 mod replace;
 mod session;
 mod transaction;
 
 pub use error::{ApplyError, ChangedFile, FileState};
 pub use interrupt::Interrupt;
+pub use obstacle::{Obstacle, ObstacleKind, obstacles};
 pub use session::{ChangedSinceApply, Purpose, Session};
 
 use guard::RestartRecord;

@@ -11,6 +11,7 @@ use super::error::{ApplyError, ChangedFile, FileState};
 use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
+use super::obstacle;
 use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
@@ -144,6 +145,7 @@ impl<'a> Session<'a> {
         let paths = changes.iter().map(|change| (change.kind, &change.path));
         let _locks = self.store.lock_files(paths)?;
         let (files, directories) = compare(node, changes)?;
+        check_obstacles(node, &files, &directories)?;
         let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
         let restart = match guard {
             None => None,
@@ -159,7 +161,9 @@ impl<'a> Session<'a> {
         let lock = self.take_lock()?;
         if let Err(error) = store.begin(lock, &record) {
             // If it is there all the same, it is one of a run that changed nothing.
-            let _ = store.append(lock, run, &Event::Undone);
+            if store.forget(lock, run).is_err() {
+                let _ = store.append(lock, run, &Event::Undone);
+            }
             return Err(error.into());
         }
         let transaction = Transaction {
@@ -179,7 +183,9 @@ impl<'a> Session<'a> {
                     next: vec![self.rollback_command(run)],
                 });
             }
-            self.note(run, &Event::Undone, report);
+            if !renamed.is_empty() || !self.forget(run) {
+                self.note(run, &Event::Undone, report);
+            }
             return Err(cause);
         }
         self.seen = run;
@@ -200,6 +206,7 @@ impl<'a> Session<'a> {
     pub fn way_back(&self, run: u32) -> Result<Vec<WayBack>, ApplyError> {
         let journal = self.applied(run)?;
         self.changed_files(&journal)?;
+        check_obstacles(self.store.node, &journal.files, &journal.directories)?;
         let mut files = Vec::new();
         for file in journal.files {
             let now = Found::at(self.store.node, &file.path)?
@@ -389,6 +396,7 @@ impl<'a> Session<'a> {
                     restart => restart,
                 },
             };
+            check_obstacles(self.store.node, &journal.files, &journal.directories)?;
             let restart = restart.as_ref();
             let care = Care::AsFarAsPossible;
             // Where all of ours is gone, there is nothing that an edit is in the way of.
@@ -433,7 +441,9 @@ impl<'a> Session<'a> {
                 if look.contains(&Which::New) && self.changed == ChangedSinceApply::Refuse {
                     self.refuse_changed(journal, &kept)?;
                 }
-                self.undo_killed(journal, report)?;
+                check_obstacles(self.store.node, &journal.files, &journal.directories)?;
+                let has_changed_nothing = look.iter().all(|which| *which == Which::Old);
+                self.undo_killed(journal, has_changed_nothing, report)?;
                 Ok(recovered(Recovery::Undone, kept))
             }
         }
@@ -441,7 +451,12 @@ impl<'a> Session<'a> {
 
     /// Undoes a run that did not get to its commit point. What somebody has changed since stays: the old files go with
     /// it as well as with the old configuration.
-    fn undo_killed(&self, journal: &Journal, report: Report<'_>) -> Result<(), ApplyError> {
+    fn undo_killed(
+        &self,
+        journal: &Journal,
+        has_changed_nothing: bool,
+        report: Report<'_>,
+    ) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
         let mut back = transaction.back(&is_ours, false, Care::AllOrNothing)?;
@@ -449,7 +464,10 @@ impl<'a> Session<'a> {
         let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
         let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
         say(came, report);
-        self.note(journal.record.run, &Event::Undone, report);
+        let run = journal.record.run;
+        if !has_changed_nothing || !self.forget(run) {
+            self.note(run, &Event::Undone, report);
+        }
         Ok(())
     }
 
@@ -651,6 +669,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Removes the journal of a run that has changed nothing; says whether it is gone.
+    fn forget(&self, run: u32) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| self.store.forget(lock, run).is_ok())
+    }
+
     /// Adds an event whose loss does no harm as long as nobody touches the files: the next session looks at them, comes
     /// to the same end and adds it then.
     fn note(&self, run: u32, event: &Event, report: Report<'_>) {
@@ -698,6 +722,21 @@ fn compare(
     files.sort_by_key(|file| file.kind);
     let directories = transaction::missing_directories(node, files.iter().map(|file| &file.path))?;
     Ok((files, directories))
+}
+
+/// An error if something keeps the files from being written: after the first rename it would be too late.
+fn check_obstacles(
+    node: &Node,
+    files: &[FileChange],
+    directories: &[NodePath],
+) -> Result<(), ApplyError> {
+    let files = files.iter().map(|file| &file.path);
+    let found = obstacle::find(node, files.chain(directories));
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyError::Obstacles(found))
+    }
 }
 
 fn not_recorded(run: u32, result: Result<(), NodeError>, report: Report<'_>) {

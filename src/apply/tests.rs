@@ -301,6 +301,67 @@ fn a_file_that_changed_since_the_apply_is_given_up_only_when_asked() {
     assert!(journal.contains("edited \u{fffd}"), "{journal}");
 }
 
+/// A name that no file system can hold is found before the first file is written.
+#[test]
+fn a_name_that_is_too_long_stops_everything() {
+    let scratch = Scratch::new("too-long");
+    let node = scratch.node();
+    let mut changes = changes();
+    let long = "x".repeat(256);
+    changes[1].path = NodePath::new(&format!("/etc/containerd/certs.d/{long}/hosts.toml"));
+    let found = obstacles(&node, &changes);
+    let path = NodePath::new(&format!("/etc/containerd/certs.d/{long}"));
+    let kind = ObstacleKind::NameTooLong;
+    assert_eq!(found, [Obstacle { path, kind }]);
+    let before = contents(&scratch);
+    let error = apply(&node, &changes).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert_eq!(contents(&scratch), before);
+    assert!(runs(&node, &state_dir()).unwrap().is_empty());
+}
+
+/// Somebody's directory has the name of a temporary file: it stays, and is not in the way of the way back.
+#[test]
+fn a_directory_with_the_name_of_a_temporary_file_stays() {
+    let scratch = Scratch::new("in-the-way");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    let ours = scratch.at("/etc/containerd/.containerd-registry-migrate.1.2");
+    forget_events(&scratch);
+    fs::write(scratch.at("/etc/containerd/config.toml"), "old").unwrap();
+    fs::create_dir(&ours).unwrap();
+    let error = begin(&node).unwrap_err();
+    assert!(matches!(error, ApplyError::Obstacles(_)), "{error}");
+    assert_eq!(error.exit_code(), 3);
+    let journal = journal_of(&node);
+    journal.transaction(&node).remove_temporaries().unwrap();
+    assert!(ours.exists());
+    fs::remove_dir(&ours).unwrap();
+    begin(&node).unwrap();
+    assert_eq!(contents(&scratch), before);
+}
+
+/// Killed after its journal was written, and before anything else: there is nothing to remember.
+#[test]
+fn a_run_that_changed_nothing_leaves_no_journal() {
+    let scratch = Scratch::new("nothing");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    forget_events(&scratch);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read(&journal).unwrap();
+    begin(&node).unwrap();
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    fs::write(&journal, text).unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Undone);
+    assert_eq!(contents(&scratch), before);
+    assert!(runs(&node, &state_dir()).unwrap().is_empty());
+    assert_eq!(apply(&node, &changes()).unwrap().run, 1);
+}
+
 /// A run that was killed right after its journal was written, and one after its commit point.
 #[test]
 fn a_killed_run_is_undone_or_finished() {

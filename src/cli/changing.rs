@@ -11,9 +11,9 @@ use crate::apply::{
     RunState, Session,
 };
 use crate::containerd::file::ConfigFile;
-use crate::finding;
+use crate::finding::{self, Findings};
 use crate::node::{Node, NodeError, NodePath};
-use crate::plan::{Change, FileKind};
+use crate::plan::{Change, FileKind, Plan};
 use crate::read::{self, Sources};
 use crate::report::{self, Shown};
 use crate::shell;
@@ -382,6 +382,14 @@ impl Run {
             option("--health-timeout", &changing.health_timeout.to_string());
         }
         command
+    }
+}
+
+/// Adds what keeps a file of the plan from being written.
+pub(super) fn add_obstacles(node: &Node, plan: &Plan, findings: &mut Findings) {
+    for obstacle in apply::obstacles(node, &plan.changes) {
+        let code = &finding::FILE_CANNOT_BE_REPLACED;
+        findings.add(code, None, obstacle.to_string(), obstacle.help());
     }
 }
 
