@@ -56,7 +56,12 @@ pub enum ApplyError {
         next: Vec<String>,
     },
     /// A journal that cannot be read, of a run that may be unfinished or in the way.
-    Damaged(NodeError),
+    Damaged {
+        /// What is wrong with it.
+        error: NodeError,
+        /// The files whose old bytes it still gives, with the number of the line.
+        intact: Vec<(usize, NodePath)>,
+    },
     /// Another run holds the lock.
     Locked {
         /// The lock's path.
@@ -136,7 +141,7 @@ impl ApplyError {
             | Self::LeadsElsewhere { .. }
             | Self::Obstacles(_)
             | Self::RestartPending { .. } => 3,
-            Self::Damaged(_)
+            Self::Damaged { .. }
             | Self::Locked { .. }
             | Self::Interrupted
             | Self::Failed(_)
@@ -245,12 +250,26 @@ impl fmt::Display for ApplyError {
                      nothing was written"
                 )
             }
-            Self::Damaged(error) => write!(
-                formatter,
-                "{error}; every file is as it was (if what this run did is known to be complete, move `{}` out of \
-                 the state directory)",
-                error.path
-            ),
+            Self::Damaged { error, intact } => {
+                let path = &error.path;
+                write!(formatter, "{error}; nothing was written")?;
+                for (line, file) in intact {
+                    write!(
+                        formatter,
+                        "\n  line {line} of `{path}` has the old bytes of `{file}`, intact"
+                    )?;
+                }
+                if intact.is_empty() {
+                    write!(
+                        formatter,
+                        "\n  no line of it has old bytes of a file that are intact"
+                    )?;
+                }
+                write!(
+                    formatter,
+                    "\n  if this run is known to be complete, move `{path}` out of the state directory"
+                )
+            }
             Self::Locked { lock, holder } if holder.is_empty() => {
                 write!(formatter, "another run holds the lock `{lock}`")
             }

@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
         let record = Record::new(run, digest, &directories, &files, restart.as_ref());
         let store = self.store.clone();
         let lock = self.take_lock()?;
-        if let Err(error) = store.begin(lock, &record) {
+        if let Err(error) = store.begin(lock, &record, &files) {
             // If it is there all the same, it is one of a run that changed nothing.
             if store.forget(lock, run).is_err() {
                 let _ = store.append(lock, run, &Event::Undone);
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
                     return Err(ApplyError::Beneath { run, newer });
                 }
                 (Entry::Damaged(damaged), _) if damaged.run >= run => {
-                    return Err(ApplyError::Damaged(damaged.error));
+                    return Err(damaged.error());
                 }
                 _ => {}
             }
@@ -771,7 +771,10 @@ fn states(node: &Node, files: &[FileChange]) -> Vec<(NodePath, FileState)> {
 fn going_back(changed: &[ChangedFile], restart: Option<&Restart>, judged: bool) -> Event {
     let found: BTreeMap<String, Option<Bytes>> = changed
         .iter()
-        .map(|file| (file.path.to_string(), file.found.as_deref().map(Bytes::new)))
+        .map(|file| {
+            let found = file.found.as_deref().map(Bytes::new);
+            (file.path.as_str().to_owned(), found)
+        })
         .collect();
     Event::GoingBack {
         found,

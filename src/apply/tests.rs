@@ -372,9 +372,8 @@ fn a_killed_run_is_undone_or_finished() {
     let after = contents(&scratch);
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    let (record, _) = text.split_once('\n').unwrap();
     // Cut off in the middle of the event.
-    fs::write(&journal, format!("{record}\n{{\"event\":\"app")).unwrap();
+    fs::write(&journal, text.strip_suffix("plied\"}\n").unwrap()).unwrap();
     assert_eq!(
         unfinished(&node, &state_dir())[0].state,
         RunState::Unfinished
@@ -385,7 +384,7 @@ fn a_killed_run_is_undone_or_finished() {
     assert!(unfinished(&node, &state_dir()).is_empty());
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
     // As if the last rename had not happened, and with a leftover.
-    fs::write(&journal, format!("{record}\n")).unwrap();
+    forget_events(&scratch);
     fs::write(scratch.0.join("etc/containerd/config.toml"), "old").unwrap();
     fs::write(
         scratch
@@ -399,12 +398,26 @@ fn a_killed_run_is_undone_or_finished() {
     assert_eq!(contents(&scratch), before);
 }
 
-/// Takes the events out of the journal of run 1: it was killed before it could write them.
-fn forget_events(scratch: &Scratch) {
+/// The journal of run 1 with these events: it was killed before it could write others.
+fn set_events(scratch: &Scratch, events: &[&str]) {
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.split_inclusive('\n').next().unwrap()).unwrap();
+    let lines = text.split_inclusive('\n');
+    let records: String = lines.filter(|line| !line.contains("\"event\":")).collect();
+    let mut bytes = records.into_bytes();
+    for event in events {
+        bytes.extend(journal::line(event.as_bytes()));
+    }
+    fs::write(&journal, bytes).unwrap();
 }
+
+fn forget_events(scratch: &Scratch) {
+    set_events(scratch, &[]);
+}
+
+const PENDING: &str = r#"{"event":"restart-pending"}"#;
+const RESTARTED: &str = r#"{"event":"restarted"}"#;
+const GOING_BACK: &str = r#"{"event":"going-back","found":{},"restart":null,"judged":true}"#;
 
 fn state_of(node: &Node, run: usize) -> RunState {
     runs(node, &state_dir()).unwrap()[run - 1].state
@@ -480,9 +493,8 @@ fn an_edit_after_a_killed_rollback_is_given_up_only_where_it_must_and_is_shown()
     let config = scratch.0.join("etc/containerd/config.toml");
     apply(&node, &changes()).unwrap();
     let journal = scratch.0.join("var/lib/state/0001.journal");
-    let going = "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
-    let text = fs::read_to_string(&journal).unwrap() + going;
-    fs::write(&journal, &text).unwrap();
+    set_events(&scratch, &[GOING_BACK]);
+    let text = fs::read_to_string(&journal).unwrap();
     fs::write(&config, "edited").unwrap();
     assert_eq!(begin(&node).unwrap_err().exit_code(), 3);
     let mut seen = Vec::new();
@@ -678,7 +690,8 @@ fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
     let node = scratch.node();
     apply(&node, &changes()).unwrap();
     let state = scratch.0.join("var/lib/state");
-    let closed = "{\"schema\":1,\n{\"event\":\"rolled-back\"}\n";
+    let mut closed = b"damaged\n".to_vec();
+    closed.extend(journal::line(br#"{"event":"rolled-back"}"#));
     fs::write(state.join("0002.journal"), closed).unwrap();
     // Not the name of a journal.
     fs::write(state.join("3.journal"), "").unwrap();
@@ -700,6 +713,39 @@ fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
     );
     fs::remove_file(state.join("0002.journal")).unwrap();
     rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+}
+
+/// A bit that flipped: nothing is put back from it, and the message says what can still be had.
+#[test]
+fn a_damaged_journal_says_which_old_bytes_are_intact() {
+    let (scratch, changes) = imports("intact");
+    let node = scratch.node();
+    apply(&node, &changes).unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let damaged = text.replacen(
+        "\"before\":{\"bytes\":{\"text\":\"old",
+        "\"before\":{\"bytes\":{\"text\":\"olt",
+        1,
+    );
+    assert_ne!(damaged, text);
+    fs::write(&journal, damaged).unwrap();
+    let after = nodes_contents(&scratch);
+    let error = rollback(&node, 1, ChangedSinceApply::Overwrite).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    let said = error.to_string();
+    assert!(said.contains("line 2 is damaged"), "{said}");
+    for (line, path) in [(4, IMPORTS[2]), (5, IMPORTS[3]), (6, IMPORTS[4])] {
+        let intact =
+            format!("line {line} of `/var/lib/state/0001.journal` has the old bytes of `{path}`");
+        assert!(said.contains(&intact), "{said}");
+    }
+    // The damaged one, and one that did not exist.
+    assert!(
+        !said.contains(IMPORTS[0]) && !said.contains(IMPORTS[1]),
+        "{said}"
+    );
+    assert_eq!(nodes_contents(&scratch), after);
 }
 
 #[test]
@@ -746,10 +792,14 @@ fn a_journal_of_another_schema_is_left_alone() {
     apply(&node, &changes()).unwrap();
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replace("\"schema\":2", "\"schema\":3")).unwrap();
+    let (record, others) = text.split_once('\n').unwrap();
+    let (_, record) = record.split_once(' ').unwrap();
+    let mut other = journal::line(record.replace("\"schema\":3", "\"schema\":4").as_bytes());
+    other.extend(others.bytes());
+    fs::write(&journal, other).unwrap();
     let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("schema 3"), "{error}");
+    assert!(error.to_string().contains("schema 4"), "{error}");
     assert!(unfinished(&node, &state_dir()).is_empty());
     // Of one that may be unfinished nothing is known.
     forget_events(&scratch);
@@ -836,9 +886,9 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     drop(session);
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
-    assert!(pending.ends_with("{\"event\":\"restart-pending\"}\n{\"event\":\"restarted\"}\n"));
-    fs::write(&journal, pending).unwrap();
+    set_events(&scratch, &[PENDING, RESTARTED]);
+    let pending = fs::read_to_string(&journal).unwrap();
+    assert!(text.starts_with(&pending));
     assert_eq!(
         unfinished(&node, &state_dir())[0].state,
         RunState::RestartPending
@@ -869,30 +919,28 @@ fn a_guard_that_was_killed_is_taken_up_again() {
 
 /// The events after which a session would go on with a restart, on the files that it would find then: a run that was
 /// killed right after its commit point, before its restart, after it, and on the way back.
-const WAITING: [&str; 4] = [
-    "",
-    "{\"event\":\"restart-pending\"}\n",
-    "{\"event\":\"restart-pending\"}\n{\"event\":\"restarted\"}\n",
-    "{\"event\":\"going-back\",\"found\":{},\"restart\":RESTART,\"judged\":true}\n",
+const WAITING: [&[&str]; 4] = [
+    &[],
+    &[PENDING],
+    &[PENDING, RESTARTED],
+    &[r#"{"event":"going-back","found":{},"restart":RESTART,"judged":true}"#],
 ];
 
-/// A run of `guard` that was killed where `events` say; how often its restart has run is what its file counts.
-fn waiting(scratch: &Scratch, guard: &guard::Guard, events: &str) {
+/// A run of `guard` that was killed where `events` say.
+fn waiting(scratch: &Scratch, guard: &guard::Guard, events: &[&str]) {
     let node = scratch.node();
     let (mut session, _) = begin(&node).unwrap();
     session
         .apply(&changes(), "digest", Some(guard), &mut |_| {})
         .unwrap();
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    forget_events(scratch);
-    let record = fs::read_to_string(&journal).unwrap();
-    let restart = record.split("\"restart\":").last().unwrap();
-    let restart = restart.trim_end().strip_suffix('}').unwrap();
-    fs::write(
-        &journal,
-        record.clone() + &events.replace("RESTART", restart),
-    )
-    .unwrap();
+    let restart = journal_of(&node).record.restart.unwrap();
+    let restart = serde_json::to_string(&restart).unwrap();
+    let events: Vec<String> = events
+        .iter()
+        .map(|event| event.replace("RESTART", &restart))
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    set_events(scratch, &events);
 }
 
 #[test]
@@ -925,9 +973,9 @@ fn a_restart_that_a_journal_waits_for_runs_only_if_the_same_commands_are_given()
             assert!(error.next()[0].contains(" rollback 1"), "{error:?}");
         }
         assert_eq!(contents(&scratch), before);
-        assert!(!ran.exists(), "{events}");
+        assert!(!ran.exists(), "{events:?}");
         begin_for(&node, Purpose::Apply, Some(&own)).unwrap();
-        assert!(ran.exists(), "{events}");
+        assert!(ran.exists(), "{events:?}");
     }
 }
 
@@ -953,7 +1001,7 @@ fn a_run_that_waits_for_its_restart_can_be_rolled_back_without_one() {
         );
         let (mut session, _) = begin_for(&node, Purpose::Rollback(None), None).unwrap();
         session.rollback(1, None, &mut |_| {}).unwrap();
-        assert!(!ran.exists(), "{events}");
+        assert!(!ran.exists(), "{events:?}");
         assert_eq!(contents(&scratch), before);
         assert_eq!(state_of(&node, 1), RunState::RolledBack);
     }
@@ -973,7 +1021,7 @@ fn a_run_that_waits_for_its_restart_can_be_rolled_back_with_another_one() {
         let purpose = Purpose::Rollback(Some(1));
         let (mut session, _) = begin_for(&node, purpose, Some(&other)).unwrap();
         session.rollback(1, Some(&other), &mut |_| {}).unwrap();
-        assert_eq!(fs::read_to_string(&ran).unwrap(), "other\n", "{events}");
+        assert_eq!(fs::read_to_string(&ran).unwrap(), "other\n", "{events:?}");
     }
 }
 
@@ -1041,37 +1089,6 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     assert_eq!(mode("srv/state"), 0o700);
     set("etc/containerd", 0o700);
     assert!(lock_in(&node, "/etc/containerd").unwrap());
-}
-
-/// A journal of a release that knew one configuration file: the name tells which files are hosts files.
-#[test]
-fn a_journal_of_schema_1_is_read() {
-    let scratch = Scratch::new("schema-1");
-    let node = scratch.node();
-    let before = contents(&scratch);
-    apply(&node, &changes()).unwrap();
-    let after = contents(&scratch);
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    let old = text
-        .replace("\"schema\":2", "\"schema\":1")
-        .replace("\"kind\":\"hosts-file\",", "")
-        .replace("\"kind\":\"configuration\",", "");
-    assert!(old.len() < text.len() - 3 * "\"kind\":\"hosts-file\"".len());
-    fs::write(&journal, &old).unwrap();
-    let kinds: Vec<FileKind> = journal_of(&node)
-        .files
-        .iter()
-        .map(|file| file.kind)
-        .collect();
-    let hosts_file = FileKind::HostsFile;
-    assert_eq!(kinds, [hosts_file, hosts_file, FileKind::Configuration]);
-    forget_events(&scratch);
-    let (_, recovered) = begin(&node).unwrap();
-    assert_eq!(recovered[0].what, Recovery::Finished);
-    assert_eq!(contents(&scratch), after);
-    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
-    assert_eq!(contents(&scratch), before);
 }
 
 fn journal_of(node: &Node) -> Journal {
@@ -1177,8 +1194,6 @@ fn several_configuration_files_are_written_and_put_back() {
 fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
     // The way back has the commit point first, and hosts files last.
     const BACK: [usize; 5] = [4, 3, 2, 1, 0];
-    const GOING: &str =
-        "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
     for done in 0..=5 {
         for is_back in [false, true] {
             let (scratch, changes) = imports("prefix");
@@ -1187,10 +1202,8 @@ fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
             apply(&node, &changes).unwrap();
             let after = nodes_contents(&scratch);
             forget_events(&scratch);
-            let journal = scratch.0.join("var/lib/state/0001.journal");
             if is_back {
-                let text = fs::read_to_string(&journal).unwrap();
-                fs::write(&journal, text + GOING).unwrap();
+                set_events(&scratch, &[GOING_BACK]);
             }
             let old = if is_back {
                 BACK[..done].to_vec()
@@ -1355,10 +1368,7 @@ fn a_commit_point_that_was_put_back_by_hand_takes_the_others_with_it() {
         .apply(&changes, "digest", Some(&guard), &mut |_| {})
         .unwrap();
     drop(session);
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
-    fs::write(&journal, pending).unwrap();
+    set_events(&scratch, &[PENDING, RESTARTED]);
     fs::write(scratch.at(IMPORTS[4]), "old").unwrap();
     let (_, recovered) = begin_for(&node, Purpose::Apply, Some(&guard)).unwrap();
     assert_eq!(recovered[0].what, Recovery::RolledBack);
