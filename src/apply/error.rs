@@ -6,6 +6,7 @@ use super::RunState;
 use super::guard::Unhealthy;
 use super::obstacle::Obstacle;
 use crate::node::{NodeError, NodePath};
+use crate::printable::printable;
 
 /// Why an apply or a rollback did not end as it was to.
 #[derive(Debug)]
@@ -196,19 +197,15 @@ impl fmt::Display for ApplyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ChangedSincePlan(paths) => {
-                let paths = paths.iter().map(NodePath::to_string).collect::<Vec<_>>();
-                let paths = quoted(&paths);
+                let paths = quoted(paths.iter());
                 write!(
                     formatter,
                     "changed since the plan was made: {paths}; nothing was written"
                 )
             }
             Self::ChangedSinceApply { run, files } => {
-                let paths = files
-                    .iter()
-                    .map(|file| file.path.to_string())
-                    .collect::<Vec<_>>();
-                write!(formatter, "changed since run {run}: {}", quoted(&paths))
+                let paths = quoted(files.iter().map(|file| &file.path));
+                write!(formatter, "changed since run {run}: {paths}")
             }
             Self::NoSuchRun { run, state: None } => write!(formatter, "there is no run {run}"),
             Self::NoSuchRun {
@@ -228,7 +225,10 @@ impl fmt::Display for ApplyError {
                 then,
             } => write!(
                 formatter,
-                "`{named}` leads to `{now}` now, and run {run} changed `{then}`: nothing was written"
+                "{} leads to {} now, and run {run} changed {}: nothing was written",
+                quoted([named]),
+                quoted([now]),
+                quoted([then])
             ),
             Self::Obstacles(obstacles) => {
                 for obstacle in obstacles {
@@ -251,12 +251,13 @@ impl fmt::Display for ApplyError {
                 )
             }
             Self::Damaged { error, intact } => {
-                let path = &error.path;
+                let path = quoted([&error.path]);
                 write!(formatter, "{error}; nothing was written")?;
                 for (line, file) in intact {
                     write!(
                         formatter,
-                        "\n  line {line} of `{path}` has the old bytes of `{file}`, intact"
+                        "\n  line {line} of {path} has the old bytes of {}, intact",
+                        quoted([file])
                     )?;
                 }
                 if intact.is_empty() {
@@ -267,20 +268,22 @@ impl fmt::Display for ApplyError {
                 }
                 write!(
                     formatter,
-                    "\n  if this run is known to be complete, move `{path}` out of the state directory"
+                    "\n  if this run is known to be complete, move {path} out of the state directory"
                 )
             }
             Self::Locked { lock, holder } if holder.is_empty() => {
-                write!(formatter, "another run holds the lock `{lock}`")
+                write!(formatter, "another run holds the lock {}", quoted([lock]))
             }
             Self::Locked { lock, holder } => {
-                write!(formatter, "another run holds the lock `{lock}`: {holder}")
+                let (lock, holder) = (quoted([lock]), printable(holder));
+                write!(formatter, "another run holds the lock {lock}: {holder}")
             }
             Self::Interrupted => write!(formatter, "interrupted; every file is as it was"),
             Self::Failed(error) => write!(formatter, "{error}; every file is as it was"),
             Self::NoHealth(error) => write!(
                 formatter,
-                "cannot ask whether CRI is up: {error}; nothing was written (`--health-command` gives another way)"
+                "cannot ask whether CRI is up: {}; nothing was written (`--health-command` gives another way)",
+                printable(&error.to_string())
             ),
             Self::Unhealthy {
                 run,
@@ -316,7 +319,9 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
-fn quoted(paths: &[String]) -> String {
+fn quoted<'a>(paths: impl IntoIterator<Item = &'a NodePath>) -> String {
+    let paths = paths.into_iter().map(|path| printable(path.as_str()));
+    let paths: Vec<String> = paths.collect();
     format!("`{}`", paths.join("`, `"))
 }
 
@@ -330,7 +335,7 @@ fn write_states(
             FileState::New => "is as planned",
             FileState::Unknown => "is neither the old nor the new file",
         };
-        write!(formatter, "\n  `{path}` {state}")?;
+        write!(formatter, "\n  {} {state}", quoted([path]))?;
     }
     Ok(())
 }

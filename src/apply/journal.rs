@@ -26,11 +26,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,11 +42,12 @@ use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
-use crate::shell;
 
 /// Raised whenever another program would misread a journal.
 const SCHEMA: u32 = 3;
 const LOCK: &str = "lock";
+/// How much of a lock is read to say who holds it.
+const HOLDER: u64 = 200;
 const SUFFIX: &str = ".journal";
 const TEMPORARY: &str = "journal.new";
 
@@ -508,29 +509,43 @@ impl<'a> Store<'a> {
         let directory = self.open()?;
         let path = self.path.join(LOCK);
         let failed = |error: io::Error| NodeError::new(&path, "lock", error);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, LOCK, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed(errno.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(io::Error::other("not a regular file")).into());
+        }
+        // With another name it may be somebody's file: it can be locked, and is neither shown nor written to.
+        let is_ours = stat.st_nlink == 1;
         let mut file = File::from(file);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 // It says who it is right after it took the lock: this may be too early to read it.
-                let holder = read_all(file).unwrap_or_default();
+                let holder = read_all(file.take(HOLDER)).unwrap_or_default();
+                let holder = String::from_utf8_lossy(&holder).trim().to_owned();
                 return Err(ApplyError::Locked {
                     lock: path,
-                    holder: String::from_utf8_lossy(&holder).trim().to_owned(),
+                    holder: if is_ours { holder } else { String::new() },
                 });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
-        let holder = format!(
-            "pid {}, `{purpose}`, since {}\n",
-            std::process::id(),
-            utc(SystemTime::now())
-        );
-        file.set_len(0).map_err(failed)?;
-        file.write_all(holder.as_bytes()).map_err(failed)?;
+        if is_ours {
+            let holder = format!(
+                "pid {}, `{purpose}`, since {}\n",
+                std::process::id(),
+                utc(SystemTime::now())
+            );
+            file.set_len(0).map_err(failed)?;
+            file.write_all(holder.as_bytes()).map_err(failed)?;
+        }
         Ok(Lock {
             directory,
             _file: Held(file),
@@ -564,16 +579,18 @@ impl<'a> Store<'a> {
         let stat = rustix::fs::fstat(&opened).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             // Its owner could make this program write any file.
-            return Err(refused(format!("it belongs to uid {}", stat.st_uid)));
+            return Err(refused(format!(
+                "it belongs to uid {}, and this runs as uid {}",
+                stat.st_uid,
+                rustix::process::geteuid().as_raw()
+            )));
         }
         let mode = Mode::from_raw_mode(stat.st_mode);
         if mode.intersects(Mode::RWXG | Mode::RWXO) {
             if missing.is_empty() && !self.may_close(mode)? {
-                let path = format!("{}{real}", self.node.root().trim_end_matches('/'));
                 return Err(refused(format!(
                     "others may enter it, and it is not this program's alone; give another --state-dir, or if it is \
-                     meant for this: chmod 700 {}",
-                    shell::quote(&path)
+                     meant for this, set the mode of `{real}` to 0700"
                 )));
             }
             rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;

@@ -785,6 +785,41 @@ fn two_sessions_cannot_write_at_once() {
     assert!(!second.lock().unwrap());
 }
 
+/// A lock that is another name of somebody's file is held, and neither written to nor shown.
+#[test]
+fn a_hard_linked_lock_keeps_what_it_says() {
+    let scratch = Scratch::new("hard-link");
+    let node = scratch.node();
+    let state = scratch.0.join("var/lib/state");
+    assert!(lock_in(&node, "/var/lib/state").unwrap());
+    fs::remove_file(state.join("lock")).unwrap();
+    let other = scratch.at("/etc/shadow");
+    fs::write(&other, "secret").unwrap();
+    fs::hard_link(&other, state.join("lock")).unwrap();
+    let (mut first, _) = begin(&node).unwrap();
+    assert!(first.lock().unwrap());
+    let error = lock_in(&node, "/var/lib/state").unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert_eq!(
+        error.to_string(),
+        "another run holds the lock `/var/lib/state/lock`"
+    );
+    assert_eq!(fs::read_to_string(&other).unwrap(), "secret");
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_refused() {
+    let scratch = Scratch::new("lock-pipe");
+    let node = scratch.node();
+    assert!(lock_in(&node, "/var/lib/state").unwrap());
+    let lock = scratch.0.join("var/lib/state/lock");
+    fs::remove_file(&lock).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &lock, kind, mode, 0).unwrap();
+    let error = lock_in(&node, "/var/lib/state").unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}
+
 #[test]
 fn a_journal_of_another_schema_is_left_alone() {
     let scratch = Scratch::new("schema");
@@ -1074,7 +1109,7 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     ] {
         let error = lock_in(&node, path).unwrap_err();
         assert_eq!(error.exit_code(), 4);
-        let advice = format!("chmod 700 {}/{path}", scratch.0.display());
+        let advice = format!("set the mode of `/{path}` to 0700");
         assert!(error.to_string().contains(&advice), "{error}");
         assert_eq!(mode(path), before, "{path}");
     }

@@ -9,6 +9,7 @@ use crate::apply::guard::Progress;
 use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
 use crate::finding::CHANGED_SINCE_APPLY;
 use crate::node::NodePath;
+use crate::printable::printable;
 use crate::read::Sources;
 use crate::secret::{Masked, Secrets};
 
@@ -40,6 +41,7 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
     };
     let mut text = format!("note: {text}\n");
     for path in &recovered.kept {
+        let path = printable(path.as_str());
         let _ = writeln!(
             text,
             "note: `{path}` was changed since by somebody else: it stays as it is"
@@ -69,10 +71,13 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
-        Progress::Restarting(command) => shown.filtered(&format!("restarting: {command}\n")),
+        Progress::Restarting(command) => {
+            shown.filtered(&format!("restarting: {}\n", printable(command)))
+        }
         Progress::Stopped(address) => format!(
-            "before the restart: nobody listens at `{address}` and no containerd runs: it is taken for one that is \
-             stopped and will listen there\n"
+            "before the restart: nobody listens at `{}` and no containerd runs: it is taken for one that is stopped \
+             and will listen there\n",
+            printable(address)
         ),
         Progress::StillRestarting { seconds, limit } => {
             format!("{seconds} s of {limit} s: the restart command has not ended\n")
@@ -124,12 +129,14 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
             .iter()
             .map(|path| {
                 format!(
-                    "warning: `{path}` was changed just now by somebody else: it stays as it is\n"
+                    "warning: `{}` was changed just now by somebody else: it stays as it is\n",
+                    printable(path.as_str())
                 )
             })
             .collect(),
         Notice::Stricter(path, mode) => format!(
-            "warning: `{path}` keeps its mode {mode:04o}, which is stricter than the one before the run\n"
+            "warning: `{}` keeps its mode {mode:04o}, which is stricter than the one before the run\n",
+            printable(path.as_str())
         ),
     }
 }
@@ -194,7 +201,7 @@ fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
         } else {
             Masked::new(line, &Secrets::of_prose(line).ranges).text
         };
-        let _ = writeln!(text, "  | {}", shown.filtered(&line));
+        let _ = writeln!(text, "  | {}", printable(&shown.filtered(&line)));
     }
 }
 
@@ -209,13 +216,13 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
         let begun = if run.begun.is_empty() {
             "(not known)"
         } else {
-            &run.begun
+            &printable(&run.begun)
         };
         let state = run.state.to_string();
         let _ = writeln!(
             text,
             "{number:>4}  {begun:<20}  {files:>5}  {state:<11}  {}",
-            run.plan
+            printable(&run.plan)
         );
     }
     text
@@ -224,6 +231,93 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::FileState;
+    use crate::apply::guard::Unhealthy;
+    use crate::node::NodeError;
+
+    /// Everything that a journal, a lock, a tree or a daemon says.
+    #[test]
+    fn no_text_from_outside_makes_a_line_of_its_own() {
+        const FORGED: &str = "x\nerror: forged\r\u{1b}[2J\u{9b}1m\u{202e}\u{2028}y";
+        let path = NodePath::new(&format!("/etc/{FORGED}"));
+        let broken = || NodeError::new(&path, "read", std::io::Error::other(FORGED));
+        let shown = Shown::default();
+        let unhealthy = Unhealthy {
+            reason: "CRI failed to load".to_owned(),
+            lines: vec![FORGED.to_owned()],
+            is_restarted: true,
+        };
+        let errors = [
+            ApplyError::ChangedSincePlan(vec![path.clone()]),
+            ApplyError::LeadsElsewhere {
+                run: 1,
+                named: path.clone(),
+                now: path.clone(),
+                then: path.clone(),
+            },
+            ApplyError::Damaged {
+                error: broken(),
+                intact: vec![(2, path.clone())],
+            },
+            ApplyError::Locked {
+                lock: path.clone(),
+                holder: FORGED.to_owned(),
+            },
+            ApplyError::Failed(broken()),
+            ApplyError::NoHealth(std::io::Error::other(FORGED)),
+            ApplyError::Unhealthy {
+                run: 1,
+                verdict: unhealthy,
+                is_up_again: None,
+                next: Vec::new(),
+            },
+            ApplyError::NotRolledBack {
+                cause: broken(),
+                files: vec![(path.clone(), FileState::Old)],
+                next: Vec::new(),
+            },
+        ];
+        let mut texts: Vec<String> = errors.iter().map(|found| error(found, &shown)).collect();
+        let run = Run {
+            run: 1,
+            state: RunState::Applied,
+            begun: FORGED.to_owned(),
+            tool: FORGED.to_owned(),
+            plan: FORGED.to_owned(),
+            files: vec![path.clone()],
+        };
+        texts.push(runs(std::slice::from_ref(&run), &path.parent()));
+        texts.push(unfinished(&run));
+        let kept = Recovered {
+            run: 1,
+            what: Recovery::Undone,
+            files: vec![path.clone()],
+            kept: vec![path.clone()],
+        };
+        texts.push(recovered(&kept, false));
+        let reason = broken().to_string();
+        let notices = [
+            Notice::NotRecorded { run: 1, reason },
+            Notice::Left(vec![path.clone()]),
+            Notice::Stricter(path.clone(), 0o600),
+        ];
+        texts.extend(notices.iter().map(|found| notice(found, &shown)));
+        let said = [
+            Progress::Restarting(FORGED.to_owned()),
+            Progress::Stopped(FORGED.to_owned()),
+            Progress::RestartFailed {
+                how: "failed".to_owned(),
+                lines: vec![FORGED.to_owned()],
+            },
+        ];
+        texts.extend(said.iter().map(|found| progress(found, &shown)));
+        for text in texts {
+            let is_harmless = |line: &str| !line.starts_with("error: forged");
+            assert!(text.lines().all(is_harmless), "{text}");
+            let harmful = ['\r', '\u{1b}', '\u{9b}', '\u{202e}', '\u{2028}'];
+            assert!(!text.contains(harmful), "{text:?}");
+        }
+    }
 
     #[test]
     fn what_stops_at_an_edit_shows_it_and_says_how_to_go_on() {

@@ -254,6 +254,33 @@ fn nothing_that_a_journal_waits_for_is_executed_unasked() {
     assert!(!ran.exists());
 }
 
+/// Whoever has no rights is told so, whatever it is that needs them.
+#[test]
+fn a_run_without_root_says_that_root_is_needed() {
+    use std::os::unix::process::CommandExt;
+    let scratch = Scratch::node("edge-no-root");
+    let root = scratch.at("node");
+    let copy = scratch.at("program");
+    std::fs::copy(PROGRAM, &copy).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&copy);
+        command.args(arguments).arg("--root").arg(&root);
+        command.uid(65534).gid(65534);
+        expect(&mut command, 4)
+    };
+    // Its config.toml is 0640.
+    for command in [&["plan"][..], &["check"], &["apply", "--yes"]] {
+        let said = stderr(&run(command));
+        assert!(
+            said.contains("Permission denied (os error 13); run this as root"),
+            "{said}"
+        );
+    }
+    std::os::unix::fs::chown(scratch.at(CONFIG), Some(65534), None).unwrap();
+    let said = stderr(&run(&["apply", "--yes", "--existing", "replace"]));
+    assert!(said.contains("run this as root"), "{said}");
+}
+
 /// The way back of a guarded apply is a guarded one, and works as printed.
 #[test]
 fn the_way_back_of_a_guarded_apply_has_its_restart() {
