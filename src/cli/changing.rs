@@ -352,19 +352,20 @@ impl Run {
         }
         text.push_str(&format!(
             "To go back: {}\n",
-            self.way_back(changing, applied.run)
+            self.way_back(changing, applied.run, &planned.shown)
         ));
         text
     }
 
     /// The command that undoes a run as it was done: with the same restart.
-    fn way_back(&self, changing: &Changing, run: u32) -> String {
+    fn way_back(&self, changing: &Changing, run: u32, shown: &Shown) -> String {
         let common = &self.common;
         let mut command = apply::rollback_command(&common.root, &common.state_dir, run);
         if !changing.restart {
             return command;
         }
         command.push_str(" --restart");
+        let masked = |text: &str| report::transaction::masked(text, shown);
         let mut option = |name: &str, value: &str| {
             command.push_str(&format!(" {name} {}", shell::quote(value)));
         };
@@ -373,10 +374,10 @@ impl Run {
             option("--config", &common.config);
         }
         if let Some(restart) = &changing.restart_command {
-            option("--restart-command", restart);
+            option("--restart-command", &masked(restart));
         }
         if let Some(health) = &changing.health_command {
-            option("--health-command", health);
+            option("--health-command", &masked(health));
         }
         if changing.health_timeout != HEALTH_TIMEOUT {
             option("--health-timeout", &changing.health_timeout.to_string());

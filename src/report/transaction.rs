@@ -72,7 +72,7 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
         Progress::Restarting(command) => {
-            shown.filtered(&format!("restarting: {}\n", printable(command)))
+            format!("restarting: {}\n", masked(command, shown))
         }
         Progress::Stopped(address) => format!(
             "before the restart: nobody listens at `{}` and no containerd runs: it is taken for one that is stopped \
@@ -180,7 +180,7 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "next: {command}{allow}");
+        let _ = writeln!(text, "next: {}{allow}", masked(command, shown));
     }
     shown.filtered(&text)
 }
@@ -196,13 +196,18 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
 
 fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let line = if shown.secrets {
-            line.clone()
-        } else {
-            Masked::new(line, &Secrets::of_prose(line).ranges).text
-        };
-        let _ = writeln!(text, "  | {}", printable(&shown.filtered(&line)));
+        let _ = writeln!(text, "  | {}", masked(line, shown));
     }
+}
+
+/// A command, or a line that one has printed, as it is shown.
+pub fn masked(line: &str, shown: &Shown) -> String {
+    let line = if shown.secrets {
+        line.to_owned()
+    } else {
+        Masked::new(line, &Secrets::of_prose(line).ranges).text
+    };
+    printable(&shown.filtered(&line))
 }
 
 /// The list of runs.
