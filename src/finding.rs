@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
+use crate::printable::printable;
+
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -170,6 +172,14 @@ codes! {
          not set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is \
          meant. --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
          settings give over it; the old bytes stay in the journal.";
+    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" Error HandEdit,
+        "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
+        "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
+         possible if the file is a mount point (a file that is bind-mounted into a container, for example), if the file \
+         or its directory has the attribute `i` (immutable) or `a` (append-only), if a name is longer than 255 bytes, or \
+         if a directory has the name of one of the program's temporary files. The message says which. Nothing is \
+         written until it is resolved: run the program where the file is not a mount point, remove the attribute with \
+         `chattr` for the time of the migration, or correct the name.";
     GENERATED_FILE "generated-file" Warning HandEdit,
         "something else writes this file: if it renders mirrors again, CRI fails at its next restart",
         "The head of the file or its path says that another program writes it. If that program renders mirrors again \
@@ -599,9 +609,9 @@ impl Findings {
         let finding = Finding {
             code,
             severity,
-            message: without_control_characters(&message.into()),
+            message: printable(&message.into()),
             place: place.into(),
-            help: without_control_characters(&help.into()),
+            help: printable(&help.into()),
         };
         let place = finding
             .place
@@ -642,19 +652,6 @@ impl Findings {
         });
         findings
     }
-}
-
-/// Text from a file may hold anything; on a terminal or in a ticket a line is a line.
-pub fn without_control_characters(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@
 //! * [`plan`] is pure. It is believed only after [`verify`] has read the planned bytes back.
 //! * [`check`] is what every known release makes of the node, as a table.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
-//!   promises. [`secret`] keeps what must not be shown out of all of it.
+//!   promises. [`secret`] keeps what must not be shown out of all of it, and [`printable`] what a terminal would obey.
 //! * [`cli`] is the edge: it prints, and knows exit codes.
 
 pub mod apply;
@@ -29,6 +29,7 @@ pub mod finding;
 pub mod go;
 pub mod node;
 pub mod plan;
+pub mod printable;
 pub mod read;
 pub mod report;
 pub mod secret;

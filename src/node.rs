@@ -11,6 +11,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+use crate::printable::printable;
+
 /// An absolute, lexically cleaned path as the node itself sees it (never with `--root` in front).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodePath(String);
@@ -81,8 +83,14 @@ impl NodeError {
 
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, step, source } = self;
-        write!(formatter, "cannot {step} `{path}`: {source}")
+        let path = printable(self.path.as_str());
+        let source = printable(&self.source.to_string());
+        write!(formatter, "cannot {} `{path}`: {source}", self.step)?;
+        let is_refused = self.source.kind() == io::ErrorKind::PermissionDenied;
+        if is_refused && !rustix::process::geteuid().is_root() {
+            write!(formatter, "; run this as root, for example with sudo")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,13 +4,13 @@
 //! must not end them.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, SealFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::node::read_all;
@@ -20,13 +20,60 @@ use crate::node::read_all;
 pub(crate) struct Ended {
     /// `None` if it was killed because its time was up.
     pub(crate) status: Option<ExitStatus>,
-    /// What it wrote to stdout and stderr.
+    /// The end of what it wrote to stdout and stderr, at most [`KEPT`] bytes.
     pub(crate) output: String,
 }
 
 impl Ended {
     pub(crate) fn is_success(&self) -> bool {
         self.status.is_some_and(|status| status.success())
+    }
+}
+
+/// How much of what a program prints is kept.
+const KEPT: u64 = 64 * 1024;
+
+/// What a program prints goes into a file in memory, and not into a pipe: a daemon that the program leaves behind would
+/// be killed by its next line once nobody reads the pipe any more.
+struct Output {
+    file: File,
+    /// Up to here its memory was given back.
+    freed: u64,
+}
+
+impl Output {
+    fn new() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create("output", flags)?);
+        // A program may open its /dev/stdout again, and then write from the start.
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+        Ok(Self { file, freed: 0 })
+    }
+
+    /// Gives back the memory of all but the end; says whether there was any.
+    fn discard(&mut self) -> io::Result<bool> {
+        let end = self.file.metadata()?.len().saturating_sub(KEPT);
+        self.freed = self.freed.min(end);
+        if end - self.freed < KEPT {
+            return Ok(false);
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&self.file, flags, self.freed, end - self.freed)?;
+        self.freed = end;
+        Ok(true)
+    }
+
+    /// The end of it. What still has it open finds an empty file that cannot be written to.
+    fn close(mut self) -> io::Result<String> {
+        for seal in [SealFlags::GROW, SealFlags::WRITE] {
+            // The second one is refused while somebody has the file mapped.
+            let _ = rustix::fs::fcntl_add_seals(&self.file, seal);
+        }
+        let end = self.file.metadata()?.len();
+        self.file.seek(SeekFrom::Start(end.saturating_sub(KEPT)))?;
+        let bytes = read_all((&self.file).take(KEPT))?;
+        self.file.set_len(0)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
@@ -74,13 +121,14 @@ pub(crate) fn run_watched(
     waiting: &mut dyn FnMut(Duration),
 ) -> io::Result<Ended> {
     const LOOK: Duration = Duration::from_millis(20);
-    // A file and not a pipe: a daemon that the command leaves behind would keep a pipe open for ever.
-    let mut output = File::from(rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC)?);
+    /// While it prints so much that something was discarded.
+    const LOOK_SOON: Duration = Duration::from_millis(1);
+    let mut output = Output::new()?;
     let input = File::open("/dev/null")?;
     command
         .stdin(input)
-        .stdout(output.try_clone()?)
-        .stderr(output.try_clone()?)
+        .stdout(output.file.try_clone()?)
+        .stderr(output.file.try_clone()?)
         // Away from the terminal's signals; and with it go the children of a shell when it is killed.
         .process_group(0);
     let mut child = spawn(&mut command).map_err(|error| {
@@ -102,14 +150,13 @@ pub(crate) fn run_watched(
             break None;
         }
         waiting(begun.elapsed());
-        std::thread::sleep(LOOK);
+        let is_much = output.discard().unwrap_or(false);
+        std::thread::sleep(if is_much { LOOK_SOON } else { LOOK });
     };
-    output.rewind()?;
-    let bytes = read_all(output)?;
-    Ok(Ended {
-        status,
-        output: String::from_utf8_lossy(&bytes).into_owned(),
-    })
+    // The command holds these, too.
+    drop(command);
+    let output = output.close()?;
+    Ok(Ended { status, output })
 }
 
 #[cfg(test)]
@@ -141,5 +188,52 @@ mod tests {
         let ended = run(shell("sleep 3 & echo started"), Duration::from_secs(2)).unwrap();
         assert!(ended.is_success());
         assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_end_of_a_long_output_is_kept() {
+        let script = "yes | head -c 1000000; echo the end";
+        let ended = run(shell(script), Duration::from_secs(60)).unwrap();
+        assert!(ended.is_success());
+        assert!(ended.output.ends_with("y\nthe end\n"));
+        assert_eq!(u64::try_from(ended.output.len()).unwrap(), KEPT);
+    }
+
+    #[test]
+    fn endless_output_ends_with_its_time_and_takes_no_memory() {
+        let ended = run(shell("exec yes"), Duration::from_millis(500)).unwrap();
+        assert!(ended.status.is_none());
+        assert!(u64::try_from(ended.output.len()).unwrap() <= KEPT);
+        // Its size and its blocks, once what went on is discarded.
+        let script = "yes & sleep 1; kill $!; sleep 1; stat -L -c '=%s %b' /proc/self/fd/1";
+        let ended = run(shell(script), Duration::from_secs(60)).unwrap();
+        let (_, numbers) = ended.output.rsplit_once('=').unwrap();
+        let numbers: Vec<u64> = numbers
+            .split_whitespace()
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert!(numbers[0] > 16 * KEPT, "{numbers:?}");
+        assert!(numbers[1] * 512 < 4 * KEPT, "{numbers:?}");
+    }
+
+    #[test]
+    fn what_stays_behind_can_neither_write_nor_hold_memory() {
+        let path = std::env::temp_dir().join(format!("command-stays-{}", std::process::id()));
+        let script = format!(
+            "echo started; {{ until [ -e {path}.go ]; do sleep 0.1; done; exec 3>&1
+            {{ echo late; }} 2>/dev/null && echo wrote >{path}.new || echo refused >{path}.new
+            stat -L -c %s /proc/self/fd/3 >>{path}.new; mv {path}.new {path}; }} &",
+            path = path.display()
+        );
+        let ended = run(shell(&script), Duration::from_secs(60)).unwrap();
+        assert_eq!(ended.output, "started\n");
+        std::fs::write(path.with_extension("go"), "").unwrap();
+        while !path.exists() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "refused\n0\n");
+        for path in [path.with_extension("go"), path] {
+            std::fs::remove_file(path).unwrap();
+        }
     }
 }

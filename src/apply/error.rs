@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::RunState;
 use super::guard::Unhealthy;
+use super::obstacle::Obstacle;
 use crate::node::{NodeError, NodePath};
+use crate::printable::printable;
 
 /// Why an apply or a rollback did not end as it was to.
 #[derive(Debug)]
@@ -43,8 +45,24 @@ pub enum ApplyError {
         /// The file of the run.
         then: NodePath,
     },
+    /// Something keeps these files from being written; nothing was.
+    Obstacles(Vec<Obstacle>),
+    /// A run waits for a restart of containerd, and the commands for it were not given again; nothing was written.
+    RestartPending {
+        /// The run.
+        run: u32,
+        /// Whether the old files are being put back.
+        is_going_back: bool,
+        /// The command that undoes it.
+        next: Vec<String>,
+    },
     /// A journal that cannot be read, of a run that may be unfinished or in the way.
-    Damaged(NodeError),
+    Damaged {
+        /// What is wrong with it.
+        error: NodeError,
+        /// The files whose old bytes it still gives, with the number of the line.
+        intact: Vec<(usize, NodePath)>,
+    },
     /// Another run holds the lock.
     Locked {
         /// The lock's path.
@@ -121,8 +139,10 @@ impl ApplyError {
             | Self::ChangedSinceApply { .. }
             | Self::NoSuchRun { .. }
             | Self::Beneath { .. }
-            | Self::LeadsElsewhere { .. } => 3,
-            Self::Damaged(_)
+            | Self::LeadsElsewhere { .. }
+            | Self::Obstacles(_)
+            | Self::RestartPending { .. } => 3,
+            Self::Damaged { .. }
             | Self::Locked { .. }
             | Self::Interrupted
             | Self::Failed(_)
@@ -158,7 +178,8 @@ impl ApplyError {
     /// The exact commands that come next, where the message alone does not say it.
     pub fn next(&self) -> &[String] {
         match self {
-            Self::Unhealthy { next, .. }
+            Self::RestartPending { next, .. }
+            | Self::Unhealthy { next, .. }
             | Self::NotUndone { next, .. }
             | Self::NotRolledBack { next, .. } => next,
             _ => &[],
@@ -176,19 +197,15 @@ impl fmt::Display for ApplyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ChangedSincePlan(paths) => {
-                let paths = paths.iter().map(NodePath::to_string).collect::<Vec<_>>();
-                let paths = quoted(&paths);
+                let paths = quoted(paths.iter());
                 write!(
                     formatter,
                     "changed since the plan was made: {paths}; nothing was written"
                 )
             }
             Self::ChangedSinceApply { run, files } => {
-                let paths = files
-                    .iter()
-                    .map(|file| file.path.to_string())
-                    .collect::<Vec<_>>();
-                write!(formatter, "changed since run {run}: {}", quoted(&paths))
+                let paths = quoted(files.iter().map(|file| &file.path));
+                write!(formatter, "changed since run {run}: {paths}")
             }
             Self::NoSuchRun { run, state: None } => write!(formatter, "there is no run {run}"),
             Self::NoSuchRun {
@@ -208,25 +225,65 @@ impl fmt::Display for ApplyError {
                 then,
             } => write!(
                 formatter,
-                "`{named}` leads to `{now}` now, and run {run} changed `{then}`: nothing was written"
+                "{} leads to {} now, and run {run} changed {}: nothing was written",
+                quoted([named]),
+                quoted([now]),
+                quoted([then])
             ),
-            Self::Damaged(error) => write!(
-                formatter,
-                "{error}; every file is as it was (if what this run did is known to be complete, move `{}` out of \
-                 the state directory)",
-                error.path
-            ),
+            Self::Obstacles(obstacles) => {
+                for obstacle in obstacles {
+                    write!(formatter, "{obstacle} ({}); ", obstacle.help())?;
+                }
+                write!(formatter, "nothing was written")
+            }
+            Self::RestartPending {
+                run, is_going_back, ..
+            } => {
+                let done = if *is_going_back {
+                    "was putting the old files back"
+                } else {
+                    "has written its files"
+                };
+                write!(
+                    formatter,
+                    "run {run} {done}, and ended before it saw whether CRI is up after the restart of containerd; \
+                     nothing was written"
+                )
+            }
+            Self::Damaged { error, intact } => {
+                let path = quoted([&error.path]);
+                write!(formatter, "{error}; nothing was written")?;
+                for (line, file) in intact {
+                    write!(
+                        formatter,
+                        "\n  line {line} of {path} has the old bytes of {}, intact",
+                        quoted([file])
+                    )?;
+                }
+                if intact.is_empty() {
+                    write!(
+                        formatter,
+                        "\n  no line of it has old bytes of a file that are intact"
+                    )?;
+                }
+                write!(
+                    formatter,
+                    "\n  if this run is known to be complete, move {path} out of the state directory"
+                )
+            }
             Self::Locked { lock, holder } if holder.is_empty() => {
-                write!(formatter, "another run holds the lock `{lock}`")
+                write!(formatter, "another run holds the lock {}", quoted([lock]))
             }
             Self::Locked { lock, holder } => {
-                write!(formatter, "another run holds the lock `{lock}`: {holder}")
+                let (lock, holder) = (quoted([lock]), printable(holder));
+                write!(formatter, "another run holds the lock {lock}: {holder}")
             }
             Self::Interrupted => write!(formatter, "interrupted; every file is as it was"),
             Self::Failed(error) => write!(formatter, "{error}; every file is as it was"),
             Self::NoHealth(error) => write!(
                 formatter,
-                "cannot ask whether CRI is up: {error}; nothing was written (`--health-command` gives another way)"
+                "cannot ask whether CRI is up: {}; nothing was written (`--health-command` gives another way)",
+                printable(&error.to_string())
             ),
             Self::Unhealthy {
                 run,
@@ -262,7 +319,9 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
-fn quoted(paths: &[String]) -> String {
+fn quoted<'a>(paths: impl IntoIterator<Item = &'a NodePath>) -> String {
+    let paths = paths.into_iter().map(|path| printable(path.as_str()));
+    let paths: Vec<String> = paths.collect();
     format!("`{}`", paths.join("`, `"))
 }
 
@@ -276,7 +335,7 @@ fn write_states(
             FileState::New => "is as planned",
             FileState::Unknown => "is neither the old nor the new file",
         };
-        write!(formatter, "\n  `{path}` {state}")?;
+        write!(formatter, "\n  {} {state}", quoted([path]))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::command;
 
@@ -33,9 +34,8 @@ const TELL: Duration = Duration::from_secs(5);
 const STARTING: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How to restart containerd and how to ask whether CRI is up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How to restart containerd and how to ask whether CRI is up. It comes from the command line, never from a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The restart command, for `sh -c`.
     pub restart_command: String,
@@ -46,8 +46,7 @@ pub struct Guard {
 }
 
 /// How to ask whether CRI is up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// The node's own `ctr` asks the daemon at this socket.
     Ctr(String),
@@ -56,11 +55,40 @@ pub enum Health {
 }
 
 /// A guard, and how things were before the files were changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Restart {
     pub(crate) guard: Guard,
     pub(crate) before: Baseline,
+}
+
+/// What a journal keeps of a [`Restart`], for a session that goes on with it. It holds no command: a journal may come
+/// from elsewhere, and a command may hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartRecord {
+    /// [`Guard::digest`].
+    commands: String,
+    pub(crate) before: Baseline,
+}
+
+impl Restart {
+    pub(crate) fn record(&self) -> RestartRecord {
+        RestartRecord {
+            commands: self.guard.digest(),
+            before: self.before,
+        }
+    }
+}
+
+impl RestartRecord {
+    /// The restart to go on with, if the operator has given the same commands again.
+    pub(crate) fn resume(&self, guard: Option<&Guard>) -> Option<Restart> {
+        let guard = guard.filter(|guard| guard.digest() == self.commands)?;
+        Some(Restart {
+            guard: guard.clone(),
+            before: self.before,
+        })
+    }
 }
 
 /// How things were before.
@@ -160,6 +188,24 @@ pub struct Unhealthy {
 }
 
 impl Guard {
+    /// The SHA-256 of the commands, for a comparison with those of another command line.
+    fn digest(&self) -> String {
+        let health = match &self.health {
+            // The address comes from the configuration.
+            Health::Ctr(_) => None,
+            Health::Command(command) => Some(command),
+        };
+        let mut hash = Sha256::new();
+        for command in [Some(&self.restart_command), health].into_iter().flatten() {
+            hash.update(command.len().to_be_bytes());
+            hash.update(command);
+        }
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
     /// Asks how CRI is before anything is changed; an error if there is no way to ask.
     pub(crate) fn baseline(&self, report: Report<'_>) -> std::io::Result<Baseline> {
         self.check_socket(report)?;
@@ -513,7 +559,12 @@ fn messages(output: &str) -> Vec<String> {
 
 fn last_lines(text: &str) -> Vec<String> {
     const SHOWN: usize = 10;
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    const WIDTH: usize = 500;
+    let cut = |line: &str| match line.char_indices().nth(WIDTH) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(cut).collect();
     let skipped = lines.len().saturating_sub(SHOWN);
     lines.into_iter().skip(skipped).collect()
 }

@@ -1,51 +1,53 @@
 //! What a run has to remember, so that a killed one can be finished or undone, and a finished one rolled back.
 //!
 //! The state directory (0700, its files 0600: they hold the old credentials) has a `lock` that is never renamed, and
-//! for each run a file `NNNN.journal` that is never overwritten. A journal is lines of JSON. The first line is a
-//! [`Record`]: it is on disk, whole, before anything is changed. Each later line is an [`Event`], and the last one says
-//! how far the run is. A line without its line feed is one whose writing was cut off, and does not count.
+//! for each run a file `NNNN.journal` that is never overwritten. Each line of a journal is the SHA-256 of a JSON text in
+//! 64 hexadecimal digits, a space, and that text. A line whose checksum does not fit is damaged, and so is the journal;
+//! one without its line feed is one whose writing was cut off, and does not count.
 //!
 //! ```text
-//! {"schema":2,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
-//!  "directories":["/etc/containerd/certs.d"],
-//!  "files":[{"path":"/etc/containerd/config.toml","kind":"configuration",
-//!            "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"}}],
-//!  "restart":null}
-//! {"event":"applied"}
+//! <sha256> {"schema":3,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
+//!           "directories":["/etc/containerd/certs.d"],"files":1,"restart":null}
+//! <sha256> {"path":"/etc/containerd/config.toml","kind":"configuration",
+//!           "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"}}
+//! <sha256> {"event":"applied"}
 //! ```
-//! * `directories`: those that the run makes, parents first.
-//! * `files`: in the order in which they are changed; `path` is the real one, and `named` is there where a link on the
-//!   path that was given leads to it; `kind` is `hosts-file` or `configuration`, and in schema 1, which knew one
-//!   configuration file, not there: the name tells; `before` is `null` for one that did not exist. Bytes that are not
-//!   UTF-8 are `{"hex":"…"}`.
-//! * `restart`: with `--restart`, how to restart containerd and how it was before.
+//! * The first line is a [`Record`]. `directories` are those that the run makes, parents first. `files` is the number of
+//!   lines that follow, one for each file. All of them are on disk before anything is changed.
+//! * `restart`: with `--restart`, how CRI was before, and the SHA-256 of the commands. The commands themselves are not
+//!   there: nothing that is read from a journal is ever executed.
+//! * A file's line is a [`FileRecord`], in the order in which files are changed. `path` is the real one, and `named` is
+//!   there where a link on the path that was given leads to it. `kind` is `hosts-file` or `configuration`. `before` is
+//!   `null` for a file that did not exist. Bytes that are not UTF-8 are `{"hex":"…"}`. Where another line is damaged,
+//!   this one still gives the old bytes of its file.
+//! * Each later line is an [`Event`], and the last one says how far the run is.
 //!
 //! This module knows the format and the directory; what follows from an event is decided in its parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::ApplyError;
-use super::guard::Restart;
+use super::guard::{Restart, RestartRecord};
 use super::replace::{self, Metadata};
 use super::transaction::{FileChange, Image};
-use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
-use crate::shell;
 
-/// Raised whenever an older program would misread a journal.
-const SCHEMA: u32 = 2;
-/// The oldest one that this program can read.
-const OLDEST_SCHEMA: u32 = 1;
+/// Raised whenever another program would misread a journal.
+const SCHEMA: u32 = 3;
 const LOCK: &str = "lock";
+/// How much of a lock is read to say who holds it.
+const HOLDER: u64 = 200;
 const SUFFIX: &str = ".journal";
 const TEMPORARY: &str = "journal.new";
 
@@ -62,19 +64,20 @@ pub(crate) struct Record {
     /// When it began, in UTC.
     pub(crate) begun: String,
     directories: Vec<String>,
-    files: Vec<FileRecord>,
+    /// How many files there are, each in a line of its own.
+    files: usize,
     /// With `--restart`: what the guard needs to go on after it was killed.
-    pub(crate) restart: Option<Restart>,
+    pub(crate) restart: Option<RestartRecord>,
 }
 
+/// What a journal keeps of a file: what it was, and what it is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileRecord {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     named: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kind: Option<KindRecord>,
+    kind: KindRecord,
     before: Option<ImageRecord>,
     after: Bytes,
 }
@@ -120,7 +123,7 @@ pub(crate) enum Event {
         /// What stood in place of the files of the journal and was given up by `--allow changed-since-apply`.
         found: BTreeMap<String, Option<Bytes>>,
         /// With `--restart`: as in [`Record::restart`].
-        restart: Option<Restart>,
+        restart: Option<RestartRecord>,
         /// Whether CRI has to come up with the old files: not if they are put back because it did not come up with the
         /// new ones, and was not up before.
         judged: bool,
@@ -160,8 +163,27 @@ impl Record {
         plan: &str,
         directories: &[NodePath],
         files: &[FileChange],
-        restart: Option<Restart>,
+        restart: Option<&Restart>,
     ) -> Self {
+        Self {
+            schema: SCHEMA,
+            run,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            plan: plan.to_owned(),
+            begun: utc(SystemTime::now()),
+            directories: texts(directories),
+            files: files.len(),
+            restart: restart.map(Restart::record),
+        }
+    }
+}
+
+fn texts(paths: &[NodePath]) -> Vec<String> {
+    paths.iter().map(|path| path.as_str().to_owned()).collect()
+}
+
+impl FileRecord {
+    fn of(file: &FileChange) -> Self {
         let image = |image: &Image| ImageRecord {
             bytes: Bytes::new(&image.bytes),
             mode: format!("{:04o}", image.metadata.mode),
@@ -175,37 +197,18 @@ impl Record {
                 .collect(),
         };
         Self {
-            schema: SCHEMA,
-            run,
-            tool: env!("CARGO_PKG_VERSION").to_owned(),
-            plan: plan.to_owned(),
-            begun: utc(SystemTime::now()),
-            directories: directories.iter().map(NodePath::to_string).collect(),
-            files: files
-                .iter()
-                .map(|file| FileRecord {
-                    path: file.path.to_string(),
-                    named: file.named.as_ref().map(NodePath::to_string),
-                    kind: Some(match file.kind {
-                        FileKind::HostsFile => KindRecord::HostsFile,
-                        FileKind::Configuration => KindRecord::Configuration,
-                    }),
-                    before: file.before.as_ref().map(image),
-                    after: Bytes::new(&file.after),
-                })
-                .collect(),
-            restart,
+            path: file.path.as_str().to_owned(),
+            named: file.named.as_ref().map(|path| path.as_str().to_owned()),
+            kind: match file.kind {
+                FileKind::HostsFile => KindRecord::HostsFile,
+                FileKind::Configuration => KindRecord::Configuration,
+            },
+            before: file.before.as_ref().map(image),
+            after: Bytes::new(&file.after),
         }
     }
 
-    fn directories(&self) -> Vec<NodePath> {
-        self.directories
-            .iter()
-            .map(|path| NodePath::new(path))
-            .collect()
-    }
-
-    fn files(&self) -> io::Result<Vec<FileChange>> {
+    fn change(&self) -> io::Result<FileChange> {
         let image = |image: &ImageRecord| {
             let mut xattrs = BTreeMap::new();
             for (name, value) in &image.xattrs {
@@ -221,27 +224,57 @@ impl Record {
                 },
             })
         };
-        let mut files = Vec::new();
-        for file in &self.files {
-            let path = NodePath::new(&file.path);
-            files.push(FileChange {
-                kind: match file.kind {
-                    Some(KindRecord::HostsFile) => FileKind::HostsFile,
-                    None if path.name() == HOSTS_FILE => FileKind::HostsFile,
-                    Some(KindRecord::Configuration) | None => FileKind::Configuration,
-                },
-                path,
-                named: file.named.as_deref().map(NodePath::new),
-                before: file.before.as_ref().map(image).transpose()?,
-                after: file.after.get()?,
-            });
-        }
-        Ok(files)
+        Ok(FileChange {
+            kind: match self.kind {
+                KindRecord::HostsFile => FileKind::HostsFile,
+                KindRecord::Configuration => FileKind::Configuration,
+            },
+            path: NodePath::new(&self.path),
+            named: self.named.as_deref().map(NodePath::new),
+            before: self.before.as_ref().map(image).transpose()?,
+            after: self.after.get()?,
+        })
     }
 }
 
+/// A line of a journal.
+pub(crate) fn line(json: &[u8]) -> Vec<u8> {
+    let mut line = sha256(json).into_bytes();
+    line.push(b' ');
+    line.extend_from_slice(json);
+    line.push(b'\n');
+    line
+}
+
+/// The JSON text of a whole line; `None` if the line is damaged.
+fn json(line: &[u8]) -> Option<&[u8]> {
+    let (checksum, json) = line.strip_suffix(b"\n")?.split_at_checked(64)?;
+    let json = json.strip_prefix(b" ")?;
+    (sha256(json).as_bytes() == checksum).then_some(json)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The lines of a journal, less one that was cut off.
+fn lines(journal: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let lines = journal.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| line.ends_with(b"\n"))
+}
+
+/// What a line of a journal says; `number` counts from 1.
+fn parse<T: DeserializeOwned>(number: usize, line: Option<&[u8]>) -> io::Result<T> {
+    let failed = |what: String| io::Error::other(format!("line {number} {what}"));
+    let line = line.ok_or_else(|| failed("is missing".to_owned()))?;
+    let json = json(line)
+        .ok_or_else(|| failed("is damaged: its checksum is not that of its text".to_owned()))?;
+    serde_json::from_slice(json).map_err(|error| failed(format!("is not understood: {error}")))
+}
+
 /// A run, read from its journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Journal {
     pub(crate) record: Record,
     pub(crate) directories: Vec<NodePath>,
@@ -276,23 +309,31 @@ impl Journal {
         struct Schema {
             schema: u32,
         }
-        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-        let first = lines.next().unwrap_or_default();
-        let Schema { schema } = serde_json::from_slice(first)?;
-        if !(OLDEST_SCHEMA..=SCHEMA).contains(&schema) {
+        let mut lines = lines(bytes);
+        let first = lines.next();
+        let Schema { schema } = parse(1, first)?;
+        if schema != SCHEMA {
             return Err(io::Error::other(format!(
-                "it has schema {schema}, and this program knows only {OLDEST_SCHEMA} to {SCHEMA}: another version of \
-                 it wrote this"
+                "it has schema {schema}, and this program knows only {SCHEMA}: another version of it wrote this"
             )));
         }
-        let record: Record = serde_json::from_slice(first)?;
-        let whole = lines.filter(|line| line.ends_with(b"\n"));
-        let events: Result<Vec<Event>, _> = whole.map(serde_json::from_slice).collect();
+        let record: Record = parse(1, first)?;
+        let mut numbers = 2..;
+        let mut files = Vec::new();
+        for number in numbers.by_ref().take(record.files) {
+            files.push(parse::<FileRecord>(number, lines.next())?.change()?);
+        }
+        let events = numbers.zip(lines);
+        let events = events.map(|(number, line)| parse(number, Some(line)));
         Ok(Self {
-            directories: record.directories(),
-            files: record.files()?,
+            directories: record
+                .directories
+                .iter()
+                .map(|path| NodePath::new(path))
+                .collect(),
+            events: events.collect::<io::Result<_>>()?,
             record,
-            events: events?,
+            files,
         })
     }
 }
@@ -311,6 +352,17 @@ pub(crate) struct Damaged {
     pub(crate) error: NodeError,
     /// Whether its last line can be, and says that nothing is left to do.
     pub(crate) is_closed: bool,
+    /// The files whose old bytes it still gives, with the number of the line.
+    pub(crate) intact: Vec<(usize, NodePath)>,
+}
+
+impl Damaged {
+    pub(crate) fn error(self) -> ApplyError {
+        ApplyError::Damaged {
+            error: self.error,
+            intact: self.intact,
+        }
+    }
 }
 
 /// The state directory.
@@ -359,7 +411,7 @@ impl<'a> Store<'a> {
             match entry {
                 Entry::Run(journal) => runs.push(*journal),
                 Entry::Damaged(damaged) if damaged.is_closed => {}
-                Entry::Damaged(damaged) => return Err(ApplyError::Damaged(damaged.error)),
+                Entry::Damaged(damaged) => return Err(damaged.error()),
             }
         }
         Ok(runs)
@@ -385,16 +437,17 @@ impl<'a> Store<'a> {
     /// An error if the disk does not answer; a journal that cannot be understood is none.
     fn read(&self, run: u32) -> Result<Entry, NodeError> {
         let path = self.journal_path(run);
-        let damaged = |error, is_closed| {
+        let damaged = |error, bytes: &[u8]| {
             Ok(Entry::Damaged(Damaged {
                 run,
                 error,
-                is_closed,
+                is_closed: is_closed(bytes),
+                intact: intact(bytes),
             }))
         };
         let Some(file) = self.node.read(&path)? else {
             let error = io::Error::other("it is a link that leads nowhere");
-            return damaged(NodeError::new(&path, "read the journal", error), false);
+            return damaged(NodeError::new(&path, "read the journal", error), &[]);
         };
         let parsed = Journal::parse(&file.bytes).and_then(|journal| {
             if journal.record.run == run {
@@ -408,7 +461,7 @@ impl<'a> Store<'a> {
             Ok(journal) => Ok(Entry::Run(Box::new(journal))),
             Err(error) => {
                 let error = NodeError::new(&path, "understand the journal", error);
-                damaged(error, is_closed(&file.bytes))
+                damaged(error, &file.bytes)
             }
         }
     }
@@ -456,29 +509,43 @@ impl<'a> Store<'a> {
         let directory = self.open()?;
         let path = self.path.join(LOCK);
         let failed = |error: io::Error| NodeError::new(&path, "lock", error);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, LOCK, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed(errno.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(io::Error::other("not a regular file")).into());
+        }
+        // With another name it may be somebody's file: it can be locked, and is neither shown nor written to.
+        let is_ours = stat.st_nlink == 1;
         let mut file = File::from(file);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 // It says who it is right after it took the lock: this may be too early to read it.
-                let holder = read_all(file).unwrap_or_default();
+                let holder = read_all(file.take(HOLDER)).unwrap_or_default();
+                let holder = String::from_utf8_lossy(&holder).trim().to_owned();
                 return Err(ApplyError::Locked {
                     lock: path,
-                    holder: String::from_utf8_lossy(&holder).trim().to_owned(),
+                    holder: if is_ours { holder } else { String::new() },
                 });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
-        let holder = format!(
-            "pid {}, `{purpose}`, since {}\n",
-            std::process::id(),
-            utc(SystemTime::now())
-        );
-        file.set_len(0).map_err(failed)?;
-        file.write_all(holder.as_bytes()).map_err(failed)?;
+        if is_ours {
+            let holder = format!(
+                "pid {}, `{purpose}`, since {}\n",
+                std::process::id(),
+                utc(SystemTime::now())
+            );
+            file.set_len(0).map_err(failed)?;
+            file.write_all(holder.as_bytes()).map_err(failed)?;
+        }
         Ok(Lock {
             directory,
             _file: Held(file),
@@ -512,16 +579,18 @@ impl<'a> Store<'a> {
         let stat = rustix::fs::fstat(&opened).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             // Its owner could make this program write any file.
-            return Err(refused(format!("it belongs to uid {}", stat.st_uid)));
+            return Err(refused(format!(
+                "it belongs to uid {}, and this runs as uid {}",
+                stat.st_uid,
+                rustix::process::geteuid().as_raw()
+            )));
         }
         let mode = Mode::from_raw_mode(stat.st_mode);
         if mode.intersects(Mode::RWXG | Mode::RWXO) {
             if missing.is_empty() && !self.may_close(mode)? {
-                let path = format!("{}{real}", self.node.root().trim_end_matches('/'));
                 return Err(refused(format!(
                     "others may enter it, and it is not this program's alone; give another --state-dir, or if it is \
-                     meant for this: chmod 700 {}",
-                    shell::quote(&path)
+                     meant for this, set the mode of `{real}` to 0700"
                 )));
             }
             rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;
@@ -542,12 +611,20 @@ impl<'a> Store<'a> {
     }
 
     /// Writes the journal of a new run; when this returns, it is on disk.
-    pub(crate) fn begin(&self, lock: &Lock, record: &Record) -> Result<(), NodeError> {
+    pub(crate) fn begin(
+        &self,
+        lock: &Lock,
+        record: &Record,
+        files: &[FileChange],
+    ) -> Result<(), NodeError> {
         let path = self.journal_path(record.run);
-        let failed = |step, error: io::Error| NodeError::new(&path, step, error);
-        let mut line = serde_json::to_vec(record).map_err(|error| failed("write", error.into()))?;
-        line.push(b'\n');
-        let result = self.write_new(lock, &path, &line);
+        let failed = |error: serde_json::Error| NodeError::new(&path, "write", error);
+        let mut lines = line(&serde_json::to_vec(record).map_err(failed)?);
+        for file in files {
+            let file = serde_json::to_vec(&FileRecord::of(file)).map_err(failed)?;
+            lines.extend(line(&file));
+        }
+        let result = self.write_new(lock, &path, &lines);
         if result.is_err() {
             // If that fails too, the next run does it.
             let _ = remove_temporary(lock);
@@ -555,7 +632,7 @@ impl<'a> Store<'a> {
         result
     }
 
-    fn write_new(&self, lock: &Lock, path: &NodePath, line: &[u8]) -> Result<(), NodeError> {
+    fn write_new(&self, lock: &Lock, path: &NodePath, lines: &[u8]) -> Result<(), NodeError> {
         let temporary = self.path.join(TEMPORARY);
         let failed = |step, error: io::Error| NodeError::new(&temporary, step, error);
         remove_temporary(lock).map_err(|errno| failed("remove", errno.into()))?;
@@ -563,12 +640,23 @@ impl<'a> Store<'a> {
         let file = rustix::fs::openat(&lock.directory, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed("create", errno.into()))?;
         let mut file = File::from(file);
-        file.write_all(line)
+        file.write_all(lines)
             .map_err(|error| failed("write", error))?;
         file.sync_all().map_err(|error| failed("fsync", error))?;
         rustix::fs::renameat(&lock.directory, TEMPORARY, &lock.directory, path.name())
             .map_err(|errno| NodeError::new(path, "rename what was written to", errno))?;
         // From here on it is there, whether or not this says so: a run that changed nothing yet, and is closed.
+        rustix::fs::fsync(&lock.directory)
+            .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
+    }
+
+    /// Removes the journal of a run that has changed nothing.
+    pub(crate) fn forget(&self, lock: &Lock, run: u32) -> Result<(), NodeError> {
+        let path = self.journal_path(run);
+        match rustix::fs::unlinkat(&lock.directory, path.name(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(NodeError::new(&path, "remove", errno)),
+        }
         rustix::fs::fsync(&lock.directory)
             .map_err(|errno| NodeError::new(&self.path, "fsync", errno))
     }
@@ -593,9 +681,7 @@ impl<'a> Store<'a> {
             let end = u64::try_from(end).map_err(io::Error::other)?;
             file.set_len(end)?;
             file.seek(SeekFrom::Start(end))?;
-            let mut line = serde_json::to_vec(event)?;
-            line.push(b'\n');
-            file.write_all(&line)?;
+            file.write_all(&line(&serde_json::to_vec(event)?))?;
             file.sync_all()
         };
         append().map_err(|error| NodeError::new(&path, "add to the journal", error))
@@ -611,10 +697,20 @@ fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {
 
 /// Whether the last whole line says that nothing is left to do, whatever the others are.
 fn is_closed(journal: &[u8]) -> bool {
-    let mut lines = journal.split_inclusive(|byte| *byte == b'\n');
-    let last = lines.rfind(|line| line.ends_with(b"\n"));
-    let event = last.and_then(|line| serde_json::from_slice::<Event>(line).ok());
+    let last = lines(journal).next_back().and_then(json);
+    let event = last.and_then(|json| serde_json::from_slice::<Event>(json).ok());
     event.is_some_and(|event| event.is_end())
+}
+
+/// The files whose old bytes are in lines that are not damaged.
+fn intact(journal: &[u8]) -> Vec<(usize, NodePath)> {
+    let file = |(number, line)| {
+        let file: FileRecord = serde_json::from_slice(json(line)?).ok()?;
+        file.before
+            .is_some()
+            .then(|| (number, NodePath::new(&file.path)))
+    };
+    (1..).zip(lines(journal)).filter_map(file).collect()
 }
 
 fn name(run: u32) -> String {
@@ -655,4 +751,76 @@ fn utc(time: SystemTime) -> String {
         second / 60 % 60,
         second % 60
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> Vec<u8> {
+        let metadata = Metadata {
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            xattrs: BTreeMap::from([("user.a".to_owned(), vec![0xff])]),
+        };
+        let files = [FileChange {
+            kind: FileKind::Configuration,
+            path: NodePath::new("/a"),
+            named: None,
+            before: Some(Image {
+                bytes: b"old".to_vec(),
+                metadata,
+            }),
+            after: b"new".to_vec(),
+        }];
+        let record = Record::new(7, "plan", &[NodePath::new("/d")], &files, None);
+        let mut journal = line(&serde_json::to_vec(&record).unwrap());
+        let file = serde_json::to_vec(&FileRecord::of(&files[0])).unwrap();
+        journal.extend(line(&file));
+        journal.extend(line(&serde_json::to_vec(&Event::RestartPending).unwrap()));
+        journal.extend(line(&serde_json::to_vec(&Event::Applied).unwrap()));
+        journal
+    }
+
+    /// The line feed at the end is what tells a whole line; without it the last event was not written.
+    #[test]
+    fn no_flipped_bit_goes_unnoticed() {
+        let journal = journal();
+        let whole = Journal::parse(&journal).unwrap();
+        assert_eq!(whole.events, [Event::RestartPending, Event::Applied]);
+        for at in 0..journal.len() * 8 {
+            let mut flipped = journal.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            match Journal::parse(&flipped) {
+                Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),
+                Ok(read) => {
+                    assert_eq!(at / 8, journal.len() - 1, "bit {at}");
+                    assert_eq!(read.files, whole.files);
+                    assert_eq!(read.events, [Event::RestartPending]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_that_ends_early_is_damaged_or_unfinished() {
+        let journal = journal();
+        let whole = Journal::parse(&journal).unwrap();
+        let ends: Vec<usize> = (1..=journal.len())
+            .filter(|end| journal[end - 1] == b'\n')
+            .collect();
+        for length in 0..journal.len() {
+            let read = Journal::parse(&journal[..length]);
+            let lines = ends.iter().filter(|end| **end <= length).count();
+            match lines {
+                0 | 1 => assert!(read.is_err(), "{length}"),
+                lines => {
+                    let read = read.unwrap();
+                    assert_eq!(read.files, whole.files);
+                    assert_eq!(read.events, whole.events[..lines - 2]);
+                }
+            }
+        }
+    }
 }

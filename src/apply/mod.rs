@@ -19,14 +19,17 @@ mod error;
 pub mod guard;
 mod interrupt;
 mod journal;
+mod obstacle;
 mod replace;
 mod session;
 mod transaction;
 
 pub use error::{ApplyError, ChangedFile, FileState};
 pub use interrupt::Interrupt;
-pub use session::{ChangedSinceApply, Session};
+pub use obstacle::{Obstacle, ObstacleKind, obstacles};
+pub use session::{ChangedSinceApply, Purpose, Session};
 
+use guard::RestartRecord;
 use journal::{Entry, Event, Journal, Store};
 use transaction::Transaction;
 
@@ -177,22 +180,12 @@ pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
     unfinished.map(Entry::summary).collect()
 }
 
-/// A run that the next session goes on with, and what it needs of it before it begins.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// Its number.
-    pub run: u32,
-    /// How it restarts containerd, if it does.
-    pub guard: Option<guard::Guard>,
-    /// The bytes of all its files, from before and after, for masks.
-    pub bytes: Vec<Vec<u8>>,
-}
-
-/// What the next session goes on with: nothing where the journals cannot be read, since then it does not begin.
-pub fn pending(node: &Node, state_dir: &NodePath) -> Vec<Pending> {
+/// The bytes of all files of unfinished runs, from before and after, for masks: nothing where the journals cannot be
+/// read, since then no session begins.
+pub fn unfinished_bytes(node: &Node, state_dir: &NodePath) -> Vec<Vec<u8>> {
     let journals = Store::new(node, state_dir).runs().unwrap_or_default();
     let unfinished = journals.iter().filter(|journal| journal.is_unfinished());
-    unfinished.map(Journal::pending).collect()
+    unfinished.flat_map(Journal::bytes).collect()
 }
 
 /// The command that rolls a run back.
@@ -265,28 +258,28 @@ impl Journal {
         }
     }
 
-    fn pending(&self) -> Pending {
-        let mut restart = self.record.restart.as_ref();
+    /// What the journal keeps of a restart that was not judged.
+    fn pending_restart(&self) -> Option<&RestartRecord> {
+        match self.events.last() {
+            Some(Event::GoingBack { restart, .. }) => restart.as_ref(),
+            Some(Event::RestartPending | Event::Restarted) => self.record.restart.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
         for file in &self.files {
             bytes.extend(file.before_bytes().map(<[u8]>::to_vec));
             bytes.push(file.after.clone());
         }
         for event in &self.events {
-            if let Event::GoingBack {
-                found, restart: of, ..
-            } = event
-            {
+            if let Event::GoingBack { found, .. } = event {
                 let found = found.values().flatten();
                 bytes.extend(found.filter_map(|found| found.get().ok()));
-                restart = of.as_ref();
             }
         }
-        Pending {
-            run: self.record.run,
-            guard: restart.map(|restart| restart.guard.clone()),
-            bytes,
-        }
+        bytes
     }
 
     fn transaction<'a>(&'a self, node: &'a Node) -> Transaction<'a> {

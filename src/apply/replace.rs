@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::node::{Node, NodeError, NodePath};
@@ -215,19 +215,20 @@ pub(crate) fn remove(node: &Node, path: &NodePath, name: &str) -> Result<(), Nod
         return Ok(());
     };
     match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-        Ok(()) => Ok(()),
+        // A directory of this name is somebody else's.
+        Ok(()) | Err(Errno::ISDIR) => Ok(()),
         Err(_) if is_absent(&directory, name) => Ok(()),
         Err(errno) => Err(NodeError::new(&path.parent().join(name), "remove", errno)),
     }
 }
 
-/// Whether there is a file `name` in the directory that holds `path`.
+/// Whether there is a regular file `name` in the directory that holds `path`.
 pub(crate) fn exists(node: &Node, path: &NodePath, name: &str) -> Result<bool, NodeError> {
     let Some(directory) = node.open_directory(&path.parent())? else {
         return Ok(false);
     };
     match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
+        Ok(found) => Ok(FileType::from_raw_mode(found.st_mode) == FileType::RegularFile),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(NodeError::new(&path.parent().join(name), "look at", errno)),
     }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustix::fd::OwnedFd;
 
 use super::error::{ApplyError, ChangedFile, FileState};
-use super::guard::{Guard, Progress, Report, Restart, Unhealthy};
+use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
+use super::obstacle;
 use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
@@ -26,12 +27,36 @@ pub enum ChangedSinceApply {
     Overwrite,
 }
 
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To write a plan.
+    Apply,
+    /// To roll back this run, or with `None` the last one.
+    Rollback(Option<u32>),
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Rollback(_) => "rollback",
+        }
+    }
+
+    fn is_rollback_of(self, run: u32) -> bool {
+        match self {
+            Self::Apply => false,
+            Self::Rollback(wanted) => wanted.is_none_or(|wanted| wanted == run),
+        }
+    }
+}
+
 /// A command that changes the node.
 #[derive(Debug)]
 pub struct Session<'a> {
     store: Store<'a>,
-    /// The command, for those who find the lock held.
-    purpose: &'static str,
+    purpose: Purpose,
     interrupt: Interrupt,
     /// Once something was changed, until the session ends: what was done is to be said, too.
     busy: Option<Busy>,
@@ -44,12 +69,16 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Begins with finishing or undoing what a killed run has left. Takes the lock only for that: a command that in the
     /// end writes nothing makes no state directory either.
+    ///
+    /// A run that waits for a restart goes on only with `guard`, and only if its commands are those that the run was
+    /// given: a journal does not say what is executed. A rollback of that run needs none of it.
     pub fn begin(
         node: &'a Node,
         state_dir: &NodePath,
-        purpose: &'static str,
+        purpose: Purpose,
         interrupt: Interrupt,
         changed: ChangedSinceApply,
+        guard: Option<&Guard>,
         report: Report<'_>,
     ) -> Result<(Self, Vec<Recovered>), ApplyError> {
         let mut session = Self {
@@ -74,7 +103,7 @@ impl<'a> Session<'a> {
                 .iter()
                 .filter(|run| run.is_unfinished())
             {
-                recovered.push(session.recover(journal, report)?);
+                recovered.extend(session.recover(journal, guard, report)?);
             }
             session.interrupt.check()?;
             session.seen = session.store.last()?;
@@ -92,7 +121,7 @@ impl<'a> Session<'a> {
     fn take_lock(&mut self) -> Result<&Lock, ApplyError> {
         let lock = match self.lock.take() {
             Some(lock) => lock,
-            None => self.store.lock(self.purpose)?,
+            None => self.store.lock(self.purpose.name())?,
         };
         Ok(self.lock.insert(lock))
     }
@@ -116,6 +145,7 @@ impl<'a> Session<'a> {
         let paths = changes.iter().map(|change| (change.kind, &change.path));
         let _locks = self.store.lock_files(paths)?;
         let (files, directories) = compare(node, changes)?;
+        check_obstacles(node, &files, &directories)?;
         let paths: Vec<NodePath> = files.iter().map(|file| file.path.clone()).collect();
         let restart = match guard {
             None => None,
@@ -126,12 +156,14 @@ impl<'a> Session<'a> {
         };
         self.interrupt.check()?;
         let run = self.seen + 1;
-        let record = Record::new(run, digest, &directories, &files, restart.clone());
+        let record = Record::new(run, digest, &directories, &files, restart.as_ref());
         let store = self.store.clone();
         let lock = self.take_lock()?;
-        if let Err(error) = store.begin(lock, &record) {
+        if let Err(error) = store.begin(lock, &record, &files) {
             // If it is there all the same, it is one of a run that changed nothing.
-            let _ = store.append(lock, run, &Event::Undone);
+            if store.forget(lock, run).is_err() {
+                let _ = store.append(lock, run, &Event::Undone);
+            }
             return Err(error.into());
         }
         let transaction = Transaction {
@@ -151,7 +183,9 @@ impl<'a> Session<'a> {
                     next: vec![self.rollback_command(run)],
                 });
             }
-            self.note(run, &Event::Undone, report);
+            if !renamed.is_empty() || !self.forget(run) {
+                self.note(run, &Event::Undone, report);
+            }
             return Err(cause);
         }
         self.seen = run;
@@ -172,6 +206,7 @@ impl<'a> Session<'a> {
     pub fn way_back(&self, run: u32) -> Result<Vec<WayBack>, ApplyError> {
         let journal = self.applied(run)?;
         self.changed_files(&journal)?;
+        check_obstacles(self.store.node, &journal.files, &journal.directories)?;
         let mut files = Vec::new();
         for file in journal.files {
             let now = Found::at(self.store.node, &file.path)?
@@ -188,13 +223,17 @@ impl<'a> Session<'a> {
 
     /// The run of this number, if it is one to roll back.
     fn applied(&self, run: u32) -> Result<Journal, ApplyError> {
+        // Its restart, which was not judged, does not matter any more.
+        let is_in_effect = |journal: &Journal| {
+            journal.state() == RunState::Applied || journal.pending_restart().is_some()
+        };
         let mut wanted = None;
         for entry in self.store.entries()? {
             match (entry, &wanted) {
                 (Entry::Run(journal), None) if journal.record.run == run => wanted = Some(journal),
                 // A newer one that is in effect must not lose what it was made from.
                 (Entry::Run(newer), Some(wanted))
-                    if wanted.state() == RunState::Applied
+                    if is_in_effect(wanted)
                         && matches!(
                             newer.state(),
                             RunState::Applied | RunState::RestartPending
@@ -205,13 +244,13 @@ impl<'a> Session<'a> {
                     return Err(ApplyError::Beneath { run, newer });
                 }
                 (Entry::Damaged(damaged), _) if damaged.run >= run => {
-                    return Err(ApplyError::Damaged(damaged.error));
+                    return Err(damaged.error());
                 }
                 _ => {}
             }
         }
         match wanted {
-            Some(journal) if journal.state() == RunState::Applied => {
+            Some(journal) if is_in_effect(&journal) => {
                 self.check_links(&journal)?;
                 Ok(*journal)
             }
@@ -242,7 +281,8 @@ impl<'a> Session<'a> {
     }
 
     /// Puts back the files from before `run`. With a guard, containerd is restarted between the configuration and the
-    /// hosts files, which the running daemon reads at every pull.
+    /// hosts files, which the running daemon reads at every pull. CRI has to come up as it was before the rollback, or
+    /// before the run if its own restart was not judged.
     pub fn rollback(
         &mut self,
         run: u32,
@@ -252,17 +292,22 @@ impl<'a> Session<'a> {
         self.busy = Some(self.interrupt.busy());
         self.take_lock()?;
         let journal = self.applied(run)?;
-        let restart = match guard {
+        let mut restart = match guard {
             None => None,
             Some(guard) => Some(Restart {
                 guard: guard.clone(),
                 before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
             }),
         };
+        let mut judged = true;
+        if let (Some(restart), Some(pending)) = (&mut restart, journal.pending_restart()) {
+            restart.before = pending.before;
+            judged = pending.before.was_up();
+        }
         let _locks = self.lock_files(&journal)?;
         self.interrupt.check()?;
         let care = Care::AllOrNothing;
-        let health = self.go_back(&journal, restart.as_ref(), true, care, report)?;
+        let health = self.go_back(&journal, restart.as_ref(), judged, care, report)?;
         let files = journal.files.into_iter().map(|file| file.path).collect();
         match health {
             Ok(()) => Ok(RolledBack { run, files }),
@@ -283,17 +328,46 @@ impl<'a> Session<'a> {
         self.store.lock_files(paths)
     }
 
-    /// Goes on where a killed session stopped.
-    fn recover(&self, journal: &Journal, report: Report<'_>) -> Result<Recovered, ApplyError> {
+    /// The restart of a killed session that this one takes up. `None` if this is a rollback of the run, which then
+    /// begins where that one stopped; an error if the operator has not given the same commands.
+    fn resume(
+        &self,
+        journal: &Journal,
+        pending: &RestartRecord,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Restart>, ApplyError> {
+        let run = journal.record.run;
+        if self.purpose.is_rollback_of(run) {
+            return Ok(None);
+        }
+        match pending.resume(guard) {
+            Some(restart) => Ok(Some(restart)),
+            None => Err(ApplyError::RestartPending {
+                run,
+                is_going_back: journal.state() == RunState::GoingBack,
+                next: vec![self.rollback_command(run)],
+            }),
+        }
+    }
+
+    /// Goes on where a killed session stopped; `None` if that is left to the rollback that this session is for.
+    fn recover(
+        &self,
+        journal: &Journal,
+        guard: Option<&Guard>,
+        report: Report<'_>,
+    ) -> Result<Option<Recovered>, ApplyError> {
         let run = journal.record.run;
         let _locks = self.lock_files(journal)?;
         let transaction = journal.transaction(self.store.node);
         let kept = self.not_ours(journal)?;
-        let recovered = |what, kept: Vec<ChangedFile>| Recovered {
-            run,
-            what,
-            files: journal.files.iter().map(|file| file.path.clone()).collect(),
-            kept: kept.into_iter().map(|file| file.path).collect(),
+        let recovered = |what, kept: Vec<ChangedFile>| {
+            Some(Recovered {
+                run,
+                what,
+                files: journal.files.iter().map(|file| file.path.clone()).collect(),
+                kept: kept.into_iter().map(|file| file.path).collect(),
+            })
         };
         let look = transaction.look()?;
         let is_edited = transaction.is_edited(&look);
@@ -314,7 +388,16 @@ impl<'a> Session<'a> {
             }
             _ => None,
         };
-        if let Some((restart, judged)) = going_back {
+        if let Some((pending, judged)) = going_back {
+            let restart = match pending {
+                None => None,
+                Some(pending) => match self.resume(journal, pending, guard)? {
+                    None => return Ok(None),
+                    restart => restart,
+                },
+            };
+            check_obstacles(self.store.node, &journal.files, &journal.directories)?;
+            let restart = restart.as_ref();
             let care = Care::AsFarAsPossible;
             // Where all of ours is gone, there is nothing that an edit is in the way of.
             let is_left = look.contains(&Which::New);
@@ -326,8 +409,11 @@ impl<'a> Session<'a> {
         }
         match (last, &journal.record.restart) {
             // Whether it is up with somebody else's configuration is not for this run to judge.
-            (Some(Event::RestartPending | Event::Restarted), Some(restart)) if !is_edited => {
-                self.restart(journal, restart, report)?;
+            (Some(Event::RestartPending | Event::Restarted), Some(pending)) if !is_edited => {
+                let Some(restart) = self.resume(journal, pending, guard)? else {
+                    return Ok(None);
+                };
+                self.restart(journal, &restart, report)?;
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             (Some(Event::RestartPending | Event::Restarted), _) => {
@@ -336,22 +422,28 @@ impl<'a> Session<'a> {
                 Ok(recovered(Recovery::Finished, kept))
             }
             _ if transaction.is_committed(&look)? => {
-                let restart = journal.record.restart.as_ref().filter(|_| !is_edited);
+                let pending = journal.record.restart.as_ref().filter(|_| !is_edited);
                 transaction.sync_names()?;
-                let Some(restart) = restart else {
+                let Some(pending) = pending else {
                     transaction.remove_temporaries()?;
                     self.note(run, &Event::Applied, report);
                     return Ok(recovered(Recovery::Finished, kept));
                 };
-                self.note(run, &Event::RestartPending, report);
-                self.restart(journal, restart, report)?;
+                // Whoever goes on with it, or rolls it back, has to know that it is committed.
+                self.append(run, &Event::RestartPending)?;
+                let Some(restart) = self.resume(journal, pending, guard)? else {
+                    return Ok(None);
+                };
+                self.restart(journal, &restart, report)?;
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             _ => {
                 if look.contains(&Which::New) && self.changed == ChangedSinceApply::Refuse {
                     self.refuse_changed(journal, &kept)?;
                 }
-                self.undo_killed(journal, report)?;
+                check_obstacles(self.store.node, &journal.files, &journal.directories)?;
+                let has_changed_nothing = look.iter().all(|which| *which == Which::Old);
+                self.undo_killed(journal, has_changed_nothing, report)?;
                 Ok(recovered(Recovery::Undone, kept))
             }
         }
@@ -359,7 +451,12 @@ impl<'a> Session<'a> {
 
     /// Undoes a run that did not get to its commit point. What somebody has changed since stays: the old files go with
     /// it as well as with the old configuration.
-    fn undo_killed(&self, journal: &Journal, report: Report<'_>) -> Result<(), ApplyError> {
+    fn undo_killed(
+        &self,
+        journal: &Journal,
+        has_changed_nothing: bool,
+        report: Report<'_>,
+    ) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
         let mut back = transaction.back(&is_ours, false, Care::AllOrNothing)?;
@@ -367,7 +464,10 @@ impl<'a> Session<'a> {
         let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
         let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
         say(came, report);
-        self.note(journal.record.run, &Event::Undone, report);
+        let run = journal.record.run;
+        if !has_changed_nothing || !self.forget(run) {
+            self.note(run, &Event::Undone, report);
+        }
         Ok(())
     }
 
@@ -569,6 +669,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Removes the journal of a run that has changed nothing; says whether it is gone.
+    fn forget(&self, run: u32) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| self.store.forget(lock, run).is_ok())
+    }
+
     /// Adds an event whose loss does no harm as long as nobody touches the files: the next session looks at them, comes
     /// to the same end and adds it then.
     fn note(&self, run: u32, event: &Event, report: Report<'_>) {
@@ -618,6 +724,21 @@ fn compare(
     Ok((files, directories))
 }
 
+/// An error if something keeps the files from being written: after the first rename it would be too late.
+fn check_obstacles(
+    node: &Node,
+    files: &[FileChange],
+    directories: &[NodePath],
+) -> Result<(), ApplyError> {
+    let files = files.iter().map(|file| &file.path);
+    let found = obstacle::find(node, files.chain(directories));
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyError::Obstacles(found))
+    }
+}
+
 fn not_recorded(run: u32, result: Result<(), NodeError>, report: Report<'_>) {
     if let Err(error) = result {
         let reason = error.to_string();
@@ -650,11 +771,14 @@ fn states(node: &Node, files: &[FileChange]) -> Vec<(NodePath, FileState)> {
 fn going_back(changed: &[ChangedFile], restart: Option<&Restart>, judged: bool) -> Event {
     let found: BTreeMap<String, Option<Bytes>> = changed
         .iter()
-        .map(|file| (file.path.to_string(), file.found.as_deref().map(Bytes::new)))
+        .map(|file| {
+            let found = file.found.as_deref().map(Bytes::new);
+            (file.path.as_str().to_owned(), found)
+        })
         .collect();
     Event::GoingBack {
         found,
-        restart: restart.cloned(),
+        restart: restart.map(Restart::record),
         judged,
     }
 }

@@ -71,7 +71,32 @@ fn begin_with(
     changed: ChangedSinceApply,
 ) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
     let interrupt = Interrupt::deaf();
-    Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})
+    Session::begin(
+        node,
+        &state_dir(),
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )
+}
+
+fn begin_for<'a>(
+    node: &'a Node,
+    purpose: Purpose,
+    guard: Option<&guard::Guard>,
+) -> Result<(Session<'a>, Vec<Recovered>), ApplyError> {
+    let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
+    Session::begin(
+        node,
+        &state_dir(),
+        purpose,
+        interrupt,
+        changed,
+        guard,
+        &mut |_| {},
+    )
 }
 
 fn state_dir() -> NodePath {
@@ -191,8 +216,15 @@ fn contents(scratch: &Scratch) -> Vec<(String, Vec<u8>, u32)> {
 
 fn rollback(node: &Node, run: u32, changed: ChangedSinceApply) -> Result<RolledBack, ApplyError> {
     let interrupt = Interrupt::deaf();
-    let (mut session, _) =
-        Session::begin(node, &state_dir(), "test", interrupt, changed, &mut |_| {})?;
+    let (mut session, _) = Session::begin(
+        node,
+        &state_dir(),
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )?;
     session.rollback(run, None, &mut |_| {})
 }
 
@@ -269,6 +301,67 @@ fn a_file_that_changed_since_the_apply_is_given_up_only_when_asked() {
     assert!(journal.contains("edited \u{fffd}"), "{journal}");
 }
 
+/// A name that no file system can hold is found before the first file is written.
+#[test]
+fn a_name_that_is_too_long_stops_everything() {
+    let scratch = Scratch::new("too-long");
+    let node = scratch.node();
+    let mut changes = changes();
+    let long = "x".repeat(256);
+    changes[1].path = NodePath::new(&format!("/etc/containerd/certs.d/{long}/hosts.toml"));
+    let found = obstacles(&node, &changes);
+    let path = NodePath::new(&format!("/etc/containerd/certs.d/{long}"));
+    let kind = ObstacleKind::NameTooLong;
+    assert_eq!(found, [Obstacle { path, kind }]);
+    let before = contents(&scratch);
+    let error = apply(&node, &changes).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert_eq!(contents(&scratch), before);
+    assert!(runs(&node, &state_dir()).unwrap().is_empty());
+}
+
+/// Somebody's directory has the name of a temporary file: it stays, and is not in the way of the way back.
+#[test]
+fn a_directory_with_the_name_of_a_temporary_file_stays() {
+    let scratch = Scratch::new("in-the-way");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    let ours = scratch.at("/etc/containerd/.containerd-registry-migrate.1.2");
+    forget_events(&scratch);
+    fs::write(scratch.at("/etc/containerd/config.toml"), "old").unwrap();
+    fs::create_dir(&ours).unwrap();
+    let error = begin(&node).unwrap_err();
+    assert!(matches!(error, ApplyError::Obstacles(_)), "{error}");
+    assert_eq!(error.exit_code(), 3);
+    let journal = journal_of(&node);
+    journal.transaction(&node).remove_temporaries().unwrap();
+    assert!(ours.exists());
+    fs::remove_dir(&ours).unwrap();
+    begin(&node).unwrap();
+    assert_eq!(contents(&scratch), before);
+}
+
+/// Killed after its journal was written, and before anything else: there is nothing to remember.
+#[test]
+fn a_run_that_changed_nothing_leaves_no_journal() {
+    let scratch = Scratch::new("nothing");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    apply(&node, &changes()).unwrap();
+    forget_events(&scratch);
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read(&journal).unwrap();
+    begin(&node).unwrap();
+    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+    fs::write(&journal, text).unwrap();
+    let (_, recovered) = begin(&node).unwrap();
+    assert_eq!(recovered[0].what, Recovery::Undone);
+    assert_eq!(contents(&scratch), before);
+    assert!(runs(&node, &state_dir()).unwrap().is_empty());
+    assert_eq!(apply(&node, &changes()).unwrap().run, 1);
+}
+
 /// A run that was killed right after its journal was written, and one after its commit point.
 #[test]
 fn a_killed_run_is_undone_or_finished() {
@@ -279,9 +372,8 @@ fn a_killed_run_is_undone_or_finished() {
     let after = contents(&scratch);
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    let (record, _) = text.split_once('\n').unwrap();
     // Cut off in the middle of the event.
-    fs::write(&journal, format!("{record}\n{{\"event\":\"app")).unwrap();
+    fs::write(&journal, text.strip_suffix("plied\"}\n").unwrap()).unwrap();
     assert_eq!(
         unfinished(&node, &state_dir())[0].state,
         RunState::Unfinished
@@ -292,7 +384,7 @@ fn a_killed_run_is_undone_or_finished() {
     assert!(unfinished(&node, &state_dir()).is_empty());
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
     // As if the last rename had not happened, and with a leftover.
-    fs::write(&journal, format!("{record}\n")).unwrap();
+    forget_events(&scratch);
     fs::write(scratch.0.join("etc/containerd/config.toml"), "old").unwrap();
     fs::write(
         scratch
@@ -306,12 +398,26 @@ fn a_killed_run_is_undone_or_finished() {
     assert_eq!(contents(&scratch), before);
 }
 
-/// Takes the events out of the journal of run 1: it was killed before it could write them.
-fn forget_events(scratch: &Scratch) {
+/// The journal of run 1 with these events: it was killed before it could write others.
+fn set_events(scratch: &Scratch, events: &[&str]) {
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.split_inclusive('\n').next().unwrap()).unwrap();
+    let lines = text.split_inclusive('\n');
+    let records: String = lines.filter(|line| !line.contains("\"event\":")).collect();
+    let mut bytes = records.into_bytes();
+    for event in events {
+        bytes.extend(journal::line(event.as_bytes()));
+    }
+    fs::write(&journal, bytes).unwrap();
 }
+
+fn forget_events(scratch: &Scratch) {
+    set_events(scratch, &[]);
+}
+
+const PENDING: &str = r#"{"event":"restart-pending"}"#;
+const RESTARTED: &str = r#"{"event":"restarted"}"#;
+const GOING_BACK: &str = r#"{"event":"going-back","found":{},"restart":null,"judged":true}"#;
 
 fn state_of(node: &Node, run: usize) -> RunState {
     runs(node, &state_dir()).unwrap()[run - 1].state
@@ -387,9 +493,8 @@ fn an_edit_after_a_killed_rollback_is_given_up_only_where_it_must_and_is_shown()
     let config = scratch.0.join("etc/containerd/config.toml");
     apply(&node, &changes()).unwrap();
     let journal = scratch.0.join("var/lib/state/0001.journal");
-    let going = "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
-    let text = fs::read_to_string(&journal).unwrap() + going;
-    fs::write(&journal, &text).unwrap();
+    set_events(&scratch, &[GOING_BACK]);
+    let text = fs::read_to_string(&journal).unwrap();
     fs::write(&config, "edited").unwrap();
     assert_eq!(begin(&node).unwrap_err().exit_code(), 3);
     let mut seen = Vec::new();
@@ -397,9 +502,10 @@ fn an_edit_after_a_killed_rollback_is_given_up_only_where_it_must_and_is_shown()
     Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         interrupt,
         changed,
+        None,
         &mut |progress| {
             seen.push(progress);
         },
@@ -556,8 +662,16 @@ fn runs_with_different_state_directories_exclude_each_other() {
         .apply(&changes(), "digest", Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-            let (mut session, _) =
-                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let (mut session, _) = Session::begin(
+                &node,
+                &other,
+                Purpose::Apply,
+                interrupt,
+                changed,
+                None,
+                &mut |_| {},
+            )
+            .unwrap();
             let result = session.apply(&changes(), "digest", None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err());
         })
@@ -576,7 +690,8 @@ fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
     let node = scratch.node();
     apply(&node, &changes()).unwrap();
     let state = scratch.0.join("var/lib/state");
-    let closed = "{\"schema\":1,\n{\"event\":\"rolled-back\"}\n";
+    let mut closed = b"damaged\n".to_vec();
+    closed.extend(journal::line(br#"{"event":"rolled-back"}"#));
     fs::write(state.join("0002.journal"), closed).unwrap();
     // Not the name of a journal.
     fs::write(state.join("3.journal"), "").unwrap();
@@ -598,6 +713,39 @@ fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
     );
     fs::remove_file(state.join("0002.journal")).unwrap();
     rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
+}
+
+/// A bit that flipped: nothing is put back from it, and the message says what can still be had.
+#[test]
+fn a_damaged_journal_says_which_old_bytes_are_intact() {
+    let (scratch, changes) = imports("intact");
+    let node = scratch.node();
+    apply(&node, &changes).unwrap();
+    let journal = scratch.0.join("var/lib/state/0001.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let damaged = text.replacen(
+        "\"before\":{\"bytes\":{\"text\":\"old",
+        "\"before\":{\"bytes\":{\"text\":\"olt",
+        1,
+    );
+    assert_ne!(damaged, text);
+    fs::write(&journal, damaged).unwrap();
+    let after = nodes_contents(&scratch);
+    let error = rollback(&node, 1, ChangedSinceApply::Overwrite).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    let said = error.to_string();
+    assert!(said.contains("line 2 is damaged"), "{said}");
+    for (line, path) in [(4, IMPORTS[2]), (5, IMPORTS[3]), (6, IMPORTS[4])] {
+        let intact =
+            format!("line {line} of `/var/lib/state/0001.journal` has the old bytes of `{path}`");
+        assert!(said.contains(&intact), "{said}");
+    }
+    // The damaged one, and one that did not exist.
+    assert!(
+        !said.contains(IMPORTS[0]) && !said.contains(IMPORTS[1]),
+        "{said}"
+    );
+    assert_eq!(nodes_contents(&scratch), after);
 }
 
 #[test]
@@ -627,7 +775,7 @@ fn two_sessions_cannot_write_at_once() {
     assert!(first.lock().unwrap());
     let error = second.lock().unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    let pid = format!("pid {}, `test`, since 20", std::process::id());
+    let pid = format!("pid {}, `apply`, since 20", std::process::id());
     assert!(error.to_string().contains(&pid), "{error}");
     first
         .apply(&changes(), "digest", None, &mut |_| {})
@@ -637,6 +785,41 @@ fn two_sessions_cannot_write_at_once() {
     assert!(!second.lock().unwrap());
 }
 
+/// A lock that is another name of somebody's file is held, and neither written to nor shown.
+#[test]
+fn a_hard_linked_lock_keeps_what_it_says() {
+    let scratch = Scratch::new("hard-link");
+    let node = scratch.node();
+    let state = scratch.0.join("var/lib/state");
+    assert!(lock_in(&node, "/var/lib/state").unwrap());
+    fs::remove_file(state.join("lock")).unwrap();
+    let other = scratch.at("/etc/shadow");
+    fs::write(&other, "secret").unwrap();
+    fs::hard_link(&other, state.join("lock")).unwrap();
+    let (mut first, _) = begin(&node).unwrap();
+    assert!(first.lock().unwrap());
+    let error = lock_in(&node, "/var/lib/state").unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert_eq!(
+        error.to_string(),
+        "another run holds the lock `/var/lib/state/lock`"
+    );
+    assert_eq!(fs::read_to_string(&other).unwrap(), "secret");
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_refused() {
+    let scratch = Scratch::new("lock-pipe");
+    let node = scratch.node();
+    assert!(lock_in(&node, "/var/lib/state").unwrap());
+    let lock = scratch.0.join("var/lib/state/lock");
+    fs::remove_file(&lock).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &lock, kind, mode, 0).unwrap();
+    let error = lock_in(&node, "/var/lib/state").unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}
+
 #[test]
 fn a_journal_of_another_schema_is_left_alone() {
     let scratch = Scratch::new("schema");
@@ -644,10 +827,14 @@ fn a_journal_of_another_schema_is_left_alone() {
     apply(&node, &changes()).unwrap();
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replace("\"schema\":2", "\"schema\":3")).unwrap();
+    let (record, others) = text.split_once('\n').unwrap();
+    let (_, record) = record.split_once(' ').unwrap();
+    let mut other = journal::line(record.replace("\"schema\":3", "\"schema\":4").as_bytes());
+    other.extend(others.bytes());
+    fs::write(&journal, other).unwrap();
     let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("schema 3"), "{error}");
+    assert!(error.to_string().contains("schema 4"), "{error}");
     assert!(unfinished(&node, &state_dir()).is_empty());
     // Of one that may be unfinished nothing is known.
     forget_events(&scratch);
@@ -664,9 +851,10 @@ fn a_signal_undoes_what_was_begun() {
     let (mut session, _) = Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         interrupt,
         ChangedSinceApply::Refuse,
+        None,
         &mut |_| {},
     )
     .unwrap();
@@ -733,9 +921,9 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     drop(session);
     let journal = scratch.0.join("var/lib/state/0001.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
-    assert!(pending.ends_with("{\"event\":\"restart-pending\"}\n{\"event\":\"restarted\"}\n"));
-    fs::write(&journal, pending).unwrap();
+    set_events(&scratch, &[PENDING, RESTARTED]);
+    let pending = fs::read_to_string(&journal).unwrap();
+    assert!(text.starts_with(&pending));
     assert_eq!(
         unfinished(&node, &state_dir())[0].state,
         RunState::RestartPending
@@ -744,9 +932,10 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     let (_, recovered) = Session::begin(
         &node,
         &state_dir(),
-        "test",
+        Purpose::Apply,
         Interrupt::deaf(),
         ChangedSinceApply::Refuse,
+        Some(&guard),
         &mut |progress| seen.push(progress),
     )
     .unwrap();
@@ -763,13 +952,138 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
 }
 
+/// The events after which a session would go on with a restart, on the files that it would find then: a run that was
+/// killed right after its commit point, before its restart, after it, and on the way back.
+const WAITING: [&[&str]; 4] = [
+    &[],
+    &[PENDING],
+    &[PENDING, RESTARTED],
+    &[r#"{"event":"going-back","found":{},"restart":RESTART,"judged":true}"#],
+];
+
+/// A run of `guard` that was killed where `events` say.
+fn waiting(scratch: &Scratch, guard: &guard::Guard, events: &[&str]) {
+    let node = scratch.node();
+    let (mut session, _) = begin(&node).unwrap();
+    session
+        .apply(&changes(), "digest", Some(guard), &mut |_| {})
+        .unwrap();
+    let restart = journal_of(&node).record.restart.unwrap();
+    let restart = serde_json::to_string(&restart).unwrap();
+    let events: Vec<String> = events
+        .iter()
+        .map(|event| event.replace("RESTART", &restart))
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    set_events(scratch, &events);
+}
+
+#[test]
+fn a_restart_that_a_journal_waits_for_runs_only_if_the_same_commands_are_given() {
+    for events in WAITING {
+        let scratch = Scratch::new("same-commands");
+        let ran = scratch.0.join("var/ran");
+        let said = |text: &str| format!("echo {text} >>{}", ran.display());
+        let own = guard(&said("restart"), &said("health"));
+        waiting(&scratch, &own, events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let before = contents(&scratch);
+        let others = [
+            None,
+            Some(guard("true", &said("health"))),
+            Some(guard(&said("restart"), "true")),
+            Some(guard::Guard {
+                health: guard::Health::Ctr("/no/such.sock".to_owned()),
+                ..own.clone()
+            }),
+        ];
+        for other in &others {
+            let error = begin_for(&node, Purpose::Apply, other.as_ref()).unwrap_err();
+            assert!(
+                matches!(error, ApplyError::RestartPending { run: 1, .. }),
+                "{error}"
+            );
+            assert_eq!(error.exit_code(), 3);
+            assert!(error.next()[0].contains(" rollback 1"), "{error:?}");
+        }
+        assert_eq!(contents(&scratch), before);
+        assert!(!ran.exists(), "{events:?}");
+        begin_for(&node, Purpose::Apply, Some(&own)).unwrap();
+        assert!(ran.exists(), "{events:?}");
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_its_restart_can_be_rolled_back_without_one() {
+    for events in WAITING {
+        let scratch = Scratch::new("back-without");
+        let before = contents(&scratch);
+        let ran = scratch.0.join("var/ran");
+        let own = guard(&format!("echo >>{}", ran.display()), "true");
+        waiting(&scratch, &own, events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let (session, recovered) = begin_for(&node, Purpose::Rollback(Some(1)), None).unwrap();
+        assert!(recovered.is_empty());
+        assert_eq!(session.way_back(1).unwrap().len(), 3);
+        drop(session);
+        // Not the one that is waiting.
+        let error = begin_for(&node, Purpose::Rollback(Some(2)), None).unwrap_err();
+        assert!(
+            matches!(error, ApplyError::RestartPending { .. }),
+            "{error}"
+        );
+        let (mut session, _) = begin_for(&node, Purpose::Rollback(None), None).unwrap();
+        session.rollback(1, None, &mut |_| {}).unwrap();
+        assert!(!ran.exists(), "{events:?}");
+        assert_eq!(contents(&scratch), before);
+        assert_eq!(state_of(&node, 1), RunState::RolledBack);
+    }
+}
+
+/// The commands of the rollback are those of its own command line, whatever the run was given.
+#[test]
+fn a_run_that_waits_for_its_restart_can_be_rolled_back_with_another_one() {
+    for events in WAITING {
+        let scratch = Scratch::new("back-with");
+        let ran = scratch.0.join("var/ran");
+        let said = |text: &str| format!("echo {text} >>{}", ran.display());
+        waiting(&scratch, &guard(&said("own"), "true"), events);
+        fs::remove_file(&ran).unwrap();
+        let node = scratch.node();
+        let other = guard(&said("other"), "true");
+        let purpose = Purpose::Rollback(Some(1));
+        let (mut session, _) = begin_for(&node, purpose, Some(&other)).unwrap();
+        session.rollback(1, Some(&other), &mut |_| {}).unwrap();
+        assert_eq!(fs::read_to_string(&ran).unwrap(), "other\n", "{events:?}");
+    }
+}
+
+/// They may hold a password, and are not what is executed.
+#[test]
+fn a_journal_holds_no_command() {
+    let scratch = Scratch::new("no-command");
+    waiting(&scratch, &guard(": hunter2", ": hunter3"), WAITING[3]);
+    let journal = fs::read_to_string(scratch.0.join("var/lib/state/0001.journal")).unwrap();
+    assert!(!journal.contains("hunter"), "{journal}");
+}
+
 /// A session that only wants its lock, in this state directory.
 fn lock_in(node: &Node, state_dir: &str) -> Result<bool, ApplyError> {
     let state_dir = NodePath::new(state_dir);
     let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-    Session::begin(node, &state_dir, "test", interrupt, changed, &mut |_| {})?
-        .0
-        .lock()
+    Session::begin(
+        node,
+        &state_dir,
+        Purpose::Apply,
+        interrupt,
+        changed,
+        None,
+        &mut |_| {},
+    )?
+    .0
+    .lock()
 }
 
 #[test]
@@ -795,7 +1109,7 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     ] {
         let error = lock_in(&node, path).unwrap_err();
         assert_eq!(error.exit_code(), 4);
-        let advice = format!("chmod 700 {}/{path}", scratch.0.display());
+        let advice = format!("set the mode of `/{path}` to 0700");
         assert!(error.to_string().contains(&advice), "{error}");
         assert_eq!(mode(path), before, "{path}");
     }
@@ -810,37 +1124,6 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     assert_eq!(mode("srv/state"), 0o700);
     set("etc/containerd", 0o700);
     assert!(lock_in(&node, "/etc/containerd").unwrap());
-}
-
-/// A journal of a release that knew one configuration file: the name tells which files are hosts files.
-#[test]
-fn a_journal_of_schema_1_is_read() {
-    let scratch = Scratch::new("schema-1");
-    let node = scratch.node();
-    let before = contents(&scratch);
-    apply(&node, &changes()).unwrap();
-    let after = contents(&scratch);
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    let old = text
-        .replace("\"schema\":2", "\"schema\":1")
-        .replace("\"kind\":\"hosts-file\",", "")
-        .replace("\"kind\":\"configuration\",", "");
-    assert!(old.len() < text.len() - 3 * "\"kind\":\"hosts-file\"".len());
-    fs::write(&journal, &old).unwrap();
-    let kinds: Vec<FileKind> = journal_of(&node)
-        .files
-        .iter()
-        .map(|file| file.kind)
-        .collect();
-    let hosts_file = FileKind::HostsFile;
-    assert_eq!(kinds, [hosts_file, hosts_file, FileKind::Configuration]);
-    forget_events(&scratch);
-    let (_, recovered) = begin(&node).unwrap();
-    assert_eq!(recovered[0].what, Recovery::Finished);
-    assert_eq!(contents(&scratch), after);
-    rollback(&node, 1, ChangedSinceApply::Refuse).unwrap();
-    assert_eq!(contents(&scratch), before);
 }
 
 fn journal_of(node: &Node) -> Journal {
@@ -946,8 +1229,6 @@ fn several_configuration_files_are_written_and_put_back() {
 fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
     // The way back has the commit point first, and hosts files last.
     const BACK: [usize; 5] = [4, 3, 2, 1, 0];
-    const GOING: &str =
-        "{\"event\":\"going-back\",\"found\":{},\"restart\":null,\"judged\":true}\n";
     for done in 0..=5 {
         for is_back in [false, true] {
             let (scratch, changes) = imports("prefix");
@@ -956,10 +1237,8 @@ fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
             apply(&node, &changes).unwrap();
             let after = nodes_contents(&scratch);
             forget_events(&scratch);
-            let journal = scratch.0.join("var/lib/state/0001.journal");
             if is_back {
-                let text = fs::read_to_string(&journal).unwrap();
-                fs::write(&journal, text + GOING).unwrap();
+                set_events(&scratch, &[GOING_BACK]);
             }
             let old = if is_back {
                 BACK[..done].to_vec()
@@ -1124,12 +1403,9 @@ fn a_commit_point_that_was_put_back_by_hand_takes_the_others_with_it() {
         .apply(&changes, "digest", Some(&guard), &mut |_| {})
         .unwrap();
     drop(session);
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    let pending = text.strip_suffix("{\"event\":\"applied\"}\n").unwrap();
-    fs::write(&journal, pending).unwrap();
+    set_events(&scratch, &[PENDING, RESTARTED]);
     fs::write(scratch.at(IMPORTS[4]), "old").unwrap();
-    let (_, recovered) = begin(&node).unwrap();
+    let (_, recovered) = begin_for(&node, Purpose::Apply, Some(&guard)).unwrap();
     assert_eq!(recovered[0].what, Recovery::RolledBack);
     assert_eq!(nodes_contents(&scratch), before);
 }
@@ -1180,7 +1456,8 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file(
     let restarts = scratch.0.join("var/restarts");
     let guard = guard(
         &format!(
-            "mkdir -p {}/full; rm -f {}/.*.old; echo >>{}",
+            "test -e {} || mkdir -p {}/full; rm -f {}/.*.old; echo >>{}",
+            scratch.0.join("var/enough").display(),
             in_the_way.display(),
             beside.display(),
             restarts.display()
@@ -1198,11 +1475,8 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file(
     assert_eq!(fs::read_to_string(&restarts).unwrap(), "\n\n");
     drop(session);
     fs::remove_dir_all(&in_the_way).unwrap();
-    // The restart would put it there again.
-    let journal = scratch.0.join("var/lib/state/0001.journal");
-    let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replace("mkdir -p", "true")).unwrap();
-    let (_, recovered) = begin(&node).unwrap();
+    fs::write(scratch.0.join("var/enough"), "").unwrap();
+    let (_, recovered) = begin_for(&node, Purpose::Apply, Some(&guard)).unwrap();
     assert_eq!(recovered[0].what, Recovery::RolledBack);
     assert_eq!(nodes_contents(&scratch), before);
 }
@@ -1220,8 +1494,16 @@ fn runs_on_one_drop_in_with_different_state_directories_exclude_each_other() {
         .apply(&changes, "digest", Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
-            let (mut session, _) =
-                Session::begin(&node, &other, "test", interrupt, changed, &mut |_| {}).unwrap();
+            let (mut session, _) = Session::begin(
+                &node,
+                &other,
+                Purpose::Apply,
+                interrupt,
+                changed,
+                None,
+                &mut |_| {},
+            )
+            .unwrap();
             let result = session.apply(&changes[4..], "digest", None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err().to_string());
         })

@@ -20,6 +20,9 @@ use super::replace::{self, Metadata, Staged};
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
 
+/// How the names of temporary files begin.
+pub(crate) const TEMPORARY: &str = ".containerd-registry-migrate.";
+
 /// One file on its way between two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileChange {
@@ -377,16 +380,16 @@ impl Transaction<'_> {
         let run = self.run;
         if index + 1 == self.files.len() {
             // As it was when there was only this one.
-            format!(".containerd-registry-migrate.{run}.old")
+            format!("{TEMPORARY}{run}.old")
         } else {
-            format!(".containerd-registry-migrate.{run}.{index}.old")
+            format!("{TEMPORARY}{run}.{index}.old")
         }
     }
 
     /// A name that nobody else uses, that does not end as what imports name by `*.toml`, and that the journal gives, so
     /// that nothing else is ever removed. Go's `*` matches it where nothing follows: imports of `conf.d/*` read it.
     fn temporary(&self, index: usize) -> String {
-        format!(".containerd-registry-migrate.{}.{index}", self.run)
+        format!("{TEMPORARY}{}.{index}", self.run)
     }
 }
 

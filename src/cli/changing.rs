@@ -7,13 +7,13 @@ use super::arguments::{Apply, CONFIG, Changing, Format, HEALTH_TIMEOUT, Rollback
 use super::{Planned, Run, color_diff, exit, print, print_error};
 use crate::apply::guard::{self, Guard, Health, Progress};
 use crate::apply::{
-    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Pending, Recovered, Recovery,
+    self, Applied, ApplyError, ChangedSinceApply, Interrupt, Purpose, Recovered, Recovery,
     RunState, Session,
 };
 use crate::containerd::file::ConfigFile;
-use crate::finding;
+use crate::finding::{self, Findings};
 use crate::node::{Node, NodeError, NodePath};
-use crate::plan::{Change, FileKind};
+use crate::plan::{Change, FileKind, Plan};
 use crate::read::{self, Sources};
 use crate::report::{self, Shown};
 use crate::shell;
@@ -26,12 +26,12 @@ impl Run {
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
-            let (mut session, _) = self.begin(&node, "apply", &interrupt)?;
+            let guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
+            let (mut session, _) = self.begin(&node, Purpose::Apply, &interrupt, guard.as_ref())?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
-            let guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
             if asks || self.lock(&mut session, &planned.shown)? {
                 break (session, planned, guard);
             }
@@ -69,7 +69,10 @@ impl Run {
             return Ok(exit::DONE);
         }
         let interrupt = listen()?;
-        let (mut session, recovered) = self.begin(&node, "rollback", &interrupt)?;
+        let mut sources = Sources::default();
+        let guard = self.guard(changing, &node, &mut sources)?;
+        let purpose = Purpose::Rollback(rollback.run);
+        let (mut session, recovered) = self.begin(&node, purpose, &interrupt, guard.as_ref())?;
         // What was recovered just now is what somebody wants to be rid of: not a run before it.
         let is_back = |run: &Recovered| {
             rollback.run.is_none_or(|wanted| wanted == run.run)
@@ -83,7 +86,10 @@ impl Run {
             let newest = |state| runs.iter().rfind(|run| run.state == state);
             // A journal that cannot be read may be of a run that is in effect: that is an error to explain, not
             // "nothing to roll back".
-            let run = newest(RunState::Applied).or_else(|| newest(RunState::Damaged));
+            let run = newest(RunState::RestartPending)
+                .or_else(|| newest(RunState::GoingBack))
+                .or_else(|| newest(RunState::Applied))
+                .or_else(|| newest(RunState::Damaged));
             Ok(run.map(|run| run.run))
         };
         let run = match rollback.run {
@@ -107,8 +113,6 @@ impl Run {
             }
             Err(error) => return Err(self.failed_on(&error, Sources::default())),
         };
-        let mut sources = Sources::default();
-        let guard = self.guard(changing, &node, &mut sources)?;
         for bytes in files.iter().flat_map(|file| [&file.now, &file.old]) {
             sources.add(&NodePath::new("/"), bytes.as_deref().unwrap_or_default());
         }
@@ -151,8 +155,9 @@ impl Run {
     fn begin<'n>(
         &self,
         node: &'n Node,
-        purpose: &'static str,
+        purpose: Purpose,
         interrupt: &Interrupt,
+        guard: Option<&Guard>,
     ) -> Result<(Session<'n>, Vec<Recovered>), u8> {
         let changed = if self.common.allow.contains(&&finding::CHANGED_SINCE_APPLY) {
             ChangedSinceApply::Overwrite
@@ -163,22 +168,8 @@ impl Run {
         let mut sources = Sources::default();
         // A configuration that cannot be read now is said where it matters.
         let _ = self.configuration(node, &mut sources);
-        let pending = apply::pending(node, &self.common.state_dir);
-        // What asks this machine's containerd was begun on the node itself: here it would be another containerd.
-        let is_of_host = |run: &&Pending| {
-            let guard = run.guard.as_ref();
-            guard.is_some_and(|guard| matches!(guard.health, Health::Ctr(_)))
-        };
-        if let Some(run) = pending.iter().find(is_of_host).filter(|_| !node.is_host()) {
-            print_error(&format!(
-                "error: run {} waits for a restart of the node's own containerd: run this on the node, without --root; \
-                 nothing was written\n",
-                run.run
-            ));
-            return Err(exit::FAILED);
-        }
-        for bytes in pending.iter().flat_map(|run| &run.bytes) {
-            sources.add(&NodePath::new("/"), bytes);
+        for bytes in apply::unfinished_bytes(node, &self.common.state_dir) {
+            sources.add(&NodePath::new("/"), &bytes);
         }
         let shown = Shown::new(self.common.show_secrets, &sources, None);
         let mut is_restarted = false;
@@ -196,6 +187,7 @@ impl Run {
             purpose,
             interrupt.clone(),
             changed,
+            guard,
             report,
         );
         let (session, recovered) = begun.map_err(|error| self.failed_on(&error, sources))?;
@@ -360,19 +352,20 @@ impl Run {
         }
         text.push_str(&format!(
             "To go back: {}\n",
-            self.way_back(changing, applied.run)
+            self.way_back(changing, applied.run, &planned.shown)
         ));
         text
     }
 
     /// The command that undoes a run as it was done: with the same restart.
-    fn way_back(&self, changing: &Changing, run: u32) -> String {
+    fn way_back(&self, changing: &Changing, run: u32, shown: &Shown) -> String {
         let common = &self.common;
         let mut command = apply::rollback_command(&common.root, &common.state_dir, run);
         if !changing.restart {
             return command;
         }
         command.push_str(" --restart");
+        let masked = |text: &str| report::transaction::masked(text, shown);
         let mut option = |name: &str, value: &str| {
             command.push_str(&format!(" {name} {}", shell::quote(value)));
         };
@@ -381,15 +374,23 @@ impl Run {
             option("--config", &common.config);
         }
         if let Some(restart) = &changing.restart_command {
-            option("--restart-command", restart);
+            option("--restart-command", &masked(restart));
         }
         if let Some(health) = &changing.health_command {
-            option("--health-command", health);
+            option("--health-command", &masked(health));
         }
         if changing.health_timeout != HEALTH_TIMEOUT {
             option("--health-timeout", &changing.health_timeout.to_string());
         }
         command
+    }
+}
+
+/// Adds what keeps a file of the plan from being written.
+pub(super) fn add_obstacles(node: &Node, plan: &Plan, findings: &mut Findings) {
+    for obstacle in apply::obstacles(node, &plan.changes) {
+        let code = &finding::FILE_CANNOT_BE_REPLACED;
+        findings.add(code, None, obstacle.to_string(), obstacle.help());
     }
 }
 

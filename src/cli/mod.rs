@@ -141,6 +141,7 @@ impl Run {
         let inputs = self.read(node, &mut findings, &mut sources)?;
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
+        changing::add_obstacles(node, &plan, &mut findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
         if findings.refused() {
             return Err(refused(&findings));
@@ -191,10 +192,12 @@ impl Run {
         };
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
+        changing::add_obstacles(&node, &plan, &mut findings);
         let mut check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
-        // Of what versions do not read alike, no view can be sure.
+        // Of what versions do not read alike, no view can be sure; what cannot be written, no plan can change.
         let doubtful = [
+            &finding::FILE_CANNOT_BE_REPLACED,
             &finding::KEY_CASE,
             &finding::RELATIVE_IMPORT_PATTERN,
             &finding::SAME_PLUGIN_TWICE,

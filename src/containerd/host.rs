@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::finding::without_control_characters;
 use crate::go::url;
+use crate::printable::printable;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +122,7 @@ impl fmt::Display for Host {
         if !special.is_empty() {
             text.push_str(&format!(" ({})", special.join(", ")));
         }
-        formatter.write_str(&without_control_characters(&text))
+        formatter.write_str(&printable(&text))
     }
 }
 

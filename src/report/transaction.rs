@@ -9,6 +9,7 @@ use crate::apply::guard::Progress;
 use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
 use crate::finding::CHANGED_SINCE_APPLY;
 use crate::node::NodePath;
+use crate::printable::printable;
 use crate::read::Sources;
 use crate::secret::{Masked, Secrets};
 
@@ -40,6 +41,7 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
     };
     let mut text = format!("note: {text}\n");
     for path in &recovered.kept {
+        let path = printable(path.as_str());
         let _ = writeln!(
             text,
             "note: `{path}` was changed since by somebody else: it stays as it is"
@@ -53,10 +55,14 @@ pub fn unfinished(run: &Run) -> String {
     if run.state == RunState::Damaged {
         return format!("note: the journal of run {} cannot be read\n", run.run);
     }
-    format!(
-        "note: run {} is {}; the next `apply` or `rollback` finishes it or undoes it\n",
-        run.run, run.state
-    )
+    let Run { run, state, .. } = run;
+    if *state == RunState::RestartPending {
+        return format!(
+            "note: run {run} is {state}; `apply --restart` with the same commands continues it, `rollback {run}` undoes \
+             it\n"
+        );
+    }
+    format!("note: run {run} is {state}; the next `apply` or `rollback` finishes it or undoes it\n")
 }
 
 /// What the guard is doing.
@@ -65,10 +71,13 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::Before(cri) => format!("before the restart: CRI {}\n", cri.phrase()),
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
-        Progress::Restarting(command) => shown.filtered(&format!("restarting: {command}\n")),
+        Progress::Restarting(command) => {
+            format!("restarting: {}\n", masked(command, shown))
+        }
         Progress::Stopped(address) => format!(
-            "before the restart: nobody listens at `{address}` and no containerd runs: it is taken for one that is \
-             stopped and will listen there\n"
+            "before the restart: nobody listens at `{}` and no containerd runs: it is taken for one that is stopped \
+             and will listen there\n",
+            printable(address)
         ),
         Progress::StillRestarting { seconds, limit } => {
             format!("{seconds} s of {limit} s: the restart command has not ended\n")
@@ -120,12 +129,14 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
             .iter()
             .map(|path| {
                 format!(
-                    "warning: `{path}` was changed just now by somebody else: it stays as it is\n"
+                    "warning: `{}` was changed just now by somebody else: it stays as it is\n",
+                    printable(path.as_str())
                 )
             })
             .collect(),
         Notice::Stricter(path, mode) => format!(
-            "warning: `{path}` keeps its mode {mode:04o}, which is stricter than the one before the run\n"
+            "warning: `{}` keeps its mode {mode:04o}, which is stricter than the one before the run\n",
+            printable(path.as_str())
         ),
     }
 }
@@ -155,6 +166,13 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
         );
     }
     daemon_lines(error.daemon_lines(), shown, &mut text);
+    if let ApplyError::RestartPending { run, .. } = error {
+        let _ = writeln!(
+            text,
+            "help: run `apply` with `--restart` and the same `--restart-command` and `--health-command` as for run {run}: \
+             it continues the restart\nhelp: or roll the run back; without `--restart` this runs no command"
+        );
+    }
     for command in error.next() {
         // Without it, this command stops where this one has.
         let allow = if !files.is_empty() && command.starts_with(env!("CARGO_PKG_NAME")) {
@@ -162,7 +180,7 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "next: {command}{allow}");
+        let _ = writeln!(text, "next: {}{allow}", masked(command, shown));
     }
     shown.filtered(&text)
 }
@@ -178,13 +196,18 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
 
 fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let line = if shown.secrets {
-            line.clone()
-        } else {
-            Masked::new(line, &Secrets::of_prose(line).ranges).text
-        };
-        let _ = writeln!(text, "  | {}", shown.filtered(&line));
+        let _ = writeln!(text, "  | {}", masked(line, shown));
     }
+}
+
+/// A command, or a line that one has printed, as it is shown.
+pub fn masked(line: &str, shown: &Shown) -> String {
+    let line = if shown.secrets {
+        line.to_owned()
+    } else {
+        Masked::new(line, &Secrets::of_prose(line).ranges).text
+    };
+    printable(&shown.filtered(&line))
 }
 
 /// The list of runs.
@@ -198,13 +221,13 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
         let begun = if run.begun.is_empty() {
             "(not known)"
         } else {
-            &run.begun
+            &printable(&run.begun)
         };
         let state = run.state.to_string();
         let _ = writeln!(
             text,
             "{number:>4}  {begun:<20}  {files:>5}  {state:<11}  {}",
-            run.plan
+            printable(&run.plan)
         );
     }
     text
@@ -213,6 +236,93 @@ pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::FileState;
+    use crate::apply::guard::Unhealthy;
+    use crate::node::NodeError;
+
+    /// Everything that a journal, a lock, a tree or a daemon says.
+    #[test]
+    fn no_text_from_outside_makes_a_line_of_its_own() {
+        const FORGED: &str = "x\nerror: forged\r\u{1b}[2J\u{9b}1m\u{202e}\u{2028}y";
+        let path = NodePath::new(&format!("/etc/{FORGED}"));
+        let broken = || NodeError::new(&path, "read", std::io::Error::other(FORGED));
+        let shown = Shown::default();
+        let unhealthy = Unhealthy {
+            reason: "CRI failed to load".to_owned(),
+            lines: vec![FORGED.to_owned()],
+            is_restarted: true,
+        };
+        let errors = [
+            ApplyError::ChangedSincePlan(vec![path.clone()]),
+            ApplyError::LeadsElsewhere {
+                run: 1,
+                named: path.clone(),
+                now: path.clone(),
+                then: path.clone(),
+            },
+            ApplyError::Damaged {
+                error: broken(),
+                intact: vec![(2, path.clone())],
+            },
+            ApplyError::Locked {
+                lock: path.clone(),
+                holder: FORGED.to_owned(),
+            },
+            ApplyError::Failed(broken()),
+            ApplyError::NoHealth(std::io::Error::other(FORGED)),
+            ApplyError::Unhealthy {
+                run: 1,
+                verdict: unhealthy,
+                is_up_again: None,
+                next: Vec::new(),
+            },
+            ApplyError::NotRolledBack {
+                cause: broken(),
+                files: vec![(path.clone(), FileState::Old)],
+                next: Vec::new(),
+            },
+        ];
+        let mut texts: Vec<String> = errors.iter().map(|found| error(found, &shown)).collect();
+        let run = Run {
+            run: 1,
+            state: RunState::Applied,
+            begun: FORGED.to_owned(),
+            tool: FORGED.to_owned(),
+            plan: FORGED.to_owned(),
+            files: vec![path.clone()],
+        };
+        texts.push(runs(std::slice::from_ref(&run), &path.parent()));
+        texts.push(unfinished(&run));
+        let kept = Recovered {
+            run: 1,
+            what: Recovery::Undone,
+            files: vec![path.clone()],
+            kept: vec![path.clone()],
+        };
+        texts.push(recovered(&kept, false));
+        let reason = broken().to_string();
+        let notices = [
+            Notice::NotRecorded { run: 1, reason },
+            Notice::Left(vec![path.clone()]),
+            Notice::Stricter(path.clone(), 0o600),
+        ];
+        texts.extend(notices.iter().map(|found| notice(found, &shown)));
+        let said = [
+            Progress::Restarting(FORGED.to_owned()),
+            Progress::Stopped(FORGED.to_owned()),
+            Progress::RestartFailed {
+                how: "failed".to_owned(),
+                lines: vec![FORGED.to_owned()],
+            },
+        ];
+        texts.extend(said.iter().map(|found| progress(found, &shown)));
+        for text in texts {
+            let is_harmless = |line: &str| !line.starts_with("error: forged");
+            assert!(text.lines().all(is_harmless), "{text}");
+            let harmful = ['\r', '\u{1b}', '\u{9b}', '\u{202e}', '\u{2028}'];
+            assert!(!text.contains(harmful), "{text:?}");
+        }
+    }
 
     #[test]
     fn what_stops_at_an_edit_shows_it_and_says_how_to_go_on() {

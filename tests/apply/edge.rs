@@ -152,8 +152,8 @@ fn the_restart_command_has_the_usual_limit_of_open_files() {
     assert_eq!(scratch.read("limit"), "100\n");
 }
 
-/// A restart command that kills the guard once, and fails from then on.
-fn killed_guard(scratch: &Scratch, says: &str) {
+/// An apply whose restart command kills the guard once, and fails from then on. The killed one is done.
+fn killed_guard(scratch: &Scratch, says: &str) -> Command {
     let once = scratch.at("once");
     let restart = format!(
         "if [ -e {once} ]; then echo {says}; exit 1; fi; touch {once}; kill -KILL $PPID",
@@ -164,6 +164,7 @@ fn killed_guard(scratch: &Scratch, says: &str) {
     let output = command.arg(restart).output().unwrap();
     assert_eq!(output.status.code(), None, "{output:?}");
     assert!(is_new(&scratch.read(CONFIG)));
+    command
 }
 
 /// What containerd or the restart command says is masked by what the files hold, before and after.
@@ -181,8 +182,8 @@ fn a_killed_guard_that_is_taken_up_again_shows_no_secret() {
         "node/etc/containerd/conf.d/proxy.toml",
         "version = 2\n[proxy]\n  password = \"fishsword\"\n",
     );
-    killed_guard(&scratch, "bad hunter2hunter2 or fishsword");
-    let output = expect(&mut apply(&scratch.at("node")), 5);
+    let mut again = killed_guard(&scratch, "bad hunter2hunter2 or fishsword");
+    let output = expect(&mut again, 5);
     let stderr = stderr(&output);
     assert!(stderr.contains("| bad "), "{stderr}");
     for secret in ["hunter2", "fishsword"] {
@@ -213,26 +214,71 @@ fn a_killed_guard_and_an_edited_config_lead_home() {
     assert_eq!(scratch.read(CONFIG), OLD);
 }
 
-/// A guard that was killed on the node itself is not taken up with the containerd of the machine that has its disk.
+/// A tree that was copied from a node, or was made by somebody: what is in its journal is not executed.
 #[test]
-fn a_guard_of_the_nodes_own_containerd_is_not_taken_up_elsewhere() {
-    let scratch = Scratch::node("edge-killed-elsewhere");
-    killed_guard(&scratch, "bad");
-    let path = "node/var/lib/containerd-registry-migrate/0001.journal";
-    let journal = scratch.read(path);
-    let own = journal.replace(
-        r#""health":{"command":"true"}"#,
-        r#""health":{"ctr":"/run/containerd/containerd.sock"}"#,
-    );
-    assert_ne!(own, journal);
-    scratch.write(path, &own);
-    for mut command in [apply(&scratch.at("node")), rollback(&scratch.at("node"))] {
-        let output = expect(&mut command, 4);
-        let stderr = stderr(&output);
-        assert!(stderr.contains("run this on the node"), "{stderr}");
-        assert!(!stderr.contains("restarting"), "{stderr}");
+fn nothing_that_a_journal_waits_for_is_executed_unasked() {
+    let scratch = Scratch::node("edge-waiting");
+    let root = scratch.at("node");
+    let ran = scratch.at("ran");
+    let mut command = apply(&root);
+    command.args(["--restart", "--health-command", "true", "--restart-command"]);
+    command.arg(format!("echo >>{}; kill -KILL $PPID", ran.display()));
+    assert_eq!(command.output().unwrap().status.code(), None);
+    std::fs::remove_file(&ran).unwrap();
+    let mut asking = Command::new(PROGRAM);
+    asking
+        .args(["apply", "--existing", "replace", "--root"])
+        .arg(&root);
+    let other = [
+        "--restart",
+        "--restart-command",
+        "true",
+        "--health-command",
+        "true",
+    ];
+    let mut with_another = apply(&root);
+    with_another.args(other);
+    for command in [&mut apply(&root), &mut asking, &mut with_another] {
+        let said = stderr(&expect(command, 3));
+        assert!(said.contains("run 1 has written its files"), "{said}");
+        assert!(said.contains("the same `--restart-command`"), "{said}");
+        assert!(
+            said.contains("next: containerd-registry-migrate rollback 1 --root"),
+            "{said}"
+        );
+        assert!(!said.contains("KILL"), "{said}");
     }
-    assert_eq!(scratch.read(path), own);
+    assert!(is_new(&scratch.read(CONFIG)));
+    expect(&mut rollback(&root), 0);
+    assert_eq!(scratch.read(CONFIG), OLD);
+    assert!(!ran.exists());
+}
+
+/// Whoever has no rights is told so, whatever it is that needs them.
+#[test]
+fn a_run_without_root_says_that_root_is_needed() {
+    use std::os::unix::process::CommandExt;
+    let scratch = Scratch::node("edge-no-root");
+    let root = scratch.at("node");
+    let copy = scratch.at("program");
+    std::fs::copy(PROGRAM, &copy).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&copy);
+        command.args(arguments).arg("--root").arg(&root);
+        command.uid(65534).gid(65534);
+        expect(&mut command, 4)
+    };
+    // Its config.toml is 0640.
+    for command in [&["plan"][..], &["check"], &["apply", "--yes"]] {
+        let said = stderr(&run(command));
+        assert!(
+            said.contains("Permission denied (os error 13); run this as root"),
+            "{said}"
+        );
+    }
+    std::os::unix::fs::chown(scratch.at(CONFIG), Some(65534), None).unwrap();
+    let said = stderr(&run(&["apply", "--yes", "--existing", "replace"]));
+    assert!(said.contains("run this as root"), "{said}");
 }
 
 /// The way back of a guarded apply is a guarded one, and works as printed.

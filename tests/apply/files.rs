@@ -170,6 +170,113 @@ fn a_read_only_mount_is_a_failure_without_a_trace() {
     assert_eq!(output.status.code(), Some(4));
     assert_message(&output.stderr, &["/etc/containerd/certs.d/", "Read-only"]);
     assert_eq!(tree(&scratch.at("node")), before);
+    assert_eq!(state(&scratch.at("node")), ["lock"], "a journal of nothing");
+}
+
+/// What keeps a file from being replaced is found while planning: every command says so, and none leaves a journal.
+#[track_caller]
+fn assert_obstacle(scratch: &Scratch, arrange: &str, path: &str, words: &[&str]) {
+    let before = tree(&scratch.at("node"));
+    let script = format!(
+        r#"{arrange}
+        code() {{ code=0; "$@" >>"$out" 2>&1 || code=$?; echo "$code"; }}
+        root=$2/node out=$2/out
+        rm -f "$out"
+        code "$1" plan --existing replace --root "$root"
+        code "$1" check --existing replace --root "$root"
+        code "$1" apply --yes --existing replace --root "$root"
+        code "$1" apply --yes --existing replace --root "$root""#
+    );
+    let output = with_mounts(scratch, &script);
+    let stripped = Command::new("chattr")
+        .args(["-R", "-f", "-i", "-a"])
+        .arg(scratch.at("node"))
+        .status();
+    assert!(stripped.unwrap().success());
+    let said = scratch.read("out");
+    assert_eq!(output.stdout, b"3\n1\n3\n3\n", "{output:?}\n{said}");
+    let messages: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("error[file-cannot-be-replaced]"))
+        .collect();
+    assert_eq!(messages.len(), 4, "{said}");
+    for message in messages {
+        assert!(message.contains(&format!("`{path}`")), "{message}");
+        assert_message(message.as_bytes(), words);
+    }
+    assert_eq!(tree(&scratch.at("node")), before);
+    assert!(state(&scratch.at("node")).is_empty());
+}
+
+#[test]
+fn a_mounted_file_is_found_while_planning() {
+    for (name, file) in [("config", CONFIG), ("hosts", REPLACED)] {
+        let scratch = Scratch::node(&format!("mounted-{name}"));
+        scratch.write("elsewhere", &scratch.read(file));
+        let mount = format!(r#"mount --bind "$2/elsewhere" "$2/{file}""#);
+        let path = file.trim_start_matches("node");
+        assert_obstacle(&scratch, &mount, path, &["is a mount point"]);
+        // Of the same file system, so that only the mount tells.
+        let mount = format!(r#"mount --bind "$2/{file}" "$2/{file}""#);
+        assert_obstacle(&scratch, &mount, path, &["is a mount point"]);
+    }
+}
+
+/// `chattr +a` and `chattr +i`, on a file, its directory, or the directory in which one is to be made.
+#[test]
+fn a_protected_file_or_directory_is_found_while_planning() {
+    for (flag, word) in [("i", "is immutable"), ("a", "is append-only")] {
+        for path in [
+            "/etc/containerd/config.toml",
+            "/etc/containerd",
+            "/etc/containerd/certs.d",
+            "/etc/containerd/certs.d/replaced.example/hosts.toml",
+            "/etc/containerd/certs.d/replaced.example",
+        ] {
+            let scratch = Scratch::node("protected");
+            let arrange = format!(r#"chattr +{flag} "$2/node{path}""#);
+            assert_obstacle(&scratch, &arrange, path, &[word]);
+        }
+    }
+}
+
+#[test]
+fn a_directory_with_the_name_of_a_temporary_file_is_found_while_planning() {
+    let scratch = Scratch::node("temporary-name");
+    let path = "/etc/containerd/.containerd-registry-migrate.1.4";
+    let arrange = format!(r#"mkdir -p "$2/node{path}""#);
+    fs::create_dir(scratch.at(&format!("node{path}"))).unwrap();
+    assert_obstacle(&scratch, &arrange, path, &["is a directory"]);
+}
+
+/// A rollback looks, too, before it changes anything; and so does a session that finds a killed run.
+#[test]
+fn a_rollback_stops_before_a_protected_file() {
+    let scratch = Scratch::node("protected-back");
+    let root = scratch.at("node");
+    expect(&mut apply(&root), 0);
+    let before = tree(&root);
+    let chattr = |flag: &str| {
+        let status = Command::new("chattr")
+            .arg(flag)
+            .arg(root.join("etc/containerd/certs.d"))
+            .status();
+        assert!(status.unwrap().success());
+    };
+    chattr("+a");
+    let output = rollback(&root).output().unwrap();
+    chattr("-a");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_message(
+        &output.stderr,
+        &[
+            "`/etc/containerd/certs.d` is append-only",
+            "chattr -a",
+            "nothing was written",
+        ],
+    );
+    assert_eq!(tree(&root), before);
+    expect(&mut rollback(&root), 0);
 }
 
 #[test]
@@ -240,6 +347,8 @@ fn a_disk_that_is_full_when_the_guard_goes_back() {
         echo code $code
         cmp "$2/small/etc/containerd/config.toml" "$2/node/etc/containerd/config.toml"
         rm "$2/small/filler"
+        "$1" rollback --yes --root "$2/small"
+        diff -r "$2/small/etc" "$2/node/etc"
         "$1" apply --yes --existing replace --root "$2/small"
         "$1" rollback --yes --root "$2/small"
         diff -r "$2/small/etc" "$2/node/etc""#,
