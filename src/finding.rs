@@ -225,6 +225,12 @@ codes! {
         "containerd 1.x cannot read a quoted table name with a bracket in it, so a [host.\"http://[fd00::1]:5000\"] \
          makes it discard the whole hosts.toml; 2.x reads it. Only the last endpoint is safe, because it is a value \
          and not a name. Accept the finding if the node does not go back to 1.x, or give the registry a name.";
+    IPV6_WITHOUT_BRACKETS "ipv6-without-brackets" Error HandEdit,
+        "an endpoint's IPv6 address is not in brackets; containerd 2.3 and newer cannot parse it",
+        "Go parses `http://::1:5000` in the modules that containerd up to 2.2 is built from, and refuses it in those of \
+         2.3 and newer, where every pull of the registry fails. A hosts file with that URL is discarded there. Write \
+         the address in brackets, as in `http://[::1]:5000`, in the endpoint and in the names of its TLS settings and \
+         credentials.";
     KEY_CASE "key-case" Error HandEdit,
         "a key whose capitals or escapes make one containerd read it and another not",
         "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \

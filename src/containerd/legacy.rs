@@ -58,6 +58,14 @@ pub enum Trouble {
         /// The host that it is for.
         host: String,
     },
+    /// An IPv6 address without brackets: Go reads it in the modules that containerd 2.2 and older are, and refuses it in
+    /// those of 2.3 and newer.
+    WithoutBrackets {
+        /// The endpoint.
+        place: Place,
+        /// Its host with brackets.
+        host: String,
+    },
     /// The endpoint names no host that could be asked; containerd goes on to the next one.
     Unreachable {
         /// The endpoint.
@@ -68,7 +76,10 @@ pub enum Trouble {
 impl Trouble {
     /// Whether containerd fails every pull of the namespace because of it.
     pub fn fails(&self) -> bool {
-        !matches!(self, Self::Unreachable { .. })
+        !matches!(
+            self,
+            Self::Unreachable { .. } | Self::WithoutBrackets { .. }
+        )
     }
 }
 
@@ -91,7 +102,7 @@ impl Resolved<'_> {
             Trouble::LonePair { host, .. } => {
                 Some(format!("client certificate of {host} without its key"))
             }
-            Trouble::Unreachable { .. } => None,
+            Trouble::Unreachable { .. } | Trouble::WithoutBrackets { .. } => None,
         });
         match reason {
             Some(reason) => Pulls::Fail(reason),
@@ -156,6 +167,12 @@ impl Legacy {
                 Ok(parsed) => {
                     // Compared with the namespace, never with its default host: see registryEndpoints.
                     own_host_listed |= parsed.host == namespace;
+                    if let Some(host) = with_brackets(&parsed.host) {
+                        resolved.trouble.push(Trouble::WithoutBrackets {
+                            place: endpoint.place.clone(),
+                            host,
+                        });
+                    }
                     let host = parsed.to_host();
                     self.push(
                         host,
@@ -247,12 +264,36 @@ impl ParsedEndpoint {
         } else {
             self.path.as_slice()
         };
-        (!self.host.is_empty()).then(|| Host::new(scheme, &self.host, path))
+        is_dialled(&self.host).then(|| Host::new(scheme, &self.host, path))
     }
 
     /// The decoded path as written.
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+}
+
+/// Whether a connection can be made to this host: Go parses some that no name and no address has.
+fn is_dialled(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    match address {
+        Some((_, port)) => !port.contains(['[', ']']),
+        None => {
+            let is_name = !host.contains(|c: char| "[]\"<>".contains(c));
+            let colons = host.bytes().filter(|byte| *byte == b':').count();
+            !host.is_empty() && is_name && (colons < 2 || with_brackets(host).is_some())
+        }
+    }
+}
+
+/// An IPv6 address without brackets, and perhaps with a port, in the form that every release reads.
+fn with_brackets(host: &str) -> Option<String> {
+    let is_address = |name: &str| name.parse::<std::net::Ipv6Addr>().is_ok();
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && is_address(name) => {
+            Some(format!("[{name}]:{port}"))
+        }
+        _ => is_address(host).then(|| format!("[{host}]")),
     }
 }
 

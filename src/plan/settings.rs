@@ -595,6 +595,12 @@ pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings
                 },
                 "add the other one, or leave this one out with --allow certificate-without-key",
             ),
+            Trouble::WithoutBrackets { place, host } => findings.add(
+                &finding::IPV6_WITHOUT_BRACKETS,
+                place.clone(),
+                "the address is not in brackets: containerd 2.3 and newer cannot parse it, and every pull of this name fails",
+                format!("write `{host}`; credentials and TLS settings for this host need the same spelling"),
+            ),
             Trouble::Unreachable { place } => findings.add(
                 &finding::UNREACHABLE_ENDPOINT,
                 place.clone(),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::rc::Rc;
 
 use super::Sources;
 use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
@@ -34,6 +35,8 @@ pub(super) fn read(
         node,
         files: vec![LoadedFile::new(main)],
         read: BTreeMap::new(),
+        resolved: BTreeMap::new(),
+        listed: BTreeMap::new(),
         findings,
         sources,
         understood: true,
@@ -59,6 +62,9 @@ struct Importer<'a> {
     files: Vec<LoadedFile>,
     /// What came of each path: containerd does not resolve links before it compares.
     read: BTreeMap<NodePath, Read>,
+    /// What each element of `imports` leads to, by the whole path or pattern.
+    resolved: BTreeMap<NodePath, Option<Rc<[NodePath]>>>,
+    listed: BTreeMap<NodePath, Rc<[String]>>,
     findings: &'a mut Findings,
     sources: &'a mut Sources,
     understood: bool,
@@ -76,6 +82,7 @@ impl Importer<'_> {
             .map(|loaded| loaded.file.path.clone())
             .collect();
         order.files.push(0);
+        let mut followed: BTreeSet<NodePath> = BTreeSet::new();
         let mut next = 0;
         while let Some(index) = order.files.get(next).copied() {
             next += 1;
@@ -84,16 +91,22 @@ impl Importer<'_> {
             };
             let path = importer.file.path.clone();
             for pattern in importer.contents(toml).imports.clone() {
-                let Some(paths) = resolve(self.node, &path, &pattern.value, base)? else {
+                let imported = import_path(&path, &pattern.value, base);
+                // Every file may have the same pattern: what it leads to is in the order already.
+                if !followed.insert(imported.clone()) {
+                    continue;
+                }
+                let Some(paths) = self.resolve(imported, pattern.value.contains('*'))? else {
                     let text = self.not_a_pattern(&pattern);
                     order.missing.push((text, pattern.place));
                     continue;
                 };
-                for path in paths {
-                    if !seen.insert(path.clone()) {
+                for path in paths.iter() {
+                    if seen.contains(path) {
                         continue;
                     }
-                    match self.file(&path, &pattern.place)? {
+                    seen.insert(path.clone());
+                    match self.file(path, &pattern.place)? {
                         Read::File(index) => order.files.push(*index),
                         Read::Missing(text) => {
                             order.missing.push((text.clone(), pattern.place.clone()));
@@ -112,6 +125,77 @@ impl Importer<'_> {
             self.read.insert(path.clone(), read);
         }
         Ok(self.read.get(path).unwrap_or(&Read::NotUnderstood))
+    }
+
+    /// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but
+    /// in older containerd a pattern is relative to where it was started (`resolveImports`,
+    /// `services/server/config/config.go@v1.5.18`:295). `None` if Go does not take it for a pattern.
+    fn resolve(
+        &mut self,
+        imported: NodePath,
+        is_pattern: bool,
+    ) -> Result<Option<Rc<[NodePath]>>, NodeError> {
+        if !is_pattern {
+            return Ok(Some(Rc::from([imported])));
+        }
+        if let Some(resolved) = self.resolved.get(&imported) {
+            return Ok(resolved.clone());
+        }
+        let resolved = self.matches(&imported)?.map(Rc::from);
+        self.resolved.insert(imported, resolved.clone());
+        Ok(resolved)
+    }
+
+    fn matches(&mut self, pattern: &NodePath) -> Result<Option<Vec<NodePath>>, NodeError> {
+        let parts = pattern.as_str().split('/').filter(|part| !part.is_empty());
+        let is_special = |part: &str| part.contains(['*', '?', '[', '\\']);
+        if parts
+            .clone()
+            .any(|part| is_special(part) && !glob::is_pattern(part))
+        {
+            return Ok(None);
+        }
+        let mut paths = vec![NodePath::new("/")];
+        for part in parts {
+            let mut matched = Vec::new();
+            for path in paths {
+                if !is_special(part) {
+                    matched.push(path.join(part));
+                    continue;
+                }
+                let names = self.list(&path)?;
+                let names = names.iter().filter(|name| glob::matches(part, name));
+                matched.extend(names.map(|name| path.join(name)));
+            }
+            paths = matched;
+        }
+        if is_special(pattern.name()) {
+            return Ok(Some(paths));
+        }
+        // Literal parts behind the `*` may not exist. A link that leads nowhere does.
+        let mut existing = Vec::new();
+        for path in paths {
+            let names = self.list(&path.parent())?;
+            if names.iter().any(|name| name == path.name()) {
+                existing.push(path);
+            }
+        }
+        Ok(Some(existing))
+    }
+
+    /// The names in a directory, read once; none if it is a file or does not exist.
+    fn list(&mut self, path: &NodePath) -> Result<Rc<[String]>, NodeError> {
+        if let Some(names) = self.listed.get(path) {
+            return Ok(Rc::clone(names));
+        }
+        let entries = match self.node.list(path) {
+            Ok(entries) => entries.unwrap_or_default(),
+            Err(error) if error.source.kind() == ErrorKind::NotADirectory => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let names: Rc<[String]> = entries.into_iter().map(|entry| entry.name).collect();
+        self.listed.insert(path.clone(), Rc::clone(&names));
+        Ok(names)
     }
 
     /// Says that Go does not understand a pattern, once for all versions.
@@ -165,57 +249,4 @@ pub fn import_path(importer: &NodePath, element: &str, base: PatternBase) -> Nod
     } else {
         importer.parent().join(element)
     }
-}
-
-/// The files that an element of `imports` means: a pattern if it has a `*`, and relative to the importing file, but
-/// in older containerd a pattern is relative to where it was started (`resolveImports`,
-/// `services/server/config/config.go@v1.5.18`:295). `None` if Go does not take it for a pattern.
-fn resolve(
-    node: &Node,
-    importer: &NodePath,
-    pattern: &str,
-    base: PatternBase,
-) -> Result<Option<Vec<NodePath>>, NodeError> {
-    let is_pattern = pattern.contains('*');
-    let pattern = import_path(importer, pattern, base);
-    if !is_pattern {
-        return Ok(Some(vec![pattern]));
-    }
-    let parts = pattern.as_str().split('/').filter(|part| !part.is_empty());
-    let is_special = |part: &str| part.contains(['*', '?', '[', '\\']);
-    if parts
-        .clone()
-        .any(|part| is_special(part) && !glob::is_pattern(part))
-    {
-        return Ok(None);
-    }
-    let mut paths = vec![NodePath::new("/")];
-    for part in parts {
-        let mut matched = Vec::new();
-        for path in paths {
-            if !is_special(part) {
-                matched.push(path.join(part));
-                continue;
-            }
-            let entries = match node.list(&path) {
-                Ok(entries) => entries.unwrap_or_default(),
-                // What a pattern goes through may be a file.
-                Err(error) if error.source.kind() == ErrorKind::NotADirectory => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            let names = entries
-                .iter()
-                .filter(|entry| glob::matches(part, &entry.name));
-            matched.extend(names.map(|entry| path.join(&entry.name)));
-        }
-        paths = matched;
-    }
-    // A pattern's files may have literal parts behind the `*` that do not exist. A link that leads nowhere does.
-    let is_there = |path: &NodePath| {
-        matches!(node.read(path), Ok(Some(_)) | Err(_))
-            || matches!(node.list(&path.parent()), Ok(Some(entries))
-                if entries.iter().any(|entry| entry.name == path.name()))
-    };
-    paths.retain(is_there);
-    Ok(Some(paths))
 }
