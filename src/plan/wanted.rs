@@ -348,13 +348,11 @@ impl Planner<'_> {
         self.registry.pending() && names.any(|(name, _)| name == namespace)
     }
 
-    /// What containerd 1.x takes for TOML and is none cannot be looked at, so nobody can say what the file gives.
+    /// What is not TOML cannot be looked at, but containerd 1.x may read it, so nobody can say what the file gives.
     fn check_understood(&self, file: &HostsFile, findings: &mut Findings) {
         let mut generations = self.generations();
-        let Some(reason) = file.not_understood().filter(|_| {
-            !file.bytes.is_empty()
-                && generations.any(|g| file.refusal(g.behaviour.go_toml).is_none())
-        }) else {
+        let Some(unread) = generations.find_map(|g| file.not_understood(g.behaviour.go_toml))
+        else {
             return;
         };
         let place = file.id.map(|file| Place { file, range: 0..0 });
@@ -362,10 +360,10 @@ impl Planner<'_> {
             &finding::INVALID_TOML,
             place,
             format!(
-                "`{}`: {reason}, but containerd 1.x reads it all the same",
-                file.real
+                "`{}`: {}, which containerd 1.x may read all the same",
+                file.real, unread.reason
             ),
-            "write it in a way that every containerd reads",
+            "fix the file, or remove it",
         );
     }
 
