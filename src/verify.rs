@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml_edit::{Datetime, Document, Item, TableLike, Value};
 
 use crate::containerd::file::ConfigFile;
 use crate::containerd::host::{Host, Pulls};
@@ -18,6 +18,7 @@ use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
 use crate::plan::{After, ConfigEdit, Decider, Plan, Wanted};
 use crate::read::{Existing, Inputs, Version1};
+use crate::toml::edit::NewValue;
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
@@ -584,8 +585,12 @@ fn edit_is_right(file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
             }
         }
     }
-    for (path, value) in &edit.set {
-        wanted.set(path, value.clone());
+    for setting in &edit.set {
+        let value = match &setting.value {
+            NewValue::String(text) => Scalar::String(text.clone()),
+            NewValue::True => Scalar::Boolean(true),
+        };
+        wanted.set(&setting.path(), value);
     }
     if edited != wanted {
         return Err("more or less has changed than was meant to".to_owned());
@@ -598,7 +603,19 @@ fn edit_is_right(file: &ConfigFile, edit: &ConfigEdit) -> Result<(), String> {
 enum Tree {
     Table(BTreeMap<String, Tree>),
     Array(Vec<Tree>),
-    Scalar(String),
+    Scalar(Scalar),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scalar {
+    String(String),
+    Boolean(bool),
+    Integer(i64),
+    /// Its bits: what is not a number is still itself.
+    Float(u64),
+    Datetime(Datetime),
+    /// toml_edit has this in documents that are being changed.
+    Nothing,
 }
 
 impl Tree {
@@ -613,7 +630,7 @@ impl Tree {
 
     fn of_item(item: &Item) -> Self {
         match item {
-            Item::None => Self::Scalar(String::new()),
+            Item::None => Self::Scalar(Scalar::Nothing),
             Item::Value(value) => Self::of_value(value),
             Item::Table(table) => Self::of(table),
             Item::ArrayOfTables(tables) => {
@@ -624,11 +641,11 @@ impl Tree {
 
     fn of_value(value: &Value) -> Self {
         Self::Scalar(match value {
-            Value::String(text) => format!("string {}", text.value()),
-            Value::Integer(number) => format!("integer {}", number.value()),
-            Value::Float(number) => format!("float {}", number.value()),
-            Value::Boolean(truth) => format!("boolean {}", truth.value()),
-            Value::Datetime(time) => format!("time {}", time.value()),
+            Value::String(text) => Scalar::String(text.value().clone()),
+            Value::Integer(number) => Scalar::Integer(*number.value()),
+            Value::Float(number) => Scalar::Float(number.value().to_bits()),
+            Value::Boolean(truth) => Scalar::Boolean(*truth.value()),
+            Value::Datetime(time) => Scalar::Datetime(*time.value()),
             Value::Array(array) => return Self::Array(array.iter().map(Self::of_value).collect()),
             Value::InlineTable(table) => return Self::of(table),
         })
@@ -660,7 +677,7 @@ impl Tree {
         }
     }
 
-    fn set(&mut self, path: &[String], scalar: String) {
+    fn set(&mut self, path: &[String], scalar: Scalar) {
         let Self::Table(table) = self else { return };
         match path {
             [] => {}

@@ -122,8 +122,8 @@ pub struct ConfigEdit {
     pub text: String,
     /// The key paths that it loses.
     pub removed: Vec<Vec<String>>,
-    /// The key paths that are set in it, with their values: the type and the text.
-    pub set: Vec<(Vec<String>, String)>,
+    /// What is set in it.
+    pub set: Vec<Setting>,
 }
 
 /// What containerd does with the registry settings today, as far as they are in each other's way.
@@ -393,7 +393,7 @@ impl Planner<'_> {
             file: index,
             text: edited.text,
             removed,
-            set: settings.iter().map(Setting::typed).collect(),
+            set: settings,
         };
         Some((edit, edited.comments))
     }

@@ -99,14 +99,9 @@ impl NewValue {
 }
 
 impl Setting {
-    /// The key path, and the value with its type, to compare with what a parser finds.
-    pub fn typed(&self) -> (Vec<String>, String) {
-        let path = self.table.iter().chain([&self.key]).cloned().collect();
-        let value = match &self.value {
-            NewValue::String(text) => format!("string {text}"),
-            NewValue::True => "boolean true".to_owned(),
-        };
-        (path, value)
+    /// The key path.
+    pub fn path(&self) -> Vec<String> {
+        self.table.iter().chain([&self.key]).cloned().collect()
     }
 
     fn table(&self) -> Vec<&str> {
