@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::containerd::host::Pulls;
-use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile};
+use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::unmatchable;
 use crate::containerd::loader::{Reason, Startup};
@@ -13,16 +13,13 @@ use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Findings, Place};
 use crate::plan::{self, Namespace, Plan};
-use crate::read::{Inputs, Source};
-use crate::toml::dialect;
+use crate::read::Inputs;
 
 /// What comes of a node's registry configuration, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// The daemon does not start.
     DoesNotStart,
-    /// The daemon takes a text for TOML that this program cannot take apart.
-    NotKnown,
     /// The daemon runs, but CRI fails to load.
     CriFails,
     /// The daemon runs, with CRI switched off.
@@ -42,7 +39,6 @@ impl Outcome {
     pub fn phrase(self) -> &'static str {
         match self {
             Self::DoesNotStart => "daemon does not start",
-            Self::NotKnown => "not known",
             Self::CriFails => "CRI does not load",
             Self::CriDisabled => "CRI is disabled",
             Self::RegistrySettingsIgnored => "registry settings ignored",
@@ -222,7 +218,7 @@ impl<'s> Judge<'s> {
         ))
     }
 
-    /// Hosts files that this version reads although they are no TOML, so that nobody can say what they give.
+    /// Hosts files that this version may read although they are not TOML, so that nobody can say what they give.
     fn not_understood(&self, version: Version, sight: &Sight) -> Vec<String> {
         let roots = sight.roots().into_iter();
         let directories = roots.filter_map(|root| self.snapshot.certs().get(root));
@@ -232,15 +228,11 @@ impl<'s> Judge<'s> {
                 Some((certs.path.join(name), directory.hosts_file.as_ref()?))
             })
         });
-        let reads = |file: &HostsFile| {
-            !file.bytes.is_empty() && file.refusal(sight.behaviour.go_toml).is_none()
-        };
         files
-            .filter(|(_, file)| reads(file))
             .filter_map(|(path, file)| {
-                let reason = file.not_understood()?;
+                let reason = file.not_understood(sight.behaviour.go_toml)?.reason;
                 Some(format!(
-                    "{path}/hosts.toml: {reason}, but containerd {version} reads it"
+                    "{path}/hosts.toml: {reason}, which containerd {version} may read"
                 ))
             })
             .collect()
@@ -300,31 +292,6 @@ fn rows(mut cells: Vec<(Version, Verdict, Option<Verdict>)>) -> Vec<Row> {
         }
     }
     rows
-}
-
-/// What is known of a configuration file that cannot be taken apart: which versions start with it, as far as it goes.
-pub fn not_understood(source: &Source) -> Vec<Row> {
-    let mut cells = Vec::new();
-    for generation in generations(OLDEST, NEWEST) {
-        let refusal = dialect::refusal(source.bytes(), generation.behaviour.go_toml);
-        let (outcome, reason) = match refusal {
-            Some(refusal) => {
-                let start = source.position(refusal.range.start);
-                let before = source.text.get(..start).unwrap_or_default();
-                let line = before.matches('\n').count() + 1;
-                let reason = format!("{} ({}:{line})", refusal.reason, source.path);
-                (Outcome::DoesNotStart, reason)
-            }
-            None => (
-                Outcome::NotKnown,
-                "it reads what this program cannot take apart".to_owned(),
-            ),
-        };
-        let verdict = Verdict { outcome, reason };
-        let versions = generation.versions.into_iter();
-        cells.extend(versions.map(|version| (version, verdict.clone(), None)));
-    }
-    rows(cells)
 }
 
 /// Looks at the node with the eyes of every known version. `findings` are those of the plan.

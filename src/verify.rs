@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml_edit::{Datetime, Document, Item, TableLike, Value};
 
 use crate::containerd::contents::PluginId;
 use crate::containerd::host::{Host, Pulls};
@@ -589,7 +589,11 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
         }
     }
     for (path, value) in &edit.set {
-        wanted.set(path, Tree::of_new(value));
+        let value = match value {
+            NewValue::String(text) => Scalar::String(text.clone()),
+            NewValue::True => Scalar::Boolean(true),
+        };
+        wanted.set(path, value);
     }
     if edited != wanted {
         return Err("more or less has changed than was meant to".to_owned());
@@ -602,7 +606,19 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
 enum Tree {
     Table(BTreeMap<String, Tree>),
     Array(Vec<Tree>),
-    Scalar(String),
+    Scalar(Scalar),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scalar {
+    String(String),
+    Boolean(bool),
+    Integer(i64),
+    /// Its bits: what is not a number is still itself.
+    Float(u64),
+    Datetime(Datetime),
+    /// toml_edit has this in documents that are being changed.
+    Nothing,
 }
 
 impl Tree {
@@ -617,7 +633,7 @@ impl Tree {
 
     fn of_item(item: &Item) -> Self {
         match item {
-            Item::None => Self::Scalar(String::new()),
+            Item::None => Self::Scalar(Scalar::Nothing),
             Item::Value(value) => Self::of_value(value),
             Item::Table(table) => Self::of(table),
             Item::ArrayOfTables(tables) => {
@@ -628,20 +644,13 @@ impl Tree {
 
     fn of_value(value: &Value) -> Self {
         Self::Scalar(match value {
-            Value::String(text) => format!("string {}", text.value()),
-            Value::Integer(number) => format!("integer {}", number.value()),
-            Value::Float(number) => format!("float {}", number.value()),
-            Value::Boolean(truth) => format!("boolean {}", truth.value()),
-            Value::Datetime(time) => format!("time {}", time.value()),
+            Value::String(text) => Scalar::String(text.value().clone()),
+            Value::Integer(number) => Scalar::Integer(*number.value()),
+            Value::Float(number) => Scalar::Float(number.value().to_bits()),
+            Value::Boolean(truth) => Scalar::Boolean(*truth.value()),
+            Value::Datetime(time) => Scalar::Datetime(*time.value()),
             Value::Array(array) => return Self::Array(array.iter().map(Self::of_value).collect()),
             Value::InlineTable(table) => return Self::of(table),
-        })
-    }
-
-    fn of_new(value: &NewValue) -> Self {
-        Self::Scalar(match value {
-            NewValue::String(text) => format!("string {text}"),
-            NewValue::True => "boolean true".to_owned(),
         })
     }
 
@@ -671,18 +680,18 @@ impl Tree {
         }
     }
 
-    fn set(&mut self, path: &[String], value: Tree) {
+    fn set(&mut self, path: &[String], scalar: Scalar) {
         let Self::Table(table) = self else { return };
         match path {
             [] => {}
             [last] => {
-                table.insert(last.clone(), value);
+                table.insert(last.clone(), Self::Scalar(scalar));
             }
             [first, rest @ ..] => {
                 let child = table
                     .entry(first.clone())
                     .or_insert_with(|| Self::Table(BTreeMap::new()));
-                child.set(rest, value);
+                child.set(rest, scalar);
             }
         }
     }

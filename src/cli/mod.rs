@@ -183,13 +183,7 @@ impl Run {
         let node = self.node()?;
         let mut findings = Findings::new(self.common.allow.iter().copied());
         let mut sources = Sources::default();
-        let inputs = match self.read(&node, &mut findings, &mut sources) {
-            Ok(inputs) => inputs,
-            Err(code) => {
-                self.print_not_understood(&findings, &sources);
-                return Err(code);
-            }
-        };
+        let inputs = self.read(&node, &mut findings, &mut sources)?;
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
         changing::add_obstacles(&node, &plan, &mut findings);
@@ -214,22 +208,6 @@ impl Run {
         } else {
             exit::PENDING
         })
-    }
-
-    /// Says which containerd starts with a configuration file that cannot be taken apart, if that is what is wrong.
-    fn print_not_understood(&self, findings: &Findings, sources: &Sources) {
-        let codes = [
-            &finding::INVALID_TOML,
-            &finding::NOT_UTF8,
-            &finding::GO_TEMPLATE,
-        ];
-        let mut places = codes.into_iter().flat_map(|code| findings.places(code));
-        if let Some(source) = places.find_map(|place| sources.get(place.file)) {
-            let shown = Shown::new(self.common.show_secrets, sources, None);
-            let rows = check::not_understood(source);
-            let config = &self.common.config;
-            print(&report::check::render_not_understood(config, &rows, &shown));
-        }
     }
 
     /// Reads the node; an error is the exit code, and has been explained.

@@ -9,7 +9,7 @@ use super::file::ConfigFile;
 use crate::containerd::release::GoToml;
 use crate::containerd::release::{Behaviour, Major, PatternBase};
 use crate::finding::{Findings, Place};
-use crate::toml::dialect::{self, Refusal};
+use crate::toml::spelling::Refusal;
 
 /// A file with what each containerd makes of it.
 #[derive(Clone, Debug)]
@@ -18,8 +18,6 @@ pub struct LoadedFile {
     pub file: ConfigFile,
     /// What it says, by [`Major`].
     contents: [OnceCell<Contents>; 2],
-    /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
-    refusals: [OnceCell<Option<Refusal>>; GoToml::ALL.len()],
 }
 
 impl LoadedFile {
@@ -28,7 +26,6 @@ impl LoadedFile {
         Self {
             file,
             contents: Default::default(),
-            refusals: Default::default(),
         }
     }
 
@@ -42,11 +39,9 @@ impl LoadedFile {
         cell.get_or_init(|| Contents::of(&self.file, &[reader]))
     }
 
-    /// Why this reader does not take the text for TOML.
+    /// What this reader stops at, as it is TOML to others only.
     pub fn refusal(&self, reader: GoToml) -> Option<&Refusal> {
-        let index = GoToml::ALL.iter().position(|other| *other == reader)?;
-        let refusal = || dialect::refusal(self.file.text.as_bytes(), reader);
-        self.refusals.get(index)?.get_or_init(refusal).as_ref()
+        self.file.syntax.refusal(reader)
     }
 }
 

@@ -1,9 +1,7 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
-use crate::containerd::release::GoToml;
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
-use crate::toml::dialect;
 use crate::toml::syntax::{self, Syntax, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
@@ -36,10 +34,6 @@ impl ConfigFile {
             Ok(text) => text,
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
-                let starts = match dialect::refusal(error.as_bytes(), GoToml::V1) {
-                    None => "containerd 1.x starts with it, and 2.x does not",
-                    Some(_) => "no containerd starts with it",
-                };
                 findings.add(
                     &finding::NOT_UTF8,
                     Place {
@@ -47,14 +41,14 @@ impl ConfigFile {
                         range: at..at + 1,
                     },
                     format!("byte {} of `{path}` is not UTF-8", at + 1),
-                    format!("{starts}; save the file as UTF-8"),
+                    "containerd 2.x does not start with it; save the file as UTF-8",
                 );
                 return None;
             }
         };
         match Syntax::parse(&text) {
             Ok(syntax) => {
-                let tree = syntax.tree();
+                let tree = syntax.tree().clone();
                 Some(Self {
                     id,
                     path,
@@ -77,16 +71,16 @@ impl ConfigFile {
                         "run on the file that is made of it, and change the template itself in its source",
                     );
                 } else {
-                    // go-toml v1 takes some texts that are no TOML.
-                    let starts = match dialect::refusal(text.as_bytes(), GoToml::V1) {
-                        None => "containerd 1.x starts with it, and 2.x does not",
-                        Some(_) => "no containerd starts with it",
+                    let help = if error.nobody_reads {
+                        "no containerd starts with it; fix the file"
+                    } else {
+                        "fix the file"
                     };
                     findings.add(
                         &finding::INVALID_TOML,
                         place,
                         format!("`{path}` is not valid TOML: {}", error.message),
-                        format!("{starts}; mend the file"),
+                        help,
                     );
                 }
                 None

@@ -6,6 +6,7 @@ use crate::containerd::contents::{Contents, PluginId, PluginSection, PullerSetti
 use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, DefaultConfigPath, Major, Merging, PluginNames};
 use crate::finding::{self, Code, Place, Placed};
+use crate::toml::spelling::Spelling;
 
 /// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
 pub const BUILT_IN_CONFIG_PATH: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
@@ -285,13 +286,12 @@ impl<'c> Loader<'c> {
         for (_, loaded) in &self.files {
             let file = &loaded.file;
             if let Some(refusal) = loaded.refusal(behaviour.go_toml) {
-                let mark = file.text.starts_with('\u{feff}') && refusal.range.start == 0;
-                let (code, range) = if mark {
-                    (&finding::BYTE_ORDER_MARK, 0..'\u{feff}'.len_utf8())
-                } else {
-                    (&finding::TOML_DIALECT, refusal.range.clone())
+                let code = match refusal.spelling {
+                    Spelling::ByteOrderMark => &finding::BYTE_ORDER_MARK,
+                    _ => &finding::TOML_DIALECT,
                 };
-                return Err(Reason::new(code, file.place(range), refusal.reason));
+                let place = file.place(refusal.range.clone());
+                return Err(Reason::new(code, place, refusal.spelling.phrase()));
             }
             let contents = loaded.contents(behaviour.major);
             if let Some(error) = contents.errors.first() {

@@ -442,6 +442,15 @@ mod tests {
     }
 
     #[test]
+    fn each_containerd_has_its_go_toml() {
+        let of = |text| GoToml::of(Version::parse(text).unwrap());
+        assert_eq!([of("1.5.0"), of("1.7.34")], [GoToml::V1; 2]);
+        assert_eq!([of("2.0.0"), of("2.2.7")], [GoToml::V2_2; 2]);
+        assert_eq!(of("2.3.4"), GoToml::V2_3);
+        assert_eq!([of("2.4.0"), of("3.0.0")], [GoToml::V2_4; 2]);
+    }
+
+    #[test]
     fn the_range_holds_every_known_release_and_its_ends() {
         let (from, to) = (version(1, 7, 30), version(2, 0, 2));
         let between = Version::between(from, to);

@@ -5,14 +5,13 @@
 //! left out, and only such a file: what is not surely refused counts as a certificate. That decides the open cases:
 //!
 //! * `encoding/pem` was rewritten in Go 1.24.8 and 1.25.2 and finds a little less since; this is the older one.
-//! * Of a certificate only the frame that every version of `crypto/x509` insists on is looked at: the elements, their
-//!   order and their lengths, not names, dates, keys or extensions.
+//! * What is in a block is not looked at: a block of that name that holds no X.509 counts as a certificate.
 
-/// Whether Go would take at least one certificate out of `bytes`.
+/// Whether Go would look for a certificate in a block of `bytes`.
 pub fn holds_certificate(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some((block, after)) = next_block(rest) {
-        if block.kind == b"CERTIFICATE" && !block.has_headers && is_certificate(&block.bytes) {
+        if block.kind == b"CERTIFICATE" && !block.has_headers && !block.is_empty {
             return true;
         }
         rest = after;
@@ -23,7 +22,7 @@ pub fn holds_certificate(bytes: &[u8]) -> bool {
 struct Block<'a> {
     kind: &'a [u8],
     has_headers: bool,
-    bytes: Vec<u8>,
+    is_empty: bool,
 }
 
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -78,11 +77,11 @@ fn next_block(mut rest: &[u8]) -> Option<(Block<'_>, &[u8])> {
         if !nothing.is_empty() {
             continue;
         }
-        if let Some(bytes) = base64(data) {
+        if let Some(digits) = base64_digits(data) {
             let block = Block {
                 kind,
                 has_headers,
-                bytes,
+                is_empty: digits == 0,
             };
             return Some((block, after));
         }
@@ -118,147 +117,18 @@ fn line(text: &[u8]) -> (&[u8], &[u8]) {
     (line, rest.unwrap_or_default())
 }
 
-/// Decodes padded base64 with the white space that Go's decoder and its PEM reader skip.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut digits, mut padding) = (0_u32, 0_usize, 0_usize);
+/// How many digits there are, if this is padded base64 with the white space that Go's decoder and its PEM reader skip.
+fn base64_digits(text: &[u8]) -> Option<usize> {
+    let (mut digits, mut padding) = (0, 0);
     for byte in text {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'=' => padding += 1,
-            _ if padding > 0 => return None,
-            digit => {
-                bits = bits << 6 | value(*digit)?;
-                digits += 1;
-                if digits == 4 {
-                    let [_, decoded @ ..] = bits.to_be_bytes();
-                    bytes.extend(decoded);
-                    (bits, digits) = (0, 0);
-                }
-            }
-        }
-    }
-    // Two digits are one byte, three are two; bits that are left over may be anything.
-    let [_, one, two, _] = (bits << (6 * (4 - digits))).to_be_bytes();
-    match (digits, padding) {
-        (0, 0) => {}
-        (2, 2) => bytes.push(one),
-        (3, 1) => bytes.extend([one, two]),
-        _ => return None,
-    }
-    Some(bytes)
-}
-
-fn value(digit: u8) -> Option<u32> {
-    Some(u32::from(match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    }))
-}
-
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-
-/// Whether `x509.ParseCertificate` could accept these bytes.
-fn is_certificate(der: &[u8]) -> bool {
-    certificate(der).is_some()
-}
-
-fn certificate(der: &[u8]) -> Option<()> {
-    let mut input = Der(der);
-    let mut outer = Der(input.take(SEQUENCE)?);
-    // Bytes behind the certificate are an error in Go, bytes behind the signature within it are not.
-    if !input.0.is_empty() {
-        return None;
-    }
-    let mut signed = Der(outer.take(SEQUENCE)?);
-    algorithm(&mut outer)?;
-    bit_string(outer.take(BIT_STRING)?)?;
-
-    if signed.next_is(VERSION) {
-        let version = Der(signed.take(VERSION)?).take(INTEGER)?;
-        if !matches!(version, [0..=2]) {
-            return None;
-        }
-    }
-    integer(signed.take(INTEGER)?)?;
-    algorithm(&mut signed)?;
-    let _issuer = signed.take(SEQUENCE)?;
-    let mut validity = Der(signed.take(SEQUENCE)?);
-    for _ in 0..2 {
-        validity
-            .take(UTC_TIME)
-            .or_else(|| validity.take(GENERALIZED_TIME))?;
-    }
-    let _subject = signed.take(SEQUENCE)?;
-    let mut key = Der(signed.take(SEQUENCE)?);
-    algorithm(&mut key)?;
-    bit_string(key.take(BIT_STRING)?)
-}
-
-fn algorithm(der: &mut Der<'_>) -> Option<()> {
-    const OBJECT_IDENTIFIER: u8 = 0x06;
-    let identifier = Der(der.take(SEQUENCE)?).take(OBJECT_IDENTIFIER)?;
-    (!identifier.is_empty()).then_some(())
-}
-
-/// An integer has at least one byte, and none that says nothing.
-fn integer(bytes: &[u8]) -> Option<()> {
-    match bytes {
-        [] | [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => None,
-        _ => Some(()),
-    }
-}
-
-/// The first byte says how many bits of the last one are unused.
-fn bit_string(bytes: &[u8]) -> Option<()> {
-    match bytes {
-        [0, ..] | [1..=7, _, ..] => Some(()),
-        _ => None,
-    }
-}
-
-/// The elements of a DER value that are still to be read.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    fn next_is(&self, tag: u8) -> bool {
-        self.0.first() == Some(&tag)
-    }
-
-    /// The content of the next element, if it has this tag and a length in its shortest form. Nothing is read otherwise.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (found, rest) = self.0.split_first()?;
-        let (first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(*first), rest),
-            0x81..=0x84 => {
-                let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let value = length
-                    .iter()
-                    .fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
-                if length.first() == Some(&0) || value < 0x80 {
-                    return None;
-                }
-                (value, rest)
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => digits += 1,
             _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        if *found != tag {
-            return None;
         }
-        self.0 = rest;
-        Some(content)
     }
+    matches!((digits % 4, padding), (0, 0) | (2, 2) | (3, 1)).then_some(digits)
 }
 
 #[cfg(test)]
@@ -274,37 +144,18 @@ mod tests {
         std::fs::read_to_string(data().join("00_plain.pem")).unwrap()
     }
 
-    fn der() -> Vec<u8> {
-        next_block(plain().as_bytes()).unwrap().0.bytes
-    }
-
-    fn pem(der: &[u8]) -> String {
-        use std::fmt::Write as _;
-        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-        for chunk in der.chunks(3) {
-            let bits = chunk
-                .iter()
-                .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
-                << (8 * (3 - chunk.len()));
-            for place in 0..4 {
-                let digit = char::from(DIGITS[bits >> (18 - 6 * place) & 63]);
-                let _ = write!(text, "{}", if place > chunk.len() { '=' } else { digit });
-            }
-        }
-        text + "\n-----END CERTIFICATE-----\n"
-    }
-
     #[test]
-    fn every_measured_file_has_gos_answer() {
+    fn every_measured_file_has_the_answer_of_go_as_far_as_pem_goes() {
         let answers = std::fs::read_to_string(data().join("go-answers.txt")).unwrap();
         let mut seen = 0;
         for answer in answers.lines() {
             let (name, answer) = answer.split_once('\t').unwrap();
             let bytes = std::fs::read(data().join(name)).unwrap();
+            // Go finds out that this block holds no certificate; that counts as one here.
+            let counts = name == "12_der_garbage.pem";
             assert_eq!(
                 holds_certificate(&bytes),
-                answer.starts_with("append=true"),
+                answer.starts_with("append=true") || counts,
                 "{name}"
             );
             let mut blocks = 0;
@@ -364,26 +215,7 @@ mod tests {
         assert!(!with("CERTIFICATE", "certificate"));
         assert!(with("\n", "\r\n") && with("\n", " \r\n") && !with("\n", "\r \n"));
         assert!(with("\nM", "\n \tM") && with("GL\n", "G L \n"));
-        assert!(!with("GL\n", "GL=\n") && !with("GL\n", "G=\n"));
-    }
-
-    #[test]
-    fn the_frame_of_a_certificate_is_looked_at() {
-        let good = der();
-        assert!(is_certificate(&good) && holds_certificate(pem(&good).as_bytes()));
-        for length in 0..good.len() {
-            assert!(!is_certificate(&good[..length]), "cut at {length}");
-        }
-        assert!(!is_certificate(&[good.as_slice(), b"\0"].concat()));
-        // A key and a request are sequences too.
-        assert!(!is_certificate(b"\x30\x03\x02\x01\x00"));
-        let mut version_4 = good.clone();
-        let at = version_4
-            .windows(5)
-            .position(|w| w == [0xa0, 3, 2, 1, 2])
-            .unwrap();
-        version_4[at + 4] = 3;
-        assert!(!is_certificate(&version_4));
+        assert!(!with("GL\n", "GL=\n") && !with("GL\n", "G==\n"));
     }
 
     #[test]
@@ -391,17 +223,5 @@ mod tests {
         let many = "-----BEGIN CERTIFICATE-----\n".repeat(100_000);
         assert!(!holds_certificate(many.as_bytes()));
         assert!(holds_certificate((many + &plain()).as_bytes()));
-    }
-
-    #[test]
-    fn lengths_are_in_their_shortest_form() {
-        assert_eq!(Der(b"\x30\x01x").take(SEQUENCE), Some(&b"x"[..]));
-        assert_eq!(Der(b"\x30\x81\x01x").take(SEQUENCE), None);
-        assert_eq!(Der(b"\x30\x80x\0\0").take(SEQUENCE), None);
-        assert_eq!(Der(b"\x30\x85\0\0\0\0\x01x").take(SEQUENCE), None);
-        assert_eq!(Der(b"\x30\x84\xff\xff\xff\xffx").take(SEQUENCE), None);
-        assert_eq!(integer(b"\0\x80"), Some(()));
-        assert_eq!(integer(b"\0\x01"), None);
-        assert_eq!(bit_string(b"\x01"), None);
     }
 }

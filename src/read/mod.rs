@@ -248,11 +248,6 @@ pub struct Source {
 }
 
 impl Source {
-    /// The bytes of the file.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_deref().unwrap_or(self.text.as_bytes())
-    }
-
     /// Where in the text a byte of the file is.
     pub fn position(&self, at: usize) -> usize {
         let at = match &self.bytes {

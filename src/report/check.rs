@@ -38,15 +38,6 @@ pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
     text
 }
 
-/// The report on a configuration that cannot be taken apart.
-pub fn render_not_understood(config: &str, rows: &[Row], shown: &Shown) -> String {
-    let mut text = table(config, rows, shown);
-    text.push_str(
-        "\nThere is no plan that could be written: see the findings.\nNot ready: nobody can say what is in the file\n",
-    );
-    text
-}
-
 /// The table alone, below the name of the file.
 fn table(config: &str, rows: &[Row], shown: &Shown) -> String {
     let mut text = String::new();

@@ -852,9 +852,9 @@ mod tests {
         removed.insert(&["p", "r", "mirrors"]);
         removed.insert(&["p", "r", "configs", "h"]);
         let edited = edit(text, &syntax, &removed, &[setting()]).unwrap();
-        let tree = Syntax::parse(&edited.text)
-            .unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text))
-            .tree();
+        let syntax =
+            Syntax::parse(&edited.text).unwrap_or_else(|e| panic!("{e:?}\n{}", edited.text));
+        let tree = syntax.tree();
         let table = tree.table_at(&["p", "r"]).unwrap();
         assert!(table.get("mirrors").is_none(), "{}", edited.text);
         assert!(table.get("config_path").is_some(), "{}", edited.text);

@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use toml_parser::decoder::ScalarKind;
+use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
 use toml_parser::{Raw, Source, Span as TokenSpan};
+
+use super::spelling::{self, Refusal, Refusals, Scan, Spelling};
+use crate::containerd::release::GoToml;
 
 /// Why a text is not TOML: toml_edit's words, without the line that it stands on (the line may hold a secret).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct SyntaxError {
     pub message: String,
     /// Where it is.
     pub range: Range<usize>,
+    /// Whether surely no containerd reads the text. containerd 1.x reads some that are not TOML.
+    pub nobody_reads: bool,
 }
 
 /// One part of a dotted key.
@@ -27,6 +32,8 @@ pub struct Key {
     pub name: String,
     /// The part as written, quotes included.
     pub range: Range<usize>,
+    /// Whether it is written with escape sequences.
+    pub has_escapes: bool,
 }
 
 /// `key = value`, in a section or in an inline table.
@@ -44,6 +51,12 @@ impl Entry {
         self.keys
             .first()
             .map_or(self.value.range.start, |key| key.range.start)..self.value.range.end
+    }
+
+    /// From the first key's first byte to the last key's last.
+    pub fn key_range(&self) -> Range<usize> {
+        let end = self.keys.last().map_or(0, |key| key.range.end);
+        self.range().start..end
     }
 }
 
@@ -82,6 +95,13 @@ pub struct Section {
     pub entries: Vec<Entry>,
 }
 
+impl Section {
+    /// Where it starts.
+    pub fn start(&self) -> usize {
+        self.header.as_ref().map_or(0, |header| header.range.start)
+    }
+}
+
 /// `[a.b]` or `[[a.b]]`.
 #[derive(Clone, Debug)]
 pub struct Header {
@@ -100,188 +120,181 @@ pub struct Syntax {
     pub sections: Vec<Section>,
     /// Every comment from its `#` to before the line end, in file order.
     pub comments: Vec<Range<usize>>,
+    tree: Table,
+    refusals: Refusals,
 }
 
-/// The deepest nesting of arrays and inline tables; toml_edit refuses deeper ones before us.
+/// The deepest nesting of arrays and inline tables; toml_edit refuses deeper ones, and longer keys.
 const DEPTH: u32 = 100;
 
 impl Syntax {
     /// Parses `text`, or says why it is not TOML.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         if let Err(error) = toml_edit::Document::parse(text) {
+            let range = error.span().unwrap_or(0..0);
             return Err(SyntaxError {
                 message: error.message().trim_end().replace('\n', ", "),
-                range: error.span().unwrap_or(0..0),
+                nobody_reads: spelling::nobody_reads(text, range.start, &read(text).0.sections),
+                range,
             });
         }
-        let source = Source::new(text);
-        let tokens = source.lex().into_vec();
-        let mut events: Vec<Event> = Vec::new();
-        let mut first_error: Option<toml_parser::ParseError> = None;
-        parse_document(
-            &tokens,
-            &mut RecursionGuard::new(&mut events, DEPTH),
-            &mut first_error,
-        );
-        let comments = events
-            .iter()
-            .filter(|event| event.kind() == EventKind::Comment)
-            .map(|event| range(event.span()))
-            .collect();
-        events.retain(|event| {
-            !matches!(
-                event.kind(),
-                EventKind::Comment | EventKind::Whitespace | EventKind::Newline
-            )
-        });
-        let mut reader = Reader {
-            source,
-            events: events.into_iter().peekable(),
-        };
+        let (builder, mut refusals) = read(text);
         Ok(Self {
-            sections: reader.sections(),
-            comments,
+            tree: tree(&builder.sections, &mut refusals),
+            sections: builder.sections,
+            comments: builder.comments,
+            refusals,
         })
     }
 
     /// The tree that the sections make together.
-    pub fn tree(&self) -> Table {
-        let mut root = Table::default();
-        for section in &self.sections {
-            let table = match &section.header {
-                Some(header) => root.descend(&header.keys, Some(header)),
-                None => Some(&mut root),
-            };
-            if let Some(table) = table {
-                // An array of tables is no registry setting; its elements are merged, which nothing looks at.
-                table.array_of_tables |= section.header.as_ref().is_some_and(|header| header.array);
-                table.extend(&section.entries);
-            }
-        }
-        root
+    pub fn tree(&self) -> &Table {
+        &self.tree
     }
+
+    /// The first spelling that this reader of containerd's does not read.
+    pub fn refusal(&self, reader: GoToml) -> Option<&Refusal> {
+        self.refusals.of(reader)
+    }
+}
+
+/// The sections of a text, and what is spelled as not every containerd reads it.
+fn read(text: &str) -> (Builder<'_>, Refusals) {
+    let source = Source::new(text);
+    let tokens = source.lex().into_vec();
+    let mut builder = Builder::new(source);
+    let mut scan = Scan::new(text);
+    let mut receiver = |event: Event| {
+        scan.event(&event);
+        builder.event(&event);
+    };
+    // toml_edit says what is wrong.
+    let mut errors = ();
+    parse_document(
+        &tokens,
+        &mut RecursionGuard::new(&mut receiver, DEPTH),
+        &mut errors,
+    );
+    (builder, scan.finish())
+}
+
+fn tree(sections: &[Section], refusals: &mut Refusals) -> Table {
+    let mut root = Table::default();
+    for section in sections {
+        let table = match &section.header {
+            Some(header) => root.header(header),
+            None => Some(&mut root),
+        };
+        if let Some(table) = table {
+            // An array of tables is no registry setting; its elements are merged, which nothing looks at.
+            table.array_of_tables |= section.header.as_ref().is_some_and(|header| header.array);
+            table.extend(&section.entries, refusals);
+        }
+    }
+    root
 }
 
 fn range(span: TokenSpan) -> Range<usize> {
     span.start()..span.end()
 }
 
-struct Reader<'s> {
+/// Puts sections together from the events of a text.
+struct Builder<'s> {
     source: Source<'s>,
-    events: std::iter::Peekable<std::vec::IntoIter<Event>>,
+    sections: Vec<Section>,
+    comments: Vec<Range<usize>>,
+    /// The parts of the key that is being read.
+    keys: Vec<Key>,
+    /// The keys whose values are being read, the innermost last.
+    open_keys: Vec<Vec<Key>>,
+    /// The arrays and inline tables that are being read, and where they start.
+    open_values: Vec<(usize, ValueKind)>,
+    header: Option<(usize, bool)>,
 }
 
-impl Reader<'_> {
-    fn sections(&mut self) -> Vec<Section> {
-        let mut sections = vec![Section {
+impl<'s> Builder<'s> {
+    fn new(source: Source<'s>) -> Self {
+        Self {
+            source,
+            sections: vec![Section {
+                header: None,
+                entries: Vec::new(),
+            }],
+            comments: Vec::new(),
+            keys: Vec::new(),
+            open_keys: Vec::new(),
+            open_values: Vec::new(),
             header: None,
-            entries: Vec::new(),
-        }];
-        while let Some(event) = self.events.peek() {
-            match event.kind() {
-                EventKind::StdTableOpen | EventKind::ArrayTableOpen => {
-                    let header = self.header();
-                    sections.push(Section {
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        let range = range(event.span());
+        match event.kind() {
+            EventKind::StdTableOpen => self.header = Some((range.start, false)),
+            EventKind::ArrayTableOpen => self.header = Some((range.start, true)),
+            EventKind::StdTableClose | EventKind::ArrayTableClose => {
+                if let Some((start, array)) = self.header.take() {
+                    let header = Header {
+                        range: start..range.end,
+                        keys: std::mem::take(&mut self.keys),
+                        array,
+                    };
+                    self.sections.push(Section {
                         header: Some(header),
                         entries: Vec::new(),
                     });
                 }
-                EventKind::SimpleKey => {
-                    let entry = self.entry();
-                    if let Some(section) = sections.last_mut() {
-                        section.entries.push(entry);
-                    }
-                }
-                _ => {
-                    self.events.next();
-                }
             }
-        }
-        sections
-    }
-
-    fn header(&mut self) -> Header {
-        let mut header = Header {
-            range: 0..0,
-            keys: Vec::new(),
-            array: false,
-        };
-        for event in self.events.by_ref() {
-            match event.kind() {
-                EventKind::StdTableOpen | EventKind::ArrayTableOpen => {
-                    header.range = range(event.span());
-                    header.array = event.kind() == EventKind::ArrayTableOpen;
-                }
-                EventKind::SimpleKey => header.keys.push(key(&self.source, &event)),
-                EventKind::StdTableClose | EventKind::ArrayTableClose => {
-                    header.range.end = event.span().end();
-                    break;
-                }
-                _ => {}
-            }
-        }
-        header
-    }
-
-    fn entry(&mut self) -> Entry {
-        let mut keys = Vec::new();
-        for event in self.events.by_ref() {
-            match event.kind() {
-                EventKind::SimpleKey => keys.push(key(&self.source, &event)),
-                EventKind::KeyValSep => break,
-                _ => {}
-            }
-        }
-        Entry {
-            keys,
-            value: self.value(),
-        }
-    }
-
-    fn value(&mut self) -> Value {
-        let Some(event) = self.events.next() else {
-            return Value {
-                range: 0..0,
-                kind: ValueKind::Other,
-            };
-        };
-        let mut range = range(event.span());
-        let kind = match event.kind() {
+            EventKind::SimpleKey => self.keys.push(key(&self.source, event)),
+            EventKind::KeyValSep => self.open_keys.push(std::mem::take(&mut self.keys)),
             EventKind::ArrayOpen => {
-                let mut elements = Vec::new();
-                range.end = self.elements(EventKind::ArrayClose, |reader| {
-                    elements.push(reader.value());
-                });
-                ValueKind::Array(elements)
+                self.open_values
+                    .push((range.start, ValueKind::Array(Vec::new())));
             }
             EventKind::InlineTableOpen => {
-                let mut entries = Vec::new();
-                range.end = self.elements(EventKind::InlineTableClose, |reader| {
-                    entries.push(reader.entry());
-                });
-                ValueKind::Table(entries)
+                self.open_values
+                    .push((range.start, ValueKind::Table(Vec::new())));
             }
-            _ => scalar(&self.source, &event),
-        };
-        Value { range, kind }
+            EventKind::ArrayClose | EventKind::InlineTableClose => {
+                if let Some((start, kind)) = self.open_values.pop() {
+                    self.value(Value {
+                        range: start..range.end,
+                        kind,
+                    });
+                }
+            }
+            EventKind::Scalar => {
+                let kind = scalar(&self.source, event);
+                self.value(Value { range, kind });
+            }
+            EventKind::Comment => self.comments.push(range),
+            EventKind::ValueSep
+            | EventKind::KeySep
+            | EventKind::Whitespace
+            | EventKind::Newline
+            | EventKind::Error => {}
+        }
     }
 
-    /// Calls `element` at the start of each element up to `close`; returns where `close` ends.
-    fn elements(&mut self, close: EventKind, mut element: impl FnMut(&mut Self)) -> usize {
-        let mut end = 0;
-        while let Some(event) = self.events.peek() {
-            if event.kind() == close {
-                end = event.span().end();
-                self.events.next();
-                break;
-            }
-            if event.kind() == EventKind::ValueSep {
-                self.events.next();
-            } else {
-                element(self);
+    /// Puts a value where it belongs.
+    fn value(&mut self, value: Value) {
+        if let Some((_, ValueKind::Array(elements))) = self.open_values.last_mut() {
+            elements.push(value);
+            return;
+        }
+        let Some(keys) = self.open_keys.pop() else {
+            return;
+        };
+        let entry = Entry { keys, value };
+        match self.open_values.last_mut() {
+            Some((_, ValueKind::Table(entries))) => entries.push(entry),
+            _ => {
+                if let Some(section) = self.sections.last_mut() {
+                    section.entries.push(entry);
+                }
             }
         }
-        end
     }
 }
 
@@ -292,10 +305,13 @@ fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
 
 fn key(source: &Source<'_>, event: &Event) -> Key {
     let mut name = std::borrow::Cow::Borrowed("");
-    if let Some(raw) = raw(source, event) {
+    let raw = raw(source, event);
+    if let Some(raw) = &raw {
         raw.decode_key(&mut name, &mut ());
     }
+    let is_basic = event.encoding() == Some(Encoding::BasicString);
     Key {
+        has_escapes: is_basic && raw.is_some_and(|raw| raw.as_str().contains('\\')),
         name: name.into_owned(),
         range: range(event.span()),
     }
@@ -331,8 +347,18 @@ pub struct Node {
     pub key: Key,
     /// The header `[…]` of exactly this table, if it has one.
     pub header: Option<Range<usize>>,
+    made_by: MadeBy,
     /// What it is.
     pub item: Item,
+}
+
+/// What names something first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MadeBy {
+    /// Its own header, or one of a table below it.
+    Header,
+    /// An entry.
+    Key,
 }
 
 /// What a name stands for.
@@ -350,6 +376,15 @@ impl Node {
         match &self.item {
             Item::Table(table) if !table.array_of_tables => Some(table),
             _ => None,
+        }
+    }
+
+    /// From the name to the end of the value; of a table, its header or name.
+    pub fn range(&self) -> Range<usize> {
+        match (&self.item, &self.header) {
+            (Item::Value(value), _) => self.key.range.start..value.range.end,
+            (Item::Table(_), Some(header)) => header.clone(),
+            (Item::Table(_), None) => self.key.range.clone(),
         }
     }
 
@@ -386,59 +421,80 @@ impl Table {
         self.children.is_empty()
     }
 
-    fn child(&mut self, key: &Key, item: impl FnOnce() -> Item) -> Option<&mut Node> {
+    fn child(
+        &mut self,
+        key: &Key,
+        made_by: MadeBy,
+        item: impl FnOnce() -> Item,
+    ) -> Option<&mut Node> {
         let next = self.children.len();
         let index = *self.index.entry(key.name.clone()).or_insert(next);
         if index == next {
             self.children.push(Node {
                 key: key.clone(),
                 header: None,
+                made_by,
                 item: item(),
             });
         }
         self.children.get_mut(index)
     }
 
-    /// The table at `keys`, made if it is not there; `None` if a part is something else than a table, which toml_edit
-    /// has ruled out before.
-    fn descend(&mut self, keys: &[Key], header: Option<&Header>) -> Option<&mut Self> {
-        let (first, rest) = keys.split_first()?;
-        let node = self.child(first, || Item::Table(Self::default()))?;
-        if rest.is_empty()
-            && let Some(header) = header
-        {
-            node.header.get_or_insert(header.range.clone());
-        }
-        let Item::Table(table) = &mut node.item else {
-            return None;
-        };
-        if rest.is_empty() {
-            Some(table)
-        } else {
-            table.descend(rest, header)
+    /// The table of this key, made if it does not exist; `None` if it is something else, which toml_edit has ruled out
+    /// before.
+    fn child_table(&mut self, key: &Key, made_by: MadeBy) -> Option<(&mut Self, MadeBy)> {
+        let node = self.child(key, made_by, || Item::Table(Self::default()))?;
+        let made_by = node.made_by;
+        match &mut node.item {
+            Item::Table(table) => Some((table, made_by)),
+            Item::Value(_) => None,
         }
     }
 
-    fn extend(&mut self, entries: &[Entry]) {
+    /// The table of a header.
+    fn header(&mut self, header: &Header) -> Option<&mut Self> {
+        let (last, parents) = header.keys.split_last()?;
+        let mut table = self;
+        for key in parents {
+            (table, _) = table.child_table(key, MadeBy::Header)?;
+        }
+        let node = table.child(last, MadeBy::Header, || Item::Table(Self::default()))?;
+        node.header.get_or_insert(header.range.clone());
+        match &mut node.item {
+            Item::Table(table) => Some(table),
+            Item::Value(_) => None,
+        }
+    }
+
+    fn extend(&mut self, entries: &[Entry], refusals: &mut Refusals) {
         for entry in entries {
-            let ValueKind::Table(inner) = &entry.value.kind else {
-                let Some((last, parents)) = entry.keys.split_last() else {
-                    continue;
-                };
-                let table = if parents.is_empty() {
-                    Some(&mut *self)
-                } else {
-                    self.descend(parents, None)
-                };
-                if let Some(table) = table {
-                    table.child(last, || Item::Value(entry.value.clone()));
-                }
+            let Some((last, parents)) = entry.keys.split_last() else {
                 continue;
             };
-            if let Some(table) = self.descend(&entry.keys, None) {
-                table.extend(inner);
+            let Some(table) = self.dotted(parents, refusals) else {
+                continue;
+            };
+            if let ValueKind::Table(inner) = &entry.value.kind {
+                if let Some((table, _)) = table.child_table(last, MadeBy::Key) {
+                    table.extend(inner, refusals);
+                }
+            } else {
+                table.child(last, MadeBy::Key, || Item::Value(entry.value.clone()));
             }
         }
+    }
+
+    /// The table that the parts of a dotted key lead to.
+    fn dotted(&mut self, parents: &[Key], refusals: &mut Refusals) -> Option<&mut Self> {
+        let mut table = self;
+        for key in parents {
+            let (next, made_by) = table.child_table(key, MadeBy::Key)?;
+            if made_by == MadeBy::Header {
+                refusals.add(Spelling::DottedKeyIntoTable, key.range.clone());
+            }
+            table = next;
+        }
+        Some(table)
     }
 }
 

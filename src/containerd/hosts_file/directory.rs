@@ -4,13 +4,14 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
 
 use crate::containerd::release::Behaviour;
 use crate::containerd::release::GoToml;
 use crate::finding::FileId;
 use crate::node::NodePath;
-use crate::toml::dialect;
-use crate::toml::syntax::{Syntax, Table};
+use crate::toml::syntax::{Syntax, SyntaxError};
 
 /// The name of the directory for everything that has none of its own.
 pub const DEFAULT: &str = "_default";
@@ -63,10 +64,19 @@ pub struct HostsFile {
     pub bytes: Vec<u8>,
     /// Its number in findings, if it is a file that was read.
     pub id: Option<FileId>,
-    /// The bytes taken apart, once for all versions that are asked about them.
-    parsed: OnceCell<Result<(Syntax, Table), String>>,
-    /// Why a reader does not take the text for TOML, in the order of [`GoToml::ALL`].
-    refusals: [OnceCell<Option<&'static str>>; GoToml::ALL.len()],
+    /// The text parsed, once for all copies and versions.
+    parsed: Rc<OnceCell<Result<Syntax, SyntaxError>>>,
+}
+
+/// Why nothing that a hosts.toml says is known to count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What is wrong with the text, as a phrase.
+    pub reason: String,
+    /// Where.
+    pub range: Range<usize>,
+    /// Whether containerd surely discards the file. Else it may read what this program cannot.
+    pub is_discarded: bool,
 }
 
 impl HostsFile {
@@ -76,8 +86,7 @@ impl HostsFile {
             real,
             bytes,
             id: None,
-            parsed: OnceCell::new(),
-            refusals: Default::default(),
+            parsed: Rc::default(),
         }
     }
 
@@ -89,31 +98,41 @@ impl HostsFile {
         }
     }
 
-    /// Why this reader drops the file; `None` if it does not.
-    pub fn refusal(&self, reader: GoToml) -> Option<&'static str> {
-        let index = GoToml::ALL.iter().position(|other| *other == reader)?;
-        let refusal = || dialect::refusal(&self.bytes, reader).map(|refusal| refusal.reason);
-        *self.refusals.get(index)?.get_or_init(refusal)
-    }
-
-    /// Why it cannot be looked at, whether or not some containerd reads it.
-    pub fn not_understood(&self) -> Option<&str> {
-        self.parsed().err()
-    }
-
-    /// The text, what is written in it and what it means, or why it is no TOML.
-    pub(super) fn parsed(&self) -> Result<(&str, &Syntax, &Table), &str> {
-        let text = std::str::from_utf8(&self.bytes).map_err(|_| "it is not UTF-8")?;
-        let parsed = self.parsed.get_or_init(|| {
-            let syntax = Syntax::parse(text)
-                .map_err(|error| format!("it is not valid TOML: {}", error.message))?;
-            let tree = syntax.tree();
-            Ok((syntax, tree))
-        });
-        match parsed {
-            Ok((syntax, tree)) => Ok((text, syntax, tree)),
-            Err(reason) => Err(reason),
+    /// What is written in the file, or why this reader gets nothing of it.
+    pub(super) fn read_by(&self, reader: GoToml) -> Result<&Syntax, Unread> {
+        let syntax = self.parsed.get_or_init(|| self.parse()).as_ref();
+        // go-toml 1 reads many texts that are not TOML.
+        let syntax = syntax.map_err(|error| Unread {
+            reason: error.message.clone(),
+            range: error.range.clone(),
+            is_discarded: error.nobody_reads || reader != GoToml::V1,
+        })?;
+        match syntax.refusal(reader) {
+            None => Ok(syntax),
+            Some(refusal) => Err(Unread {
+                reason: refusal.spelling.phrase().to_owned(),
+                range: refusal.range.clone(),
+                is_discarded: true,
+            }),
         }
+    }
+
+    /// Why this program cannot say what this reader makes of the file; `None` if it can.
+    pub fn not_understood(&self, reader: GoToml) -> Option<Unread> {
+        let unread = self.read_by(reader).err()?;
+        (!self.bytes.is_empty() && !unread.is_discarded).then_some(unread)
+    }
+
+    fn parse(&self) -> Result<Syntax, SyntaxError> {
+        let text = std::str::from_utf8(&self.bytes).map_err(|error| SyntaxError {
+            message: "it is not UTF-8".to_owned(),
+            range: error.valid_up_to()..error.valid_up_to() + 1,
+            nobody_reads: false,
+        })?;
+        Syntax::parse(text).map_err(|error| SyntaxError {
+            message: format!("it is not valid TOML: {}", error.message),
+            ..error
+        })
     }
 }
 

@@ -7,15 +7,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::directory::{CertsDirectory, HostsFile, RegistryDirectory};
+use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
 use crate::containerd::host::{
     Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path,
 };
 use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
-use crate::toml::dialect;
-use crate::toml::syntax::{Syntax, Table, ValueKind};
+use crate::toml::syntax::{Node, Syntax, Table, Value, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
@@ -66,21 +65,24 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
     if file.bytes.is_empty() {
         return None;
     }
-    let whole = |(reason, range)| Discarded {
-        reason,
-        range,
-        whole: true,
+    let syntax = match file.read_by(behaviour.go_toml) {
+        Ok(syntax) => syntax,
+        // What this containerd may read is not discarded, whatever it is.
+        Err(unread) if !unread.is_discarded => return None,
+        Err(unread) => {
+            return Some(Discarded {
+                reason: unread.reason,
+                range: unread.range,
+                whole: true,
+            });
+        }
     };
-    if let Some(reason) = file.refusal(behaviour.go_toml) {
-        let refusal = dialect::refusal(&file.bytes, behaviour.go_toml);
-        let range = refusal.map_or(0..0, |refusal| refusal.range);
-        return Some(whole((reason.to_owned(), range)));
-    }
-    // What this containerd reads although it is no TOML is not discarded, whatever it is.
-    let (text, syntax, tree) = file.parsed().ok()?;
-    if let Err(reason) = parse(file, path, behaviour) {
-        let range = named_in(&reason, text, syntax);
-        return Some(whole((reason, range)));
+    if let Err(broken) = parse(syntax, path, behaviour) {
+        return Some(Discarded {
+            reason: broken.reason,
+            range: broken.range,
+            whole: true,
+        });
     }
     let part = |reason: &str, range| Discarded {
         reason: reason.to_owned(),
@@ -105,7 +107,7 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
     }
     if behaviour.major == Major::Two {
         let seen = header_hosts(syntax);
-        let hosts = tree.table_at(&["host"]);
+        let hosts = syntax.tree().table_at(&["host"]);
         let unseen = hosts
             .into_iter()
             .flat_map(Table::iter)
@@ -118,24 +120,18 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
     None
 }
 
-/// Where the key stands that a reason names in backticks, or the capability that it quotes.
-fn named_in(reason: &str, text: &str, syntax: &Syntax) -> Range<usize> {
-    let quoted = reason
-        .split('"')
-        .nth(1)
-        .map(|capability| format!("\"{capability}\""));
-    let named = reason.split('`').nth(1).unwrap_or_default();
-    let entries = syntax.sections.iter().flat_map(|section| &section.entries);
-    let found = entries.into_iter().find(|entry| match &quoted {
-        Some(quoted) => text
-            .get(entry.range())
-            .is_some_and(|raw| raw.contains(quoted.as_str())),
-        None => entry
-            .keys
-            .last()
-            .is_some_and(|key| key.name.eq_ignore_ascii_case(named)),
-    });
-    found.map_or(0..0, |entry| entry.range())
+/// Why containerd discards a whole hosts.toml, and where.
+#[derive(Debug)]
+struct Broken {
+    reason: String,
+    range: Range<usize>,
+}
+
+fn broken(node: &Node, reason: impl Into<String>) -> Broken {
+    Broken {
+        reason: reason.into(),
+        range: node.range(),
+    }
 }
 
 /// containerd's `hostConfig`.
@@ -241,9 +237,18 @@ fn load(
     }
     if let Some(file) = &directory.hosts_file
         && !file.bytes.is_empty()
-        && let Ok(hosts) = parse(file, path, behaviour)
     {
-        return Ok(hosts);
+        match file.read_by(behaviour.go_toml) {
+            Ok(syntax) => {
+                if let Ok(hosts) = parse(syntax, path, behaviour) {
+                    return Ok(hosts);
+                }
+            }
+            Err(unread) if !unread.is_discarded => {
+                return Err(format!("what `{path}/{HOSTS_FILE}` gives is not known"));
+            }
+            Err(_) => {}
+        }
     }
     let mut entry = HostEntry::default();
     for name in &directory.certificates {
@@ -266,32 +271,36 @@ fn load(
 
 /// `parseHostsFile`; an error means that the whole file counts for nothing.
 fn parse(
-    file: &HostsFile,
+    syntax: &Syntax,
     directory: &NodePath,
     behaviour: &Behaviour,
-) -> Result<Vec<HostEntry>, String> {
-    let (text, syntax, tree) = file.parsed().map_err(str::to_owned)?;
-    if let Some(reason) = file.refusal(behaviour.go_toml) {
-        return Err(format!("containerd cannot read it: {reason}"));
-    }
-    let host_table = find(tree, "host", behaviour.major)?
-        .map(|node| node.table().ok_or("`host` is not a table"));
-    let host_table = host_table.transpose()?;
+) -> Result<Vec<HostEntry>, Broken> {
+    let tree = syntax.tree();
+    let host_table = match find(tree, "host", behaviour.major)? {
+        Some(node) => Some(
+            node.table()
+                .ok_or_else(|| broken(node, "`host` is not a table"))?,
+        ),
+        None => None,
+    };
     let hosts = match behaviour.major {
         Major::One => {
             if host_table.is_none() && behaviour.host_table_required {
-                return Err("it has no `host` table".to_owned());
+                return Err(Broken {
+                    reason: "it has no `host` table".to_owned(),
+                    range: 0..0,
+                });
             }
             // go-toml v1 does not decode escapes in the names of tables.
-            for section in &syntax.sections {
-                for key in section.header.iter().flat_map(|header| &header.keys) {
-                    let raw = text.get(key.range.clone()).unwrap_or_default();
-                    if raw.starts_with('"') && raw.contains('\\') {
-                        return Err(format!(
-                            "the table name {raw} cannot be read by containerd 1.x"
-                        ));
-                    }
-                }
+            let headers = syntax.sections.iter().filter_map(|s| s.header.as_ref());
+            let mut names = headers.flat_map(|header| &header.keys);
+            if let Some(key) = names.find(|key| key.has_escapes) {
+                return Err(Broken {
+                    reason:
+                        "an escape sequence in a table name, which containerd 1.x does not decode"
+                            .to_owned(),
+                    range: key.range.clone(),
+                });
             }
             host_table
                 .into_iter()
@@ -303,15 +312,15 @@ fn parse(
     };
     let mut entries = Vec::new();
     for host in hosts {
-        let config = match host_table.and_then(|table| table.get(&host)) {
-            Some(node) => node
-                .table()
-                .ok_or_else(|| format!("`host.{host}` is not a table"))?,
-            None => continue,
+        let Some(node) = host_table.and_then(|table| table.get(&host)) else {
+            continue;
         };
-        entries.push(entry(&host, config, directory, behaviour)?);
+        let config = node
+            .table()
+            .ok_or_else(|| broken(node, format!("`host.{host}` is not a table")))?;
+        entries.push(entry(Some((&host, node)), config, directory, behaviour)?);
     }
-    let server = string(tree, "server", behaviour.major)?.unwrap_or_default();
+    let server = string(tree, "server", behaviour.major)?;
     entries.push(entry(server, tree, directory, behaviour)?);
     Ok(entries)
 }
@@ -336,24 +345,28 @@ fn header_hosts(syntax: &Syntax) -> Vec<String> {
 
 /// `parseHostConfig`.
 fn entry(
-    server: &str,
+    server: Option<(&str, &Node)>,
     config: &Table,
     directory: &NodePath,
     behaviour: &Behaviour,
-) -> Result<HostEntry, String> {
+) -> Result<HostEntry, Broken> {
     let reader = behaviour.major;
     let mut entry = HostEntry::default();
     let override_path =
         boolean(config, "override_path", reader)?.unwrap_or_default() && behaviour.override_path;
-    if !server.is_empty() {
+    if let Some((server, node)) = server.filter(|(server, _)| !server.is_empty()) {
         // A name that begins with "http" gets no scheme, whatever follows.
         let url = if server.starts_with("http") {
             server.to_owned()
         } else {
             format!("https://{server}")
         };
-        let url = url::parse(&url, behaviour.strict_colons)
-            .map_err(|error| format!("the URL {server:?} cannot be parsed: {error}"))?;
+        let url = url::parse(&url, behaviour.strict_colons).map_err(|error| {
+            broken(
+                node,
+                format!("the URL {server:?} cannot be parsed: {error}"),
+            )
+        })?;
         entry.path = url.path;
         if !entry.path.is_empty() {
             entry.path = url::clean_path(&entry.path);
@@ -366,17 +379,22 @@ fn entry(
         entry.host = url.host;
     }
     entry.skip_verify = boolean(config, "skip_verify", reader)?;
-    if let Some(capabilities) =
-        strings(config, "capabilities", reader)?.filter(|all| !all.is_empty())
-    {
+    if let Some(node) = find(config, "capabilities", reader)? {
+        let capabilities = node
+            .value()
+            .and_then(strings)
+            .ok_or_else(|| broken(node, "`capabilities` must be an array of strings"))?;
         for capability in &capabilities {
             match capability.to_lowercase().as_str() {
                 "pull" | "resolve" | "push" => {}
                 "referrers" if behaviour.referrers => {}
-                _ => return Err(format!("the capability {capability:?} is not known")),
+                _ => {
+                    let reason = format!("the capability {capability:?} is not known");
+                    return Err(broken(node, reason));
+                }
             }
         }
-        entry.capabilities = Some(capabilities);
+        entry.capabilities = Some(capabilities).filter(|all| !all.is_empty());
     }
     let absolute = |file: &str| {
         if file.starts_with('/') {
@@ -385,80 +403,72 @@ fn entry(
             directory.join(file).to_string()
         }
     };
-    if let Some(value) = find(config, "ca", reader)? {
-        let files = match value.value().map(|value| &value.kind) {
-            Some(ValueKind::String(file)) => vec![absolute(file)],
-            Some(ValueKind::Array(elements)) => {
-                let files: Option<Vec<&str>> = elements.iter().map(as_string).collect();
-                files
-                    .ok_or("`ca` must be a string or strings")?
-                    .into_iter()
-                    .map(absolute)
-                    .collect()
-            }
-            _ => return Err("`ca` must be a string or strings".to_owned()),
-        };
-        entry.ca = Some(files);
+    if let Some(node) = find(config, "ca", reader)? {
+        let files = node
+            .value()
+            .and_then(string_or_strings)
+            .ok_or_else(|| broken(node, "`ca` must be a string or strings"))?;
+        entry.ca = Some(files.iter().map(|file| absolute(file)).collect());
     }
-    if let Some(value) = find(config, "client", reader)? {
-        let wrong = || "`client` must be a string, strings or pairs of strings".to_owned();
-        let pairs = match value.value().map(|value| &value.kind) {
-            Some(ValueKind::String(file)) => vec![(absolute(file), String::new())],
-            Some(ValueKind::Array(elements)) => {
-                let mut pairs = Vec::new();
-                for element in elements {
-                    pairs.push(match &element.kind {
-                        ValueKind::String(file) => (absolute(file), String::new()),
-                        ValueKind::Array(pair) => match pair.as_slice() {
-                            [certificate, key] => (
-                                as_string(certificate).map(absolute).ok_or_else(wrong)?,
-                                as_string(key).map(absolute).ok_or_else(wrong)?,
-                            ),
-                            _ => return Err(wrong()),
-                        },
-                        _ => return Err(wrong()),
-                    });
-                }
-                pairs
-            }
-            _ => return Err(wrong()),
+    if let Some(node) = find(config, "client", reader)? {
+        let pair = |value: &Value| {
+            let (certificate, key) = match &value.kind {
+                ValueKind::String(certificate) => (certificate.as_str(), None),
+                ValueKind::Array(pair) => match pair.as_slice() {
+                    [certificate, key] => (as_string(certificate)?, Some(as_string(key)?)),
+                    _ => return None,
+                },
+                _ => return None,
+            };
+            Some((absolute(certificate), key.map(absolute).unwrap_or_default()))
         };
-        entry.client = pairs;
+        let pairs = match node.value().map(|value| (value, &value.kind)) {
+            Some((_, ValueKind::Array(elements))) => elements.iter().map(pair).collect(),
+            Some((value, ValueKind::String(_))) => pair(value).map(|pair| vec![pair]),
+            _ => None,
+        };
+        let reason = "`client` must be a string, strings or pairs of strings";
+        entry.client = pairs.ok_or_else(|| broken(node, reason))?;
     }
     if let Some(node) = find(config, "header", reader)? {
-        let wrong = || "`header` must be a table of strings".to_owned();
-        for header in node.table().ok_or_else(wrong)?.iter() {
-            let values = match header.value().map(|value| &value.kind) {
-                Some(ValueKind::String(value)) => vec![value.clone()],
-                Some(ValueKind::Array(elements)) => {
-                    let values: Option<Vec<&str>> = elements.iter().map(as_string).collect();
-                    values
-                        .ok_or_else(wrong)?
-                        .into_iter()
-                        .map(str::to_owned)
-                        .collect()
-                }
-                _ => return Err(wrong()),
-            };
+        let reason = "`header` must be a table of strings";
+        for header in node.table().ok_or_else(|| broken(node, reason))?.iter() {
+            let values = header
+                .value()
+                .and_then(string_or_strings)
+                .ok_or_else(|| broken(header, reason))?;
             entry.headers.insert(header.key.name.clone(), values);
         }
     }
     entry.dial_timeout =
-        string(config, "dial_timeout", reader)?.is_some_and(|text| !text.is_empty());
+        string(config, "dial_timeout", reader)?.is_some_and(|(text, _)| !text.is_empty());
     Ok(entry)
 }
 
-fn as_string(value: &crate::toml::syntax::Value) -> Option<&str> {
+fn as_string(value: &Value) -> Option<&str> {
     match &value.kind {
         ValueKind::String(text) => Some(text),
         _ => None,
     }
 }
 
-type Found<'a> = Result<Option<&'a crate::toml::syntax::Node>, String>;
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let ValueKind::Array(elements) = &value.kind else {
+        return None;
+    };
+    let strings = elements.iter().map(as_string);
+    strings.map(|text| text.map(str::to_owned)).collect()
+}
+
+fn string_or_strings(value: &Value) -> Option<Vec<String>> {
+    match as_string(value) {
+        Some(text) => Some(vec![text.to_owned()]),
+        None => strings(value),
+    }
+}
 
 /// Looks up a struct key as the reader does: v1 takes the name as it is, or in capitals; v2 any case.
-fn find<'a>(table: &'a Table, name: &str, reader: Major) -> Found<'a> {
+fn find<'a>(table: &'a Table, name: &str, reader: Major) -> Result<Option<&'a Node>, Broken> {
     Ok(match reader {
         Major::One => table
             .get(name)
@@ -467,44 +477,36 @@ fn find<'a>(table: &'a Table, name: &str, reader: Major) -> Found<'a> {
             let mut spellings = table
                 .iter()
                 .filter(|node| node.key.name.eq_ignore_ascii_case(name));
-            let last = spellings.next_back();
-            if spellings.next().is_some() {
-                return Err(format!("`{name}` stands there in several spellings"));
+            let first = spellings.next();
+            if let (Some(first), Some(_)) = (first, spellings.next()) {
+                let reason = format!("`{name}` stands there in several spellings");
+                return Err(broken(first, reason));
             }
-            last
+            first
         }
     })
 }
 
-fn string<'a>(table: &'a Table, name: &str, reader: Major) -> Result<Option<&'a str>, String> {
+fn string<'a>(
+    table: &'a Table,
+    name: &str,
+    reader: Major,
+) -> Result<Option<(&'a str, &'a Node)>, Broken> {
     let Some(node) = find(table, name, reader)? else {
         return Ok(None);
     };
-    node.value()
-        .and_then(as_string)
-        .map(Some)
-        .ok_or_else(|| format!("`{name}` must be a string"))
-}
-
-fn boolean(table: &Table, name: &str, reader: Major) -> Result<Option<bool>, String> {
-    match find(table, name, reader)?.map(|node| node.value().map(|value| &value.kind)) {
-        None => Ok(None),
-        Some(Some(ValueKind::Boolean(value))) => Ok(Some(*value)),
-        Some(_) => Err(format!("`{name}` must be true or false")),
+    match node.value().and_then(as_string) {
+        Some(text) => Ok(Some((text, node))),
+        None => Err(broken(node, format!("`{name}` must be a string"))),
     }
 }
 
-fn strings(table: &Table, name: &str, reader: Major) -> Result<Option<Vec<String>>, String> {
-    let wrong = || format!("`{name}` must be an array of strings");
+fn boolean(table: &Table, name: &str, reader: Major) -> Result<Option<bool>, Broken> {
     let Some(node) = find(table, name, reader)? else {
         return Ok(None);
     };
-    let Some(ValueKind::Array(elements)) = node.value().map(|value| &value.kind) else {
-        return Err(wrong());
-    };
-    let strings: Option<Vec<String>> = elements
-        .iter()
-        .map(|element| as_string(element).map(str::to_owned))
-        .collect();
-    strings.map(Some).ok_or_else(wrong)
+    match node.value().map(|value| &value.kind) {
+        Some(ValueKind::Boolean(value)) => Ok(Some(*value)),
+        _ => Err(broken(node, format!("`{name}` must be true or false"))),
+    }
 }

@@ -96,12 +96,12 @@ fn is_looked_at(planner: &Planner<'_>, namespace: &str) -> bool {
     planner.registry().pending() && planner.namespace_names.contains(namespace)
 }
 
-/// What containerd 1.x takes for TOML and is none cannot be looked at, so nobody can say what the file gives.
+/// What is not TOML cannot be looked at, but containerd 1.x may read it, so nobody can say what the file gives.
 fn check_understood(planner: &Planner<'_>, file: &HostsFile, findings: &mut Findings) {
     let mut generations = planner.generations();
-    let Some(reason) = file.not_understood().filter(|_| {
-        !file.bytes.is_empty() && generations.any(|g| file.refusal(g.behaviour.go_toml).is_none())
-    }) else {
+    let Some(unread) =
+        generations.find_map(|generation| file.not_understood(generation.behaviour.go_toml))
+    else {
         return;
     };
     let place = file.id.map(|file| Place { file, range: 0..0 });
@@ -109,10 +109,10 @@ fn check_understood(planner: &Planner<'_>, file: &HostsFile, findings: &mut Find
         &finding::INVALID_TOML,
         place,
         format!(
-            "`{}`: {reason}, but containerd 1.x reads it all the same",
-            file.real
+            "`{}`: {}, which containerd 1.x may read all the same",
+            file.real, unread.reason
         ),
-        "write it in a way that every containerd reads",
+        "fix the file, or remove it",
     );
 }
 
