@@ -117,24 +117,50 @@ struct Planned<'i> {
     /// What the containerd whose behaviour is kept makes of the node as it is.
     from: Rc<Sight>,
     /// Today and afterwards, by generation.
-    releases: Vec<(Release, Rc<Sight>)>,
+    releases: Vec<Compared>,
     /// The directory that `config_path` names, before and after the hosts files are written.
     kept_certs: CertsDirectory,
     certs: CertsDirectory,
     converts: bool,
 }
 
+/// Releases that behave alike, and what they make of the node as it will be.
+struct Compared {
+    release: Release,
+    after: Rc<Sight>,
+    startup: Startup,
+    /// Whether what they pull is compared: where a text is not read, an operator may have accepted that for good reasons,
+    /// such as a parser that a distribution has replaced.
+    pulls: bool,
+    same_headers: bool,
+    /// Whether there are no credentials, before or after, so that none can differ.
+    no_credentials: bool,
+}
+
 impl<'i> Planned<'i> {
     fn new(inputs: &'i Inputs, plan: &Plan, after: &Snapshot) -> Self {
+        let from = inputs.sight();
         let releases = Release::all(inputs).into_iter().map(|release| {
-            let afterwards = after.seen_by(&release.generation.behaviour);
-            (release, afterwards)
+            let after = after.seen_by(&release.generation.behaviour);
+            let startup = inputs.startup(&after);
+            Compared {
+                pulls: match startup {
+                    Startup::DoesNotStart(_) => after.text_refused().is_some(),
+                    Startup::CriFails(_) => false,
+                    Startup::Loads | Startup::CriDisabled(_) => true,
+                },
+                startup,
+                same_headers: after.headers() == from.headers(),
+                no_credentials: !after.has_credentials() && !from.has_credentials(),
+                release,
+                after,
+            }
         });
         let certs = after.certs().get(plan.certs.path.as_str());
         Self {
             inputs,
-            from: inputs.sight(),
             releases: releases.collect(),
+            from,
             certs: certs.cloned().unwrap_or_else(|| plan.certs.clone()),
             kept_certs: plan.certs.clone(),
             converts: plan.converts,
@@ -148,10 +174,10 @@ impl<'i> Planned<'i> {
         // Versions that fail for the same reason at the same place are one finding.
         let mut failures: Vec<(Startup, Vec<Version>)> = Vec::new();
         let mut mended: Vec<(Reason, Vec<Version>)> = Vec::new();
-        for (release, afterwards) in &self.releases {
-            let today = &release.sight;
-            let generation = &release.generation;
-            let (before, after) = (self.inputs.startup(today), self.inputs.startup(afterwards));
+        for compared in &self.releases {
+            let (today, afterwards) = (&compared.release.sight, &compared.after);
+            let generation = &compared.release.generation;
+            let (before, after) = (self.inputs.startup(today), &compared.startup);
             if afterwards.registry().has_legacy() {
                 findings.add(
                     &finding::PROOF_FAILED,
@@ -160,7 +186,7 @@ impl<'i> Planned<'i> {
                     bug,
                 );
             }
-            let reason = match &after {
+            let reason = match after {
                 Startup::Loads | Startup::CriDisabled(_) => {
                     if let Some(reason) = today.text_refused() {
                         match mended.iter_mut().find(|(known, _)| known == reason) {
@@ -177,7 +203,7 @@ impl<'i> Planned<'i> {
                 .is_some_and(|today| today.code == reason.code);
             // A daemon that does not start today stops at the first thing that is wrong: what the migration takes out
             // may have hidden another.
-            let state = match (&before, &after) {
+            let state = match (&before, after) {
                 (Startup::DoesNotStart(_), Startup::DoesNotStart(_)) if !same_code => {
                     Startup::DoesNotStart(Reason {
                         place: None,
@@ -227,8 +253,8 @@ impl<'i> Planned<'i> {
     fn check_puller(&self, findings: &mut Findings) {
         let to = self.inputs.options.to;
         let mut releases = self.releases.iter();
-        let moves = releases.any(|(release, afterwards)| {
-            release.has(to) && !release.sight.transfer_service && afterwards.transfer_service
+        let moves = releases.any(|Compared { release, after, .. }| {
+            release.has(to) && !release.sight.transfer_service && after.transfer_service
         });
         if moves {
             findings.add(
@@ -246,26 +272,31 @@ impl<'i> Planned<'i> {
         let from_settings = from_settings(&self.from, wanted);
         let mut differences: Vec<Difference> = Vec::new();
         let mut comes = None;
-        for (release, view) in &self.releases {
-            let (generation, today) = (&release.generation, &release.sight);
-            // Where a text is not read, an operator may have accepted that for good reasons, such as a parser that a
-            // distribution has replaced: what the settings in it say is still compared.
-            match inputs.startup(view) {
-                Startup::DoesNotStart(_) if view.text_refused().is_some() => {}
-                Startup::CriFails(_) | Startup::DoesNotStart(_) => continue,
-                Startup::Loads | Startup::CriDisabled(_) => {}
+        // Most files are read alike by all releases: what is proven for one is proven for the others.
+        let mut proven = None;
+        for compared in self.releases.iter().filter(|compared| compared.pulls) {
+            let (generation, today) = (&compared.release.generation, &compared.release.sight);
+            let view = &compared.after;
+            let key = view.pulls_key(&wanted.name);
+            if compared.no_credentials && compared.same_headers && key.is_some() && key == proven {
+                continue;
             }
             let behaviour = &generation.behaviour;
             let planned = view.pulls(&wanted.name);
+            let kept;
             let expected = match wanted.decider {
-                Decider::Settings => from_settings.clone(),
-                Decider::HostsFile | Decider::Nobody => wanted.after.clone(),
-                Decider::KeptFile => reader::pulls(&self.kept_certs, &wanted.name, behaviour),
+                Decider::Settings => &from_settings,
+                Decider::HostsFile | Decider::Nobody => &wanted.after,
+                Decider::KeptFile => {
+                    kept = reader::pulls(&self.kept_certs, &wanted.name, behaviour);
+                    &kept
+                }
             };
-            let same_credentials = view.credentials_of(&expected)
-                == self.from.credentials_of(&expected)
-                && view.headers() == self.from.headers();
-            if planned.same(&expected) && same_credentials {
+            let same_credentials = compared.same_headers
+                && (compared.no_credentials
+                    || view.credentials_of(expected) == self.from.credentials_of(expected));
+            if planned.same(expected) && same_credentials {
+                proven = key;
                 continue;
             }
             // What a version does differently with the node as it is, is not the plan's doing.
@@ -282,7 +313,7 @@ impl<'i> Planned<'i> {
                 Some(&finding::UPGRADE_CHANGES_PULLS)
             } else {
                 self.unread(generation, view)
-                    .or_else(|| cause(generation, &expected, &self.certs, &wanted.name))
+                    .or_else(|| cause(generation, expected, &self.certs, &wanted.name))
             };
             let code = judge(inputs, generation, cause, findings);
             if !is_between(inputs, generation) {
@@ -352,10 +383,12 @@ impl<'i> Planned<'i> {
         });
         let known: BTreeSet<&str> = known.map(|host| host.host.as_str()).collect();
         let mut differences: Vec<(&'static Code, String, Vec<Version>)> = Vec::new();
-        for (release, view) in &self.releases {
-            let generation = &release.generation;
-            let startup = inputs.startup(view);
-            if matches!(startup, Startup::CriFails(_) | Startup::DoesNotStart(_)) {
+        for compared in &self.releases {
+            let (generation, view) = (&compared.release.generation, &compared.after);
+            if matches!(
+                compared.startup,
+                Startup::CriFails(_) | Startup::DoesNotStart(_)
+            ) {
                 continue;
             }
             let mut other = self.from.other_credentials(view).into_iter();

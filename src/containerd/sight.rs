@@ -145,6 +145,23 @@ impl Sight {
         }
     }
 
+    /// What decides how this containerd reads the hosts of `namespace`, where hosts files decide and nothing but that
+    /// matters: with equal keys two of them, of one snapshot, give equal [`Sight::pulls`].
+    pub fn pulls_key(&self, namespace: &str) -> Option<(&str, reader::Key)> {
+        let roots = self.roots();
+        let [root] = roots.as_slice() else {
+            return None;
+        };
+        let key = reader::key(self.certs.get(*root)?, namespace, &self.behaviour)?;
+        Some((*root, key))
+    }
+
+    /// Whether there are credentials for any host.
+    pub fn has_credentials(&self) -> bool {
+        let all = self.credentials.get_or_init(|| self.all_credentials());
+        !all.is_empty()
+    }
+
     /// The credentials that containerd has for a host (`ParseAuth`; `auths` overwrite `configs.*.auth`,
     /// `pkg/cri/config/config.go@v1.7.34`:535).
     pub fn credentials(&self, host: &str) -> Option<&Credentials> {

@@ -66,6 +66,20 @@ pub struct HostsFile {
     pub id: Option<FileId>,
     /// The text parsed, once for all copies and versions.
     parsed: Rc<OnceCell<Result<Syntax, SyntaxError>>>,
+    /// Whether it is written in the plainest way, once for all copies.
+    pub(super) plain: Rc<OnceCell<Plain>>,
+}
+
+/// How plainly a hosts.toml is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// Releases may read it in different ways.
+    No,
+    /// Every release reads it alike, but for `override_path` and a missing `server`.
+    Yes {
+        has_override_path: bool,
+        has_server: bool,
+    },
 }
 
 /// Why nothing that a hosts.toml says is known to count.
@@ -87,6 +101,7 @@ impl HostsFile {
             bytes,
             id: None,
             parsed: Rc::default(),
+            plain: Rc::default(),
         }
     }
 

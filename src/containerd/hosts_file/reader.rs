@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, RegistryDirectory};
+use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, Plain, RegistryDirectory};
 use crate::containerd::host::{
     Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path,
 };
-use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, Major};
+use crate::containerd::release::{Behaviour, GoToml, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
-use crate::toml::syntax::{Node, Syntax, Table, Value, ValueKind};
+use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
@@ -47,6 +47,109 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
             .filter_map(|host| host.finish(behaviour))
             .collect(),
     )
+}
+
+/// What of a release decides how it reads the hosts of `namespace` from this directory: two releases with equal keys read
+/// them alike. `None` where that is not known without reading.
+pub fn key(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Option<Key> {
+    let mut key = Key {
+        default_directory: false,
+        override_path: false,
+    };
+    let name = match certs.own(namespace) {
+        Some(name) => Some(name),
+        None => {
+            key.default_directory = behaviour.default_directory;
+            certs.lookup(namespace, behaviour)
+        }
+    };
+    let Some(name) = name else {
+        return (!is_loopback(namespace)).then_some(key);
+    };
+    let file = certs.directories.get(&name)?.hosts_file.as_ref()?;
+    match file.plain.get_or_init(|| plain(file)) {
+        Plain::Yes {
+            has_override_path,
+            has_server,
+        } if *has_server || !is_loopback(namespace) => {
+            key.override_path = *has_override_path && behaviour.override_path;
+            Some(key)
+        }
+        _ => None,
+    }
+}
+
+/// See [`key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    default_directory: bool,
+    override_path: bool,
+}
+
+/// Whether the file has only what no release reads differently: lower-case keys that all know, hosts in headers of
+/// their own, https URLs with at most a port, and no spelling that some TOML library refuses.
+fn plain(file: &HostsFile) -> Plain {
+    let readers = GoToml::ALL.iter();
+    let mut texts = readers.map(|reader| file.read_by(*reader));
+    let Some(Ok(syntax)) = texts.next() else {
+        return Plain::No;
+    };
+    if !texts.all(|read| read.is_ok()) {
+        return Plain::No;
+    }
+    let is_url = |url: &str| {
+        let host = url.strip_prefix("https://");
+        host.is_some_and(|host| {
+            let ordinary = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+            host.chars().all(ordinary) && host.matches(':').count() < 2
+        })
+    };
+    let (mut has_override_path, mut has_server, mut has_host) = (false, false, false);
+    for section in &syntax.sections {
+        let is_plain = match section.header.as_ref() {
+            None => true,
+            Some(header) if header.array => false,
+            Some(header) => match header.keys.as_slice() {
+                [host] => host.name == "host" && section.entries.is_empty(),
+                [host, url] => host.name == "host" && is_url(&url.name) && !url.has_escapes,
+                _ => false,
+            },
+        };
+        has_host |= section.header.is_some();
+        let known = |entry: &Entry| {
+            let [key] = entry.keys.as_slice() else {
+                return false;
+            };
+            match key.name.as_str() {
+                "server" => {
+                    has_server = true;
+                    section.header.is_none() && as_string(&entry.value).is_some_and(is_url)
+                }
+                "override_path" => {
+                    has_override_path = true;
+                    true
+                }
+                "capabilities" => match &entry.value.kind {
+                    ValueKind::Array(all) => all.iter().all(|one| {
+                        as_string(one).is_some_and(|one| ["pull", "resolve", "push"].contains(&one))
+                    }),
+                    _ => false,
+                },
+                "ca" | "client" | "skip_verify" => true,
+                _ => false,
+            }
+        };
+        if !is_plain || !section.entries.iter().all(known) {
+            return Plain::No;
+        }
+    }
+    if !has_host {
+        return Plain::No;
+    }
+    Plain::Yes {
+        has_override_path,
+        has_server,
+    }
 }
 
 /// Something in a hosts.toml that counts for nothing.
