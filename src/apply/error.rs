@@ -76,6 +76,11 @@ pub enum ApplyError {
     Failed(NodeError),
     /// There is no way to ask whether CRI is up; nothing was written.
     NoHealth(std::io::Error),
+    /// The health command fails before anything is changed; nothing was written.
+    UnhealthyBefore {
+        /// The end of what it printed; may hold secrets.
+        lines: Vec<String>,
+    },
     /// CRI was not up after the restart; the old files are back.
     Unhealthy {
         /// The run.
@@ -141,6 +146,7 @@ impl ApplyError {
             | Self::Beneath { .. }
             | Self::LeadsElsewhere { .. }
             | Self::Obstacles(_)
+            | Self::UnhealthyBefore { .. }
             | Self::RestartPending { .. } => 3,
             Self::Damaged { .. }
             | Self::Locked { .. }
@@ -156,10 +162,11 @@ impl ApplyError {
         }
     }
 
-    /// What containerd itself says about a CRI that is not up; may hold secrets.
+    /// What containerd itself, or the health command, says about a CRI that is not up; may hold secrets.
     pub fn daemon_lines(&self) -> &[String] {
         match self {
             Self::Unhealthy { verdict, .. } => &verdict.lines,
+            Self::UnhealthyBefore { lines } => lines,
             Self::NotUndone { cause, .. } => cause.daemon_lines(),
             _ => &[],
         }
@@ -284,6 +291,11 @@ impl fmt::Display for ApplyError {
                 formatter,
                 "cannot ask whether CRI is up: {}; nothing was written (`--health-command` gives another way)",
                 printable(&error.to_string())
+            ),
+            Self::UnhealthyBefore { .. } => write!(
+                formatter,
+                "the health command fails before anything is changed, so it could not tell whether the restart \
+                 succeeds; nothing was written"
             ),
             Self::Unhealthy {
                 run,

@@ -14,7 +14,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::command;
+use super::ApplyError;
+use super::command::{self, Ended};
 
 /// What restarts containerd, if nothing else is said.
 pub const RESTART_COMMAND: &str = "systemctl restart containerd";
@@ -43,6 +44,8 @@ pub struct Guard {
     pub health: Health,
     /// For how many seconds to wait until CRI is up.
     pub timeout: u64,
+    /// Whether CRI may be down before, because what is done is to bring it up.
+    pub is_rescue: bool,
 }
 
 /// How to ask whether CRI is up.
@@ -154,12 +157,7 @@ pub enum Progress {
         limit: u64,
     },
     /// The restart command ended badly.
-    RestartFailed {
-        /// How, as a phrase.
-        how: String,
-        /// Its last lines.
-        lines: Vec<String>,
-    },
+    RestartFailed(Unhealthy),
     /// CRI is being watched.
     Waiting {
         /// How it is now.
@@ -169,8 +167,6 @@ pub enum Progress {
         /// For how long it may take.
         timeout: u64,
     },
-    /// Nothing new: so often that those who watch see soon what else there is.
-    Tick,
 }
 
 /// Shows progress.
@@ -181,7 +177,7 @@ pub type Report<'a> = &'a mut dyn FnMut(Progress);
 pub struct Unhealthy {
     /// What is wrong, as a phrase.
     pub reason: String,
-    /// What containerd itself says about it; may hold secrets.
+    /// What containerd itself, or the command that has failed, says about it; may hold secrets.
     pub lines: Vec<String>,
     /// Whether the daemon from before is gone. If not, it never saw the new files, and CRI is as it was.
     pub is_restarted: bool,
@@ -206,10 +202,16 @@ impl Guard {
             .collect()
     }
 
-    /// Asks how CRI is before anything is changed; an error if there is no way to ask.
-    pub(crate) fn baseline(&self, report: Report<'_>) -> std::io::Result<Baseline> {
-        self.check_socket(report)?;
-        let cri = self.ask(&mut |_| {})?;
+    /// Asks how CRI is before anything is changed; an error if the answer would not tell anything later.
+    pub(crate) fn baseline(&self, report: Report<'_>) -> Result<Baseline, ApplyError> {
+        // Without a shell there would be no restart, and this is known only after the files are changed.
+        command::run(command::shell(":"), PROBE_LIMIT).map_err(ApplyError::NoHealth)?;
+        self.check_socket(report).map_err(ApplyError::NoHealth)?;
+        let Asked { cri, lines } = self.ask().map_err(ApplyError::NoHealth)?;
+        let is_command = matches!(self.health, Health::Command(_));
+        if is_command && cri != Cri::Up && !self.is_rescue {
+            return Err(ApplyError::UnhealthyBefore { lines });
+        }
         report(Progress::Before(cri));
         Ok(Baseline {
             cri,
@@ -230,51 +232,48 @@ impl Guard {
         restarted();
         match (&self.health, ran) {
             // Nobody can tell whether the daemon is another one, so a restart that says that it failed has failed.
-            (Health::Command(_), Err(RestartFailed { how, lines })) => Err(Unhealthy {
-                reason: format!("the restart command {how}"),
-                lines,
-                is_restarted: true,
-            }),
-            (_, ran) => self.watch_since(Some(begun), before, old, ran.is_ok(), report),
+            (Health::Command(_), Err(failed)) => Err(failed),
+            (_, ran) => self.watch(Some(begun), before, old, ran.is_ok(), report),
         }
     }
 
     /// Runs the restart command.
-    pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), RestartFailed> {
+    pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), Unhealthy> {
         self.run_restart_within(RESTART_LIMIT, report)
     }
 
-    fn run_restart_within(&self, limit: Duration, report: Report<'_>) -> Result<(), RestartFailed> {
+    fn run_restart_within(&self, limit: Duration, report: Report<'_>) -> Result<(), Unhealthy> {
         report(Progress::Restarting(self.restart_command.clone()));
         let limit_seconds = limit.as_secs();
         let mut told = Duration::ZERO;
-        let ended = command::run_watched(command::shell(&self.restart_command), limit, &mut |at| {
-            if at < told + TELL {
-                report(Progress::Tick);
-                return;
+        let command = command::shell(&self.restart_command);
+        let ended = command::run_watched(command, limit, &mut |at| {
+            if at >= told + TELL {
+                told = at;
+                report(Progress::StillRestarting {
+                    seconds: at.as_secs(),
+                    limit: limit_seconds,
+                });
             }
-            told = at;
-            report(Progress::StillRestarting {
-                seconds: at.as_secs(),
-                limit: limit_seconds,
-            });
         });
         let (how, lines) = match ended {
-            Ok(ended) => match ended.status {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => (format!("failed ({status})"), last_lines(&ended.output)),
-                None => (
-                    format!("was killed after {limit_seconds} s"),
-                    last_lines(&ended.output),
-                ),
-            },
+            Ok(ended) if ended.is_success() => return Ok(()),
+            Ok(Ended { status, output }) => {
+                let how = match status {
+                    Some(status) => format!("failed ({status})"),
+                    None => format!("was killed after {limit_seconds} s"),
+                };
+                (how, last_lines(&output))
+            }
             Err(error) => ("failed".to_owned(), vec![error.to_string()]),
         };
-        report(Progress::RestartFailed {
-            how: how.clone(),
-            lines: lines.clone(),
-        });
-        Err(RestartFailed { how, lines })
+        let failed = Unhealthy {
+            reason: format!("the restart command {how}"),
+            lines,
+            is_restarted: true,
+        };
+        report(Progress::RestartFailed(failed.clone()));
+        Err(failed)
     }
 
     /// A socket at which nobody listens is the wrong one where a containerd runs. Where none does, it is stopped, which
@@ -283,45 +282,29 @@ impl Guard {
         let Health::Ctr(address) = &self.health else {
             return Ok(());
         };
-        if is_listening(address) {
-            return Ok(());
-        }
-        let mut running = containerds();
-        if !running.is_empty() {
-            // One that starts, or one that a supervisor starts again and again.
-            std::thread::sleep(STARTING);
+        let begun = Instant::now();
+        loop {
             if is_listening(address) {
                 return Ok(());
             }
-            let now = containerds();
-            running.retain(|pid| now.contains(pid));
-        }
-        match running.first() {
-            None => {
+            let Some(pid) = containerd_pid() else {
                 report(Progress::Stopped(address.clone()));
-                Ok(())
+                return Ok(());
+            };
+            // One that starts, or one that a supervisor starts again and again.
+            if begun.elapsed() >= STARTING {
+                return Err(std::io::Error::other(format!(
+                    "containerd runs (pid {pid}), but nobody listens at `{address}`, where its configuration and its \
+                     imports say that it does"
+                )));
             }
-            Some(pid) => Err(std::io::Error::other(format!(
-                "containerd runs (pid {pid}), but nobody listens at `{address}`, where its configuration and its \
-                 imports say that it does"
-            ))),
+            std::thread::sleep(PAUSE);
         }
     }
 
-    /// Watches CRI until it is as good as `before`, or cannot be any more. `old` is the daemon that was to go; if
-    /// nothing says that it was restarted, it gets little time for that.
+    /// Watches CRI until it is as good as `before`, or cannot be any more. `restart` is when the restart began, if that
+    /// is known. `old` is the daemon that was to go; if nothing says that it was restarted, it gets little time for that.
     pub(crate) fn watch(
-        &self,
-        before: Baseline,
-        old: Option<Daemon>,
-        is_run: bool,
-        report: Report<'_>,
-    ) -> Result<(), Unhealthy> {
-        self.watch_since(None, before, old, is_run, report)
-    }
-
-    /// `restart` is when the restart began, if that is known.
-    fn watch_since(
         &self,
         restart: Option<SystemTime>,
         before: Baseline,
@@ -341,14 +324,15 @@ impl Guard {
         loop {
             // Asked first: if the daemon goes in between, the answer is the new one's, and counts one round later.
             let daemon = self.daemon();
-            let asked = self.ask(&mut |_| report(Progress::Tick));
-            let cri = asked.unwrap_or(Cri::Silent);
+            let asked = self.ask().unwrap_or_else(|error| Asked {
+                cri: Cri::Silent,
+                lines: vec![error.to_string()],
+            });
+            let cri = asked.cri;
             let at = begun.elapsed();
             let verdict = watch.look(at, cri, daemon, &mut || self.is_serving());
             let news = (cri, at.as_secs() / TELL.as_secs());
-            if shown.replace(news) == Some(news) {
-                report(Progress::Tick);
-            } else {
+            if shown.replace(news) != Some(news) {
                 report(Progress::Waiting {
                     cri,
                     seconds: at.as_secs(),
@@ -359,10 +343,10 @@ impl Guard {
                 let is_same = daemon.is_some() && daemon == old && cri == before.cri;
                 return verdict.map_err(|reason| Unhealthy {
                     reason,
-                    lines: if is_same {
-                        Vec::new()
-                    } else {
-                        self.error_lines(restart, daemon)
+                    lines: match &self.health {
+                        _ if is_same => Vec::new(),
+                        Health::Command(_) => asked.lines,
+                        Health::Ctr(address) => error_lines(address, restart),
                     },
                     is_restarted: !is_same,
                 });
@@ -371,26 +355,22 @@ impl Guard {
         }
     }
 
-    fn ask(&self, waiting: &mut dyn FnMut(Duration)) -> std::io::Result<Cri> {
-        match &self.health {
-            Health::Command(text) => {
-                let limit = PROBE_LIMIT.max(Duration::from_secs(self.timeout));
-                let ended = command::run_watched(command::shell(text), limit, waiting)?;
-                Ok(if ended.is_success() {
-                    Cri::Up
-                } else {
-                    Cri::Silent
-                })
-            }
-            Health::Ctr(address) => {
-                let ended = command::run(plugins(address, &[]), PROBE_LIMIT)?;
-                Ok(if ended.status.is_some() {
-                    cri_row(&ended.output)
-                } else {
-                    Cri::Silent
-                })
-            }
+    fn ask(&self) -> std::io::Result<Asked> {
+        let (command, limit) = match &self.health {
+            Health::Command(text) => (command::shell(text), Duration::from_secs(self.timeout)),
+            Health::Ctr(address) => (plugins(address, &[]), PROBE_LIMIT),
+        };
+        let ended = command::run(command, limit)?;
+        let cri = match &self.health {
+            Health::Command(_) if ended.is_success() => Cri::Up,
+            Health::Ctr(_) if ended.status.is_some() => cri_row(&ended.output),
+            _ => Cri::Silent,
+        };
+        let mut lines = last_lines(&ended.output);
+        if ended.status.is_none() {
+            lines.push(format!("(killed after {} s)", limit.as_secs()));
         }
+        Ok(Asked { cri, lines })
     }
 
     /// Whether CRI answers a request: a loaded one may still be busy with its recovery. True where nobody can ask.
@@ -419,52 +399,39 @@ impl Guard {
         let pid = rustix::net::sockopt::socket_peercred(&socket).ok()?.pid;
         Some(Daemon(pid.as_raw_pid()))
     }
-
-    /// What containerd says about a CRI that is not up, and not what it said before its restart.
-    fn error_lines(&self, restart: Option<SystemTime>, daemon: Option<Daemon>) -> Vec<String> {
-        let Health::Ctr(address) = &self.health else {
-            return Vec::new();
-        };
-        let mut lines = Vec::new();
-        if let Ok(ended) = command::run(plugins(address, &["-d"]), PROBE_LIMIT) {
-            lines.extend(messages(&ended.output));
-        }
-        let mut journalctl = Command::new("journalctl");
-        journalctl.args([
-            "--unit=containerd",
-            "--output=cat",
-            "--no-pager",
-            "--lines=200",
-        ]);
-        let since = restart.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        match (since, daemon) {
-            (Some(since), _) => {
-                journalctl.arg(format!("--since=@{}", since.as_secs()));
-            }
-            (None, Some(Daemon(pid))) => {
-                journalctl.arg(format!("_PID={pid}"));
-            }
-            (None, None) => {}
-        }
-        if let Ok(ended) = command::run(journalctl, PROBE_LIMIT) {
-            let is_error = |line: &&str| {
-                ["level=error", "level=fatal", "containerd: "]
-                    .iter()
-                    .any(|mark| line.contains(mark))
-            };
-            let errors: Vec<&str> = ended.output.lines().filter(is_error).collect();
-            lines.extend(last_lines(&errors.join("\n")));
-        }
-        lines
-    }
 }
 
-/// How the restart command has failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RestartFailed {
-    how: String,
-    /// The last lines of what it printed.
+/// An answer to how CRI is, and the end of what the one who was asked has printed.
+struct Asked {
+    cri: Cri,
     lines: Vec<String>,
+}
+
+/// What containerd says about a CRI that is not up, and in its log since its restart.
+fn error_lines(address: &str, restart: Option<SystemTime>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Ok(ended) = command::run(plugins(address, &["-d"]), PROBE_LIMIT) {
+        lines.extend(messages(&ended.output));
+    }
+    let since = restart.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let Some(since) = since else {
+        return lines;
+    };
+    let mut journalctl = Command::new("journalctl");
+    journalctl.args([
+        "--unit=containerd",
+        "--output=cat",
+        "--no-pager",
+        "--lines=200",
+    ]);
+    journalctl.arg(format!("--since=@{}", since.as_secs()));
+    if let Ok(ended) = command::run(journalctl, PROBE_LIMIT) {
+        let marks = ["level=error", "level=fatal", "containerd: "];
+        let is_error = |line: &&str| marks.iter().any(|mark| line.contains(mark));
+        let errors: Vec<&str> = ended.output.lines().filter(is_error).collect();
+        lines.extend(last_lines(&errors.join("\n")));
+    }
+    lines
 }
 
 fn connect(address: &str) -> rustix::io::Result<OwnedFd> {
@@ -487,30 +454,20 @@ fn is_listening(address: &str) -> bool {
     )
 }
 
-/// The containerds that run on this machine: those with another root are in containers.
-fn containerds() -> Vec<u32> {
+/// A containerd that runs on this machine: one with another root is in a container.
+fn containerd_pid() -> Option<u32> {
     let root = |path: &str| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.dev(), metadata.ino()))
     };
     let own = root("/");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
+    let is_containerd = |pid: &u32| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-        if name.is_ok_and(|name| name == "containerd\n")
-            && root(&format!("/proc/{pid}/root")) == own
-        {
-            found.push(pid);
-        }
-    }
-    found
+        name.is_ok_and(|name| name == "containerd\n") && root(&format!("/proc/{pid}/root")) == own
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(is_containerd)
 }
 
 /// The process that listens at containerd's socket.
@@ -779,26 +736,26 @@ mod tests {
             restart_command: "echo begun; sleep 60".to_owned(),
             health: Health::Command("true".to_owned()),
             timeout: 1,
+            is_rescue: false,
         };
         let mut said = Vec::new();
         let limit = TELL + Duration::from_secs(1);
         let ran = guard.run_restart_within(limit, &mut |progress| said.push(progress));
-        said.retain(|progress| *progress != Progress::Tick);
-        let how = "was killed after 6 s".to_owned();
-        let lines = vec!["begun".to_owned()];
+        let failed = Unhealthy {
+            reason: "the restart command was killed after 6 s".to_owned(),
+            lines: vec!["begun".to_owned()],
+            is_restarted: true,
+        };
         let expected = [
             Progress::Restarting("echo begun; sleep 60".to_owned()),
             Progress::StillRestarting {
                 seconds: 5,
                 limit: 6,
             },
-            Progress::RestartFailed {
-                how: how.clone(),
-                lines: lines.clone(),
-            },
+            Progress::RestartFailed(failed.clone()),
         ];
         assert_eq!(said, expected);
-        assert_eq!(ran, Err(RestartFailed { how, lines }));
+        assert_eq!(ran, Err(failed));
     }
 
     #[test]
@@ -807,6 +764,7 @@ mod tests {
             restart_command: "true".to_owned(),
             health: Health::Command("true".to_owned()),
             timeout: 1,
+            is_rescue: false,
         };
         let before = Baseline {
             cri: Cri::Up,
@@ -823,6 +781,38 @@ mod tests {
             }
         });
         assert_eq!((verdict, said), (Ok(()), 2));
+    }
+
+    fn asking(health: &str, is_rescue: bool) -> Guard {
+        Guard {
+            restart_command: "true".to_owned(),
+            health: Health::Command(health.to_owned()),
+            timeout: 1,
+            is_rescue,
+        }
+    }
+
+    /// It would fail afterwards, too, whatever the files are.
+    #[test]
+    fn a_health_command_that_fails_before_is_refused_unless_this_is_a_rescue() {
+        let fails = asking("echo no such tool; false", false);
+        match fails.baseline(&mut |_| {}) {
+            Err(ApplyError::UnhealthyBefore { lines }) => assert_eq!(lines, ["no such tool"]),
+            other => panic!("{other:?}"),
+        }
+        let rescue = asking("false", true).baseline(&mut |_| {}).unwrap();
+        assert_eq!((rescue.cri, rescue.was_up()), (Cri::Silent, false));
+        let works = asking("true", false).baseline(&mut |_| {}).unwrap();
+        assert!(works.was_up());
+    }
+
+    #[test]
+    fn what_a_health_command_prints_is_shown_when_it_fails() {
+        let guard = asking("echo the pod network is down; false", false);
+        let before = asking("true", false).baseline(&mut |_| {}).unwrap();
+        let verdict = guard.restart(before, &mut || {}, &mut |_| {}).unwrap_err();
+        assert_eq!(verdict.reason, "CRI does not answer after 1 s");
+        assert_eq!(verdict.lines, ["the pod network is down"]);
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
             None => None,
             Some(guard) => Some(Restart {
                 guard: guard.clone(),
-                before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
+                before: guard.baseline(report)?,
             }),
         };
         self.interrupt.check()?;
@@ -296,7 +296,7 @@ impl<'a> Session<'a> {
             None => None,
             Some(guard) => Some(Restart {
                 guard: guard.clone(),
-                before: guard.baseline(report).map_err(ApplyError::NoHealth)?,
+                before: guard.baseline(report)?,
             }),
         };
         let mut judged = true;
@@ -481,7 +481,7 @@ impl<'a> Session<'a> {
         let run = journal.record.run;
         let Restart { guard, before } = restart;
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
-            guard.watch(*before, None, true, report)
+            guard.watch(None, *before, None, true, report)
         } else {
             let mut noted = Ok(());
             let mut restarted = || noted = self.append(run, &Event::Restarted);

@@ -871,6 +871,7 @@ fn guard(restart: &str, health: &str) -> guard::Guard {
         restart_command: restart.to_owned(),
         health: guard::Health::Command(health.to_owned()),
         timeout: 1,
+        is_rescue: true,
     }
 }
 

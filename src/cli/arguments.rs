@@ -80,10 +80,10 @@ pub(super) struct Changing {
     /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
     #[arg(long)]
     pub(super) restart: bool,
-    /// How to restart it, for `sh -c` [default: systemctl restart containerd]
+    /// How to restart it, for `sh -c`, in at most 120 seconds [default: systemctl restart containerd]
     #[arg(long, value_name = "COMMAND", requires = "restart")]
     pub(super) restart_command: Option<String>,
-    /// What ends with 0 when CRI is up, for `sh -c` [default: ask the daemon with ctr]
+    /// What ends with 0 when CRI is up, for `sh -c`, in at most --health-timeout seconds [default: ask the daemon with ctr]
     #[arg(long, value_name = "COMMAND", requires = "restart")]
     pub(super) health_command: Option<String>,
     /// For how many seconds to wait until CRI is up

@@ -11,6 +11,7 @@ use crate::apply::{
     RunState, Session,
 };
 use crate::containerd::file::ConfigFile;
+use crate::containerd::loader::Startup;
 use crate::finding::{self, Findings};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::{Change, FileKind, Plan};
@@ -26,12 +27,19 @@ impl Run {
         let asks = !apply.yes && apply.expect.is_none();
         // Another run may change the node between the plan and the lock; then there is another plan.
         let (mut session, planned, guard) = loop {
-            let guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
+            let mut guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
             let (mut session, _) = self.begin(&node, Purpose::Apply, &interrupt, guard.as_ref())?;
             let Some(planned) = self.make_plan(&node)? else {
                 return Ok(exit::DONE);
             };
             self.check_expected(apply, &planned)?;
+            if let Some(guard) = &mut guard {
+                // The plan is proven, so CRI loads with it.
+                guard.is_rescue = matches!(
+                    planned.inputs.sight().startup(false),
+                    Startup::CriFails(_) | Startup::DoesNotStart(_)
+                );
+            }
             if asks || self.lock(&mut session, &planned.shown)? {
                 break (session, planned, guard);
             }
@@ -70,7 +78,11 @@ impl Run {
         }
         let interrupt = listen()?;
         let mut sources = Sources::default();
-        let guard = self.guard(changing, &node, &mut sources)?;
+        let mut guard = self.guard(changing, &node, &mut sources)?;
+        if let Some(guard) = &mut guard {
+            // A migration after which CRI is down is one to roll back.
+            guard.is_rescue = true;
+        }
         let purpose = Purpose::Rollback(rollback.run);
         let (mut session, recovered) = self.begin(&node, purpose, &interrupt, guard.as_ref())?;
         // What was recovered just now is what somebody wants to be rid of: not a run before it.
@@ -176,7 +188,7 @@ impl Run {
         let report = &mut |progress: Progress| {
             match progress {
                 Progress::Restarting(_) => is_restarted = true,
-                Progress::RestartFailed { .. } => is_restarted = false,
+                Progress::RestartFailed(_) => is_restarted = false,
                 _ => {}
             }
             self.print_progress(&progress, &shown, interrupt);
@@ -231,6 +243,7 @@ impl Run {
                 .unwrap_or_else(|| guard::RESTART_COMMAND.to_owned()),
             health,
             timeout: changing.health_timeout,
+            is_rescue: false,
         }))
     }
 
@@ -259,10 +272,7 @@ impl Run {
         if is_begun && interrupt.is_set() && !self.is_noted.replace(true) {
             print_error("signal noted, waiting for the verdict\n");
         }
-        let text = report::transaction::progress(progress, shown);
-        if !text.is_empty() {
-            print_error(&text);
-        }
+        print_error(&report::transaction::progress(progress, shown));
     }
 
     /// Explains an error; the result is its exit code.

@@ -82,9 +82,9 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::StillRestarting { seconds, limit } => {
             format!("{seconds} s of {limit} s: the restart command has not ended\n")
         }
-        Progress::RestartFailed { how, lines } => {
-            let mut text = format!("warning: the restart command {how}\n");
-            daemon_lines(lines, shown, &mut text);
+        Progress::RestartFailed(failed) => {
+            let mut text = format!("warning: {}\n", failed.reason);
+            daemon_lines(&failed.lines, shown, &mut text);
             text
         }
         Progress::Waiting {
@@ -100,7 +100,6 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
             };
             format!("{seconds} s{limit}: CRI {}\n", cri.phrase())
         }
-        Progress::Tick => String::new(),
     }
 }
 
@@ -272,7 +271,7 @@ mod tests {
             ApplyError::NoHealth(std::io::Error::other(FORGED)),
             ApplyError::Unhealthy {
                 run: 1,
-                verdict: unhealthy,
+                verdict: unhealthy.clone(),
                 is_up_again: None,
                 next: Vec::new(),
             },
@@ -310,10 +309,7 @@ mod tests {
         let said = [
             Progress::Restarting(FORGED.to_owned()),
             Progress::Stopped(FORGED.to_owned()),
-            Progress::RestartFailed {
-                how: "failed".to_owned(),
-                lines: vec![FORGED.to_owned()],
-            },
+            Progress::RestartFailed(unhealthy),
         ];
         texts.extend(said.iter().map(|found| progress(found, &shown)));
         for text in texts {

@@ -254,6 +254,66 @@ fn nothing_that_a_journal_waits_for_is_executed_unasked() {
     assert!(!ran.exists());
 }
 
+/// A health command that cannot tell anything is noticed before the first file is written; for a rollback it is not asked
+/// to succeed, since CRI may be why it is done.
+#[test]
+fn a_health_command_that_fails_before_is_refused() {
+    let scratch = Scratch::node("edge-health");
+    let root = scratch.at("node");
+    let guarded = |mut command: Command, health: &str| {
+        let ran = format!("echo >>{}", scratch.at("restarts").display());
+        command.args([
+            "--restart",
+            "--health-timeout",
+            "1",
+            "--health-command",
+            health,
+        ]);
+        command.arg("--restart-command").arg(ran);
+        command
+    };
+    let output = expect(&mut guarded(apply(&root), "echo no such tool; exit 9"), 3);
+    let said = stderr(&output);
+    assert!(
+        said.contains("error: the health command fails before"),
+        "{said}"
+    );
+    assert!(said.contains("  | no such tool\n"), "{said}");
+    assert_eq!(scratch.read(CONFIG), OLD);
+    assert!(!scratch.at("restarts").exists());
+    // With mirrors beside config_path CRI is down, and the migration brings it up.
+    let config = scratch.at(CONFIG);
+    let table = "[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n";
+    scratch.write(CONFIG, &format!("{OLD}{table}"));
+    let health = format!("! grep -q mirrors {}", config.display());
+    expect(&mut guarded(apply(&root), &health), 0);
+    assert!(is_new(&scratch.read(CONFIG)));
+    let output = expect(&mut guarded(rollback(&root), "false"), 5);
+    assert!(
+        stderr(&output).contains("CRI is not up with them"),
+        "{output:?}"
+    );
+    assert!(!is_new(&scratch.read(CONFIG)));
+}
+
+/// Without `sh` there is no restart: known before anything is changed.
+#[test]
+fn a_missing_shell_is_named_before_anything_is_changed() {
+    let scratch = Scratch::node("edge-shell");
+    let mut command = apply(&scratch.at("node"));
+    command.args([
+        "--restart",
+        "--health-command",
+        "true",
+        "--restart-command",
+        "true",
+    ]);
+    let output = expect(command.env("PATH", scratch.at("bin")), 4);
+    let said = stderr(&output);
+    assert!(said.contains("cannot run `sh`"), "{said}");
+    assert_eq!(scratch.read(CONFIG), OLD);
+}
+
 /// Whoever has no rights is told so, whatever it is that needs them.
 #[test]
 fn a_run_without_root_says_that_root_is_needed() {

@@ -395,9 +395,10 @@ fn a_signal_under_the_guard_is_noted() {
     }
 }
 
-/// Killed between the restart of a rollback and its end: the next command completes it, restart included.
+/// Killed between the restart of a rollback and its end: the next rollback completes it, with its own restart command,
+/// and does not ask for another restart.
 #[test]
-fn a_rollback_that_is_completed_with_a_restart_does_not_ask_for_one() {
+fn a_rollback_that_was_killed_is_completed_with_another_restart_command() {
     for daemon in daemons() {
         let killing = ROLLBACK.replace(
             "--restart-command restart-containerd",
@@ -410,11 +411,14 @@ fn a_rollback_that_is_completed_with_a_restart_does_not_ask_for_one() {
             &[
                 "exit 0",
                 "exit 137",
-                "the rollback of run 1 was killed: it is complete now, and containerd was restarted",
+                "restarting: restart-containerd",
+                "Rolled back run 1",
                 "exit 0",
                 "cri: ok",
                 "0",
             ],
         );
+        let (_, after) = output.split_once("Rolled back run 1").unwrap();
+        assert!(!after.contains("Next: "), "{output}");
     }
 }
