@@ -500,7 +500,7 @@ impl<'s> Layout<'s> {
                 && header_line.is_none_or(|header_line| header_line < line)
             {
                 if header.is_some() {
-                    owner.extend(entry.keys.iter().map(|key| key.name.clone()));
+                    owner.extend(entry.keys.iter().map(|key| key.name.to_string()));
                 }
                 element = self.element(entry, comment);
             }
