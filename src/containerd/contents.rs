@@ -140,24 +140,24 @@ impl Contents {
     pub fn of(file: &ConfigFile, readers: &[Major]) -> Self {
         let mut lookup = Lookup::new(file, readers);
         let mut contents = Self::default();
-        if let Some(node) = lookup.find(&file.tree, "version") {
+        if let Some(node) = lookup.find(file.tree(), "version") {
             match node.value().map(|value| &value.kind) {
                 Some(ValueKind::Integer(version)) => contents.version = *version,
                 _ => lookup.wrong_type(node, "an integer such as `version = 2`"),
             }
         }
-        let mut list = |name: &str| match lookup.find(&file.tree, name) {
+        let mut list = |name: &str| match lookup.find(file.tree(), name) {
             Some(node) => lookup.strings(node),
             None => Vec::new(),
         };
         contents.disabled = list("disabled_plugins");
         contents.required = list("required_plugins");
         contents.imports = list("imports");
-        let plugins = lookup.find(&file.tree, "plugins");
+        let plugins = lookup.find(file.tree(), "plugins");
         contents.errors = std::mem::take(&mut lookup.errors);
         if let Some(plugins) = plugins {
             for (node, table) in lookup.tables(plugins) {
-                let name = node.key.name.clone();
+                let name = node.key.name.to_string();
                 contents
                     .plugins
                     .push(file.placed(name, node.key.range.clone()));
@@ -165,7 +165,7 @@ impl Contents {
                     .into_iter()
                     .find(|id| id.name() == node.key.name)
                 {
-                    let parent = plugins.key.name.clone();
+                    let parent = plugins.key.name.to_string();
                     let outside = std::mem::take(&mut lookup.errors);
                     let mut section = section(&mut lookup, id, parent, node, table);
                     section.errors = std::mem::replace(&mut lookup.errors, outside);

@@ -1,5 +1,7 @@
 //! config.toml: its text, its legacy registry settings, and the edits that take them out.
 
+use std::rc::Rc;
+
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
 use crate::toml::syntax::{self, Syntax, Table, ValueKind};
@@ -15,10 +17,8 @@ pub struct ConfigFile {
     pub real: NodePath,
     /// Its text, byte for byte.
     pub text: String,
-    /// The text taken apart.
-    pub syntax: Syntax,
-    /// What the text means.
-    pub tree: Table,
+    /// The text parsed; copies share it.
+    pub syntax: Rc<Syntax>,
 }
 
 impl ConfigFile {
@@ -47,17 +47,13 @@ impl ConfigFile {
             }
         };
         match Syntax::parse(&text) {
-            Ok(syntax) => {
-                let tree = syntax.tree().clone();
-                Some(Self {
-                    id,
-                    path,
-                    real,
-                    text,
-                    syntax,
-                    tree,
-                })
-            }
+            Ok(syntax) => Some(Self {
+                id,
+                path,
+                real,
+                text,
+                syntax: Rc::new(syntax),
+            }),
             Err(error) => {
                 let place = Place {
                     file: id,
@@ -88,9 +84,14 @@ impl ConfigFile {
         }
     }
 
+    /// What the text means.
+    pub fn tree(&self) -> &Table {
+        self.syntax.tree()
+    }
+
     /// The socket that containerd listens at, if the file says so.
     pub fn grpc_address(&self) -> Option<&str> {
-        let grpc = named(&self.tree, "grpc")?.table()?;
+        let grpc = named(self.tree(), "grpc")?.table()?;
         match &named(grpc, "address")?.value()?.kind {
             ValueKind::String(address) => Some(address),
             _ => None,
@@ -99,7 +100,7 @@ impl ConfigFile {
 
     /// Where the file says its version, or its first byte.
     pub fn version_place(&self) -> Place {
-        let range = named(&self.tree, "version").map_or(0..0, |node| {
+        let range = named(self.tree(), "version").map_or(0..0, |node| {
             let end = node
                 .value()
                 .map_or(node.key.range.end, |value| value.range.end);

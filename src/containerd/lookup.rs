@@ -137,7 +137,7 @@ impl<'a, 'r> Lookup<'a, 'r> {
         self.wrong_case.insert(node.key.range.start);
         self.cases.push(CaseError {
             place: self.key_place(node),
-            spelled: node.key.name.clone(),
+            spelled: node.key.name.to_string(),
             name: name.to_owned(),
         });
     }
@@ -229,7 +229,7 @@ impl<'a, 'r> Lookup<'a, 'r> {
             .filter(|node| !self.wrong_case.contains(&node.key.range.start))
             .map(|node| {
                 self.file
-                    .placed(node.key.name.clone(), node.key.range.clone())
+                    .placed(node.key.name.to_string(), node.key.range.clone())
             })
             .collect()
     }

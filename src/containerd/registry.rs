@@ -350,7 +350,7 @@ pub(super) fn read(
             registry.auths.push(AuthsEntry {
                 name: lookup
                     .file
-                    .placed(entry.key.name.clone(), entry.key.range.clone()),
+                    .placed(entry.key.name.to_string(), entry.key.range.clone()),
                 credentials: credentials(lookup, table, &mut registry.unknown_credentials),
             });
         }
@@ -370,7 +370,7 @@ pub(super) fn read(
             leaves(lookup, node, "registry", &mut registry.kept);
         }
     }
-    let key = |node: Option<&Node>| node.map(|node| node.key.name.clone());
+    let key = |node: Option<&Node>| node.map(|node| node.key.name.to_string());
     let spelling = Spelling {
         table: path,
         config_path: key(config_path_node).unwrap_or_else(|| "config_path".to_owned()),
@@ -407,7 +407,7 @@ fn mirror(lookup: &mut Lookup<'_, '_>, entry: &Node, table: &Table) -> Mirror {
     Mirror {
         name: lookup
             .file
-            .placed(entry.key.name.clone(), entry.key.range.clone()),
+            .placed(entry.key.name.to_string(), entry.key.range.clone()),
         endpoints,
         endpoint_key: endpoint.map(|node| lookup.key_place(node)),
         unknown: lookup.unknown(table, &[endpoint]),
@@ -439,7 +439,7 @@ fn host_config(
     HostConfig {
         name: lookup
             .file
-            .placed(entry.key.name.clone(), entry.key.range.clone()),
+            .placed(entry.key.name.to_string(), entry.key.range.clone()),
         tls: tls_settings,
         tls_key: tls_node
             .map_or("tls", |node| node.key.name.as_str())
@@ -456,7 +456,7 @@ fn host_config(
             .map(|child| {
                 lookup
                     .file
-                    .placed(child.key.name.clone(), child.key.range.clone())
+                    .placed(child.key.name.to_string(), child.key.range.clone())
             })
             .collect(),
         nested: table
@@ -474,7 +474,7 @@ fn nested(lookup: &Lookup<'_, '_>, node: &Node) -> Option<Nested> {
     Some(Nested {
         name: lookup
             .file
-            .placed(node.key.name.clone(), node.key.range.clone()),
+            .placed(node.key.name.to_string(), node.key.range.clone()),
         has_auth: table.iter().any(|child| child.key.name == "auth"),
     })
 }
@@ -502,7 +502,7 @@ fn tls(lookup: &mut Lookup<'_, '_>, node: &Node, table: &Table) -> Tls {
             .map(|node| {
                 lookup
                     .file
-                    .placed(node.key.name.clone(), node.key.range.clone())
+                    .placed(node.key.name.to_string(), node.key.range.clone())
             })
             .collect(),
         unknown: lookup.unknown(table, &known),
@@ -529,7 +529,7 @@ fn headers(lookup: &mut Lookup<'_, '_>, table: &Table) -> Headers {
         .map(|node| {
             let values = lookup.strings(node);
             let values = values.into_iter().map(|value| Secret::new(value.value));
-            (node.key.name.clone(), values.collect())
+            (node.key.name.to_string(), values.collect())
         })
         .collect()
 }

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use crate::toml::edit::quote;
-use crate::toml::syntax::{Entry, Item, Key, Node, Section, Syntax, Table, Value, ValueKind};
+use crate::toml::syntax::{Entry, Key, Node, Section, Syntax, Table, Value, ValueKind};
 
 /// A replacement of some bytes; an empty range inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ fn refuse<T>(range: &Range<usize>, reason: impl Into<String>) -> Result<T, Refus
 ///
 /// `syntax` is that of `text`.
 pub fn convert(text: &str, syntax: &Syntax) -> Result<Vec<Rename>, Refusal> {
-    let tree = syntax.tree().clone();
-    spelled_exactly(&tree)?;
+    let tree = syntax.tree();
+    spelled_exactly(tree)?;
     let mut converter = Converter {
         text,
-        tree: &tree,
+        tree,
         renames: Vec::new(),
     };
     converter.version()?;
@@ -179,19 +179,15 @@ impl Converter<'_> {
             self.rename(start..start, format!("version = 2{newline}"));
             return Ok(());
         };
-        match &node.item {
-            Item::Value(Value {
-                range,
-                // 0 is what containerd takes a missing line for (`Config.GetVersion`, v1.7.34).
-                kind: ValueKind::Integer(0 | 1),
-            }) => {
+        match node.value().map(|value| (&value.range, &value.kind)) {
+            // 0 is what containerd takes a missing line for (`Config.GetVersion`, v1.7.34).
+            Some((range, ValueKind::Integer(0 | 1))) => {
                 self.rename(range.clone(), "2".to_owned());
                 Ok(())
             }
-            Item::Value(Value {
-                range,
-                kind: ValueKind::Integer(version),
-            }) => refuse(range, format!("the file is of version {version}, not 1")),
+            Some((range, ValueKind::Integer(version))) => {
+                refuse(range, format!("the file is of version {version}, not 1"))
+            }
             _ => refuse(
                 &node.key.range,
                 "`version` is not a number; no containerd starts with that",

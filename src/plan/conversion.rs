@@ -47,7 +47,7 @@ fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> b
         ["plugins", "disabled_plugins", "required_plugins", "version"]
             .iter()
             .any(|name| {
-                let mut keys = file.tree.iter().map(|node| &node.key.name);
+                let mut keys = file.tree().iter().map(|node| &node.key.name);
                 keys.any(|key| key.eq_ignore_ascii_case(name))
             })
     };

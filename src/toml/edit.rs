@@ -199,15 +199,16 @@ fn names(keys: &[Key]) -> Vec<&str> {
     keys.iter().map(|key| key.name.as_str()).collect()
 }
 
+fn section_path(section: &Section) -> Vec<&str> {
+    let header = section.header.as_ref();
+    header.map(|header| names(&header.keys)).unwrap_or_default()
+}
+
 fn site<'s>(syntax: &'s Syntax, setting: &Setting) -> Option<Site<'s>> {
     let table = setting.table();
     let mut sites = Vec::new();
     for section in &syntax.sections {
-        let path = section
-            .header
-            .as_ref()
-            .map(|header| names(&header.keys))
-            .unwrap_or_default();
+        let path = section_path(section);
         if let Some(header) = &section.header
             && path.starts_with(&table)
         {
@@ -366,11 +367,7 @@ impl<'s> Layout<'s> {
             comments: Vec::new(),
         };
         for (index, section) in self.syntax.sections.iter().enumerate() {
-            let path = section
-                .header
-                .as_ref()
-                .map(|header| names(&header.keys))
-                .unwrap_or_default();
+            let path = section_path(section);
             if removed.covers(path.iter().copied()) {
                 self.cut_section(
                     section,
@@ -500,7 +497,7 @@ impl<'s> Layout<'s> {
                 && header_line.is_none_or(|header_line| header_line < line)
             {
                 if header.is_some() {
-                    owner.extend(entry.keys.iter().map(|key| key.name.clone()));
+                    owner.extend(entry.keys.iter().map(|key| key.name.to_string()));
                 }
                 element = self.element(entry, comment);
             }
@@ -525,15 +522,11 @@ impl<'s> Layout<'s> {
         if !entry.value.range.contains(&comment.start) {
             return None;
         }
+        let next = elements.partition_point(|element| element.range.end <= comment.start);
         let line = self.line_of(comment.start);
-        let beside = elements.iter().rposition(|element| {
-            element.range.end <= comment.start && self.line_of(element.range.end) == line
-        });
-        beside.or_else(|| {
-            elements
-                .iter()
-                .position(|element| element.range.start > comment.start)
-        })
+        let is_beside = |before: &usize| matches!(elements.get(*before), Some(e) if self.line_of(e.range.end) == line);
+        let beside = next.checked_sub(1).filter(is_beside);
+        beside.or((next < elements.len()).then_some(next))
     }
 
     /// Cuts entries out of an inline table, each with the comma behind it; where the last ones go, the comma before
@@ -1078,6 +1071,25 @@ k = 1 # kept
         ] {
             assert_eq!(edited(text).text, after);
         }
+    }
+
+    #[test]
+    fn many_sections_elements_and_comments_take_no_time() {
+        let mirrors: String = (0..20_000)
+            .map(|n| format!("# {n}\n[p.r.mirrors.m{n}] # {n}\ne = 1\n\n"))
+            .collect();
+        let elements: String = (0..20_000).map(|n| format!("  \"{n}\", # {n}\n")).collect();
+        let inline: String = (0..20_000).map(|n| format!("k{n} = 1, ")).collect();
+        let comments = "# kept\n".repeat(20_000);
+        let text = format!(
+            "[p]\nr.mirrors.e = [\n{elements}]\nr.configs = {{ h = {{ {inline} e = 1 }}, {inline} g = 1 }}\n\n{comments}"
+        );
+        let edited_text = edited(&text);
+        assert_eq!(edited_text.comments.len(), 20_000);
+        assert_eq!(edited_text.comments[19_999].element, Some(19_999));
+        let edited_text = edited(&format!("[p.r]\n{mirrors}{comments}"));
+        assert_eq!(edited_text.comments.len(), 40_000);
+        assert!(edited_text.text.ends_with("# kept\n"));
     }
 
     #[test]

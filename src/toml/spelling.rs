@@ -456,7 +456,8 @@ mod tests {
     fn stop(text: &str, reader: GoToml) -> (&str, Spelling) {
         let syntax = Syntax::parse(text).unwrap();
         let refusal = syntax.refusal(reader).unwrap();
-        (&text[refusal.range.clone()], refusal.spelling)
+        let place = text.get(refusal.range.clone()).unwrap();
+        (place, refusal.spelling)
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! parsed document nor serde will do. toml_edit says whether the text is TOML; the ranges come from the token
 //! stream below it. Nothing here knows what the keys mean.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
 
 use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
@@ -25,15 +28,75 @@ pub struct SyntaxError {
     pub nobody_reads: bool,
 }
 
+/// A decoded name; copies share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Rc<str>);
+
+impl Name {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialEq<String> for Name {
+    fn eq(&self, other: &String) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<Name> for &str {
+    fn eq(&self, other: &Name) -> bool {
+        *self == other.as_str()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
 /// One part of a dotted key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The decoded name.
-    pub name: String,
+    pub name: Name,
     /// The part as written, quotes included.
     pub range: Range<usize>,
-    /// Whether it is written with escape sequences.
-    pub has_escapes: bool,
+}
+
+impl Key {
+    /// Whether it is written with escape sequences, each of which is longer than what it stands for.
+    pub fn has_escapes(&self) -> bool {
+        self.range.len() > self.name.len() + "\"\"".len()
+    }
 }
 
 /// `key = value`, in a section or in an inline table.
@@ -41,8 +104,8 @@ pub struct Key {
 pub struct Entry {
     /// The parts of the key; never empty.
     pub keys: Vec<Key>,
-    /// What it is set to.
-    pub value: Value,
+    /// What it is set to; the tree shares it.
+    pub value: Rc<Value>,
 }
 
 impl Entry {
@@ -237,7 +300,7 @@ impl<'s> Builder<'s> {
                 if let Some((start, array)) = self.header.take() {
                     let header = Header {
                         range: start..range.end,
-                        keys: std::mem::take(&mut self.keys),
+                        keys: self.keys.drain(..).collect(),
                         array,
                     };
                     self.sections.push(Section {
@@ -246,8 +309,11 @@ impl<'s> Builder<'s> {
                     });
                 }
             }
-            EventKind::SimpleKey => self.keys.push(key(&self.source, event)),
-            EventKind::KeyValSep => self.open_keys.push(std::mem::take(&mut self.keys)),
+            EventKind::SimpleKey => {
+                let name = self.name(event);
+                self.keys.push(Key { name, range });
+            }
+            EventKind::KeyValSep => self.open_keys.push(self.keys.drain(..).collect()),
             EventKind::ArrayOpen => {
                 self.open_values
                     .push((range.start, ValueKind::Array(Vec::new())));
@@ -277,25 +343,51 @@ impl<'s> Builder<'s> {
         }
     }
 
+    /// The name that a key stands for. Most headers begin as the one before them, and share its names.
+    fn name(&self, event: &Event) -> Name {
+        let Some(raw) = raw(&self.source, event) else {
+            return Name(Rc::from(""));
+        };
+        let decoded = decoded_key(&raw, event.encoding());
+        let header = self
+            .header
+            .and(self.sections.last())
+            .and_then(|section| section.header.as_ref());
+        let before = header.and_then(|header| header.keys.get(self.keys.len()));
+        match before {
+            Some(before) if before.name == *decoded => before.name.clone(),
+            _ => Name(Rc::from(decoded)),
+        }
+    }
+
     /// Puts a value where it belongs.
     fn value(&mut self, value: Value) {
         if let Some((_, ValueKind::Array(elements))) = self.open_values.last_mut() {
-            elements.push(value);
+            push(elements, value);
             return;
         }
         let Some(keys) = self.open_keys.pop() else {
             return;
         };
+        let value = Rc::new(value);
         let entry = Entry { keys, value };
         match self.open_values.last_mut() {
-            Some((_, ValueKind::Table(entries))) => entries.push(entry),
+            Some((_, ValueKind::Table(entries))) => push(entries, entry),
             _ => {
                 if let Some(section) = self.sections.last_mut() {
-                    section.entries.push(entry);
+                    push(&mut section.entries, entry);
                 }
             }
         }
     }
+}
+
+/// Most arrays and tables have one element only, for which `Vec` would make room for four.
+fn push<T>(elements: &mut Vec<T>, element: T) {
+    if elements.is_empty() {
+        elements.reserve_exact(1);
+    }
+    elements.push(element);
 }
 
 fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
@@ -303,22 +395,17 @@ fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
     Some(Raw::new_unchecked(text, event.encoding(), event.span()))
 }
 
-fn key(source: &Source<'_>, event: &Event) -> Key {
-    let mut name = std::borrow::Cow::Borrowed("");
-    let raw = raw(source, event);
-    if let Some(raw) = &raw {
-        raw.decode_key(&mut name, &mut ());
+fn decoded_key<'s>(raw: &Raw<'s>, encoding: Option<Encoding>) -> Cow<'s, str> {
+    let mut decoded = Cow::Borrowed(raw.as_str());
+    // A bare key is what it says.
+    if encoding.is_some() {
+        raw.decode_key(&mut decoded, &mut ());
     }
-    let is_basic = event.encoding() == Some(Encoding::BasicString);
-    Key {
-        has_escapes: is_basic && raw.is_some_and(|raw| raw.as_str().contains('\\')),
-        name: name.into_owned(),
-        range: range(event.span()),
-    }
+    decoded
 }
 
 fn scalar(source: &Source<'_>, event: &Event) -> ValueKind {
-    let mut decoded = std::borrow::Cow::Borrowed("");
+    let mut decoded = Cow::Borrowed("");
     let Some(raw) = raw(source, event) else {
         return ValueKind::Other;
     };
@@ -335,7 +422,8 @@ fn scalar(source: &Source<'_>, event: &Event) -> ValueKind {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     children: Vec<Node>,
-    index: HashMap<String, usize>,
+    /// Where each child is; empty if there are so few of them that they are found as fast one by one.
+    index: BTreeMap<Name, usize>,
     /// Whether some header says `[[…]]`.
     pub array_of_tables: bool,
 }
@@ -352,6 +440,9 @@ pub struct Node {
     pub item: Item,
 }
 
+/// How many children are looked through one by one.
+const FEW: usize = 8;
+
 /// What names something first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MadeBy {
@@ -367,7 +458,7 @@ pub enum Item {
     /// A table of any spelling.
     Table(Table),
     /// Any other value.
-    Value(Value),
+    Value(Rc<Value>),
 }
 
 impl Node {
@@ -400,9 +491,14 @@ impl Node {
 impl Table {
     /// The child with exactly this name.
     pub fn get(&self, name: &str) -> Option<&Node> {
-        self.index
-            .get(name)
-            .and_then(|index| self.children.get(*index))
+        self.children.get(self.position(name)?)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        if self.index.is_empty() {
+            return self.children.iter().position(|node| node.key.name == *name);
+        }
+        self.index.get(name).copied()
     }
 
     /// The child table at the end of `path`, all names exact.
@@ -427,17 +523,25 @@ impl Table {
         made_by: MadeBy,
         item: impl FnOnce() -> Item,
     ) -> Option<&mut Node> {
-        let next = self.children.len();
-        let index = *self.index.entry(key.name.clone()).or_insert(next);
-        if index == next {
-            self.children.push(Node {
-                key: key.clone(),
-                header: None,
-                made_by,
-                item: item(),
-            });
+        if let Some(index) = self.position(&key.name) {
+            return self.children.get_mut(index);
         }
-        self.children.get_mut(index)
+        let next = self.children.len();
+        if next == FEW {
+            let names = self.children.iter().map(|node| &node.key.name);
+            self.index = names.cloned().zip(0..).collect();
+        }
+        if next >= FEW {
+            self.index.insert(key.name.clone(), next);
+        }
+        let node = Node {
+            key: key.clone(),
+            header: None,
+            made_by,
+            item: item(),
+        };
+        push(&mut self.children, node);
+        self.children.last_mut()
     }
 
     /// The table of this key, made if it does not exist; `None` if it is something else, which toml_edit has ruled out
@@ -519,15 +623,15 @@ mod tests {
         let syntax = Syntax::parse(text).unwrap();
         let tree = syntax.tree();
         assert!(matches!(
-            value(&tree, &["a", "b"], "c"),
+            value(tree, &["a", "b"], "c"),
             ValueKind::Integer(1)
         ));
         assert!(matches!(
-            value(&tree, &["a2", "b2", "d"], "e"),
+            value(tree, &["a2", "b2", "d"], "e"),
             ValueKind::Boolean(true)
         ));
         assert!(tree.table_at(&["a2", "b2", "f"]).unwrap().is_empty());
-        let ValueKind::Array(elements) = value(&tree, &["x", "y.z", "q"], "k") else {
+        let ValueKind::Array(elements) = value(tree, &["x", "y.z", "q"], "k") else {
             panic!()
         };
         assert_eq!(text.get(elements[1].range.clone()), Some("\"t\""));
@@ -560,5 +664,42 @@ mod tests {
         }
         assert!(Syntax::parse(&"[".repeat(100_000)).is_err());
         assert!(Syntax::parse(&format!("a = {}", "[".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_or_read_on_any_stack() {
+        assert!(Syntax::parse(&format!("a{} = 1", ".a".repeat(50_000))).is_err());
+        assert!(Syntax::parse(&format!("[a{}]", ".a".repeat(50_000))).is_err());
+        assert!(Syntax::parse(&"k = {a = ".repeat(50_000)).is_err());
+        // The deepest that toml_edit reads.
+        let dotted = format!("a{}", ".a".repeat(79));
+        let inline = format!("{{ {dotted} = ").repeat(79);
+        let text = format!("[{dotted}]\n{dotted} = {inline} 1 {}", "}".repeat(79));
+        let path = vec!["a"; 81 * 80 - 1];
+        let is_read = move || {
+            Syntax::parse(&text)
+                .unwrap()
+                .tree()
+                .table_at(&path)
+                .is_some()
+        };
+        // Frames are larger than in a release, which needs less than a megabyte.
+        let thread = std::thread::Builder::new().stack_size(64 << 20);
+        assert!(thread.spawn(is_read).unwrap().join().unwrap());
+    }
+
+    #[test]
+    fn many_keys_and_comments_take_no_time() {
+        let keys: String = (0..20_000).map(|n| format!("k{n} = 1\n")).collect();
+        let tables: String = (0..20_000).map(|n| format!("[a.b{n}]\nk = 1\n")).collect();
+        let entries: String = (0..20_000).map(|n| format!("k{n} = 1, ")).collect();
+        let colons = format!("# {}\n", ":".repeat(80_000));
+        let text = format!("{colons}{keys}{tables}[c]\nd = {{ {entries} e = 1 }}\n");
+        let syntax = Syntax::parse(&text).unwrap();
+        assert_eq!(syntax.tree().iter().count(), 20_002);
+        assert_eq!(
+            syntax.tree().table_at(&["c", "d"]).unwrap().iter().count(),
+            20_001
+        );
     }
 }

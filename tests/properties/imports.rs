@@ -96,7 +96,7 @@ fn every_leaf_has_one_outcome(planned: &Planned) -> Result<(), String> {
             "io.containerd.grpc.v1.cri",
             "io.containerd.cri.v1.images",
         ] {
-            let Some(registry) = loaded.file.tree.table_at(&["plugins", id, "registry"]) else {
+            let Some(registry) = loaded.file.tree().table_at(&["plugins", id, "registry"]) else {
                 continue;
             };
             for name in ["mirrors", "configs", "auths", "headers"] {

@@ -4,7 +4,7 @@
 //! in the order of its functions: `ConfigureHosts`, `loadHostDir`, `parseHostsFile`, `parseHostConfig`,
 //! `getSortedHosts`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, Plain, RegistryDirectory};
@@ -209,12 +209,12 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
         }
     }
     if behaviour.major == Major::Two {
-        let seen = header_hosts(syntax);
+        let seen: HashSet<&str> = header_hosts(syntax).into_iter().collect();
         let hosts = syntax.tree().table_at(&["host"]);
         let unseen = hosts
             .into_iter()
             .flat_map(Table::iter)
-            .find(|node| node.table().is_some() && !seen.contains(&node.key.name));
+            .find(|node| node.table().is_some() && !seen.contains(node.key.name.as_str()));
         if let Some(node) = unseen {
             let reason = "containerd 2.x only sees hosts that have a table header of their own";
             return Some(part(reason, node.key.range.clone()));
@@ -397,7 +397,7 @@ fn parse(
             // go-toml v1 does not decode escapes in the names of tables.
             let headers = syntax.sections.iter().filter_map(|s| s.header.as_ref());
             let mut names = headers.flat_map(|header| &header.keys);
-            if let Some(key) = names.find(|key| key.has_escapes) {
+            if let Some(key) = names.find(|key| key.has_escapes()) {
                 return Err(Broken {
                     reason:
                         "an escape sequence in a table name, which containerd 1.x does not decode"
@@ -408,20 +408,20 @@ fn parse(
             host_table
                 .into_iter()
                 .flat_map(Table::iter)
-                .map(|node| node.key.name.clone())
+                .map(|node| node.key.name.as_str())
                 .collect()
         }
         Major::Two => header_hosts(syntax),
     };
     let mut entries = Vec::new();
     for host in hosts {
-        let Some(node) = host_table.and_then(|table| table.get(&host)) else {
+        let Some(node) = host_table.and_then(|table| table.get(host)) else {
             continue;
         };
         let config = node
             .table()
             .ok_or_else(|| broken(node, format!("`host.{host}` is not a table")))?;
-        entries.push(entry(Some((&host, node)), config, directory, behaviour)?);
+        entries.push(entry(Some((host, node)), config, directory, behaviour)?);
     }
     let server = string(tree, "server", behaviour.major)?;
     entries.push(entry(server, tree, directory, behaviour)?);
@@ -429,8 +429,8 @@ fn parse(
 }
 
 /// `getSortedHosts` of 2.x: the second part of every `[host.…]` header that is not the one before it.
-fn header_hosts(syntax: &Syntax) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
+fn header_hosts(syntax: &Syntax) -> Vec<&str> {
+    let mut hosts: Vec<&str> = Vec::new();
     for header in syntax
         .sections
         .iter()
@@ -438,9 +438,9 @@ fn header_hosts(syntax: &Syntax) -> Vec<String> {
     {
         if let [first, second, ..] = header.keys.as_slice()
             && first.name == "host"
-            && hosts.last() != Some(&second.name)
+            && hosts.last() != Some(&second.name.as_str())
         {
-            hosts.push(second.name.clone());
+            hosts.push(&second.name);
         }
     }
     hosts
@@ -540,7 +540,7 @@ fn entry(
                 .value()
                 .and_then(string_or_strings)
                 .ok_or_else(|| broken(header, reason))?;
-            entry.headers.insert(header.key.name.clone(), values);
+            entry.headers.insert(header.key.name.to_string(), values);
         }
     }
     entry.dial_timeout =

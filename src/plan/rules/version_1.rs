@@ -59,7 +59,7 @@ pub(crate) fn check_version_1_settings(planner: &Planner<'_>, findings: &mut Fin
             "it is not about registries, and stays; look at it before the upgrade",
         );
     };
-    let Some(plugins) = file.tree.table_at(&["plugins"]) else {
+    let Some(plugins) = file.tree().table_at(&["plugins"]) else {
         return;
     };
     for name in ["linux", "io.containerd.runtime.v1.linux"] {

@@ -26,7 +26,7 @@ fn check_misspelt(planner: &Planner<'_>, file: &ConfigFile, findings: &mut Findi
     };
     let readers: Vec<Major> = planner.generations().map(|g| g.behaviour.major).collect();
     let stays = "it has no effect, today or afterwards, and stays; write it right if it is meant, and see what changes";
-    for node in file.tree.iter() {
+    for node in file.tree().iter() {
         let name = node.key.name.as_str();
         let Some(table) = node.table() else { continue };
         let unread = name.eq_ignore_ascii_case("plugins")
@@ -78,7 +78,7 @@ fn check_misspelt(planner: &Planner<'_>, file: &ConfigFile, findings: &mut Findi
         }
     }
     for id in PluginId::ALL {
-        let Some(section) = file.tree.table_at(&["plugins", id.name()]) else {
+        let Some(section) = file.tree().table_at(&["plugins", id.name()]) else {
             continue;
         };
         for node in section.iter() {
