@@ -16,6 +16,7 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
+use crate::secret::TextKind;
 
 mod certs;
 mod imports;
@@ -241,6 +242,8 @@ pub struct Sources {
 pub struct Source {
     /// Where it is.
     pub path: NodePath,
+    /// Which settings it has.
+    pub kind: TextKind,
     /// Its text, with replacement characters where it is not UTF-8.
     pub text: String,
     /// Its bytes, if they are not those of the text.
@@ -259,11 +262,21 @@ impl Source {
 }
 
 impl Sources {
-    /// Adds a file and numbers it.
+    /// Adds a configuration file and numbers it.
     pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        self.add_as(TextKind::Configuration, path, bytes)
+    }
+
+    /// Adds a hosts file and numbers it.
+    pub fn add_hosts_file(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        self.add_as(TextKind::HostsFile, path, bytes)
+    }
+
+    fn add_as(&mut self, kind: TextKind, path: &NodePath, bytes: &[u8]) -> FileId {
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.files.push(Source {
             path: path.clone(),
+            kind,
             bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
             text,
         });
