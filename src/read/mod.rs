@@ -353,7 +353,7 @@ fn read_certificates(
     for file in files {
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
-            match node.read(&NodePath::new(&path)) {
+            match node.read_certificate(&NodePath::new(&path)) {
                 Ok(Some(file)) if holds_certificate(&file.bytes) => CertificateFile::Read,
                 Ok(Some(_)) => CertificateFile::WithoutCertificate,
                 Ok(None) => CertificateFile::Missing,

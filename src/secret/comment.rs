@@ -258,10 +258,11 @@ fn announced(line: &str) -> Option<usize> {
             }
         };
         if is_secret && !(has_sign && gap.contains("://")) {
-            let opening = gap.len()
-                - gap
-                    .trim_start_matches(|c: char| c.is_whitespace() || ":=：＝→>\"'`".contains(c))
-                    .len();
+            // `"password": "x"`: the first quote is the name's, the second one the value's.
+            let value = gap.trim_start_matches(['"', '\'', '`']);
+            let value =
+                value.trim_start_matches(|c: char| c.is_whitespace() || ":=：＝→>".contains(c));
+            let opening = gap.len() - value.len();
             return Some(run.end + opening);
         }
     }

@@ -19,7 +19,7 @@ mod setting;
 mod url;
 mod words;
 
-pub use setting::{CONFIGURATION, Content, HOSTS_FILE};
+pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_path, shown_word};
 pub use url::{shown_url, without_user_information};
 
 /// What stands where a secret stood.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{TextKind, url, words};
+use super::{MASK, TextKind, url, words};
 use crate::toml::syntax::{Entry, Key, Value, ValueKind};
 
 /// What the strings of a shown setting are. Anything else in its place is masked.
@@ -320,6 +320,20 @@ impl Content {
             }
         };
         harmless.then(Vec::new)
+    }
+}
+
+/// A path from a file as it may be quoted in a message.
+pub fn shown_path(text: &str) -> &str {
+    if is_harmless_path(text) { text } else { MASK }
+}
+
+/// A name from a file, such as a plugin's, as it may be quoted in a message.
+pub fn shown_word(text: &str) -> &str {
+    if Content::Word.hidden(text).is_some() {
+        text
+    } else {
+        MASK
     }
 }
 
