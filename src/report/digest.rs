@@ -232,3 +232,80 @@ fn encode_host(host: &Host, encoder: &mut Encoder) {
         encoder.list(values, |value, encoder| encoder.text(value));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NodePath;
+
+    fn of(kind: FileKind, path: &str, before: Option<&str>, after: &str) -> String {
+        let change = Change {
+            kind,
+            path: NodePath::new(path),
+            named: None,
+            before: before.map(|text| text.as_bytes().to_vec()),
+            after: after.as_bytes().to_vec(),
+        };
+        let mut encoder = Encoder(Sha256::new());
+        encode_change(&change, &mut encoder);
+        super::super::hexadecimal(&encoder.0.finalize())
+    }
+
+    fn edit(before: &str, after: &str) -> String {
+        of(FileKind::Configuration, "/c.toml", Some(before), after)
+    }
+
+    #[test]
+    fn edits_that_write_different_things_have_different_digests() {
+        let different = [
+            edit("[a]\nx = 1\n", "[a]\n"),
+            edit("[b]\nx = 1\n", "[b]\n"),
+            edit("[a]\nx = 1", "[a]\n"),
+            edit("[a]\nx = 1\ny = 2\n", "[a]\n"),
+            edit("[a]\n", "[a]\nx = 1\n"),
+            edit("[a]\n", "[a]\nx = 1\r\n"),
+            edit("[a]\nx = 1\n", "[a]\nx = 2\n"),
+            // The new line holds the password.
+            edit(
+                "c = { tls = 1, password = \"p\" }\n",
+                "c = { password = \"p\" }\n",
+            ),
+            edit(
+                "c = { tls = 1, password = \"q\" }\n",
+                "c = { password = \"q\" }\n",
+            ),
+            // Not TOML.
+            edit("x\n", "[a]\n"),
+            edit("y\n", "[a]\n"),
+            of(
+                FileKind::HostsFile,
+                "/c.toml",
+                Some("[a]\nx = 1\n"),
+                "[a]\n",
+            ),
+            of(
+                FileKind::Configuration,
+                "/d.toml",
+                Some("[a]\nx = 1\n"),
+                "[a]\n",
+            ),
+            of(FileKind::HostsFile, "/c.toml", Some(""), "[a]\n"),
+            of(FileKind::HostsFile, "/c.toml", None, "[a]\n"),
+        ];
+        for (at, digest) in different.iter().enumerate() {
+            assert_eq!(different.iter().position(|other| other == digest), Some(at));
+        }
+    }
+
+    #[test]
+    fn lines_that_stay_and_secrets_that_stay_are_not_in_a_digest() {
+        let nodes = [
+            "[a]\nx = 1\n[auth]\npassword = \"p\"\n",
+            "[a]\nx = 1\n[auth]\npassword = \"another\"\n",
+            "# above\n[other]\n\n[a]\nx = 1\ny = 2\n",
+        ];
+        let digests = nodes.map(|node| edit(node, &node.replacen("x = 1\n", "", 1)));
+        assert_eq!(digests[0], digests[1]);
+        assert_eq!(digests[0], digests[2]);
+    }
+}

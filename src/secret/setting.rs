@@ -390,3 +390,43 @@ fn is_plain_url(text: &str) -> bool {
 fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shown_settings_are_those_of_the_document() {
+        let document = include_str!("../../docs/security.md");
+        let rows = |heading: &str| -> Vec<String> {
+            let (_, section) = document.split_once(heading).unwrap();
+            let lines = section.lines().skip_while(|line| !line.starts_with("| `"));
+            lines
+                .take_while(|line| line.starts_with('|'))
+                .map(str::to_owned)
+                .collect()
+        };
+        let written = |table: &[(&str, Content)]| -> Vec<String> {
+            let row = |(setting, content): &(&str, Content)| {
+                let content = match content {
+                    Endpoint => "a URL or a host",
+                    Path => "a path",
+                    Word => "a word",
+                    Image => "an image name",
+                    Duration => "a duration",
+                };
+                format!("| `{setting}` | {content} |")
+            };
+            table.iter().map(row).collect()
+        };
+        assert_eq!(
+            rows("### Shown settings of config.toml"),
+            written(CONFIGURATION)
+        );
+        assert_eq!(
+            rows("### Shown settings of hosts.toml"),
+            written(HOSTS_FILE)
+        );
+        assert!(CONFIGURATION.len() + HOSTS_FILE.len() <= 40);
+    }
+}
