@@ -251,6 +251,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether the text is the file, byte for byte.
+    pub fn is_utf8(&self) -> bool {
+        self.bytes.is_none()
+    }
+
     /// Where in the text a byte of the file is.
     pub fn position(&self, at: usize) -> usize {
         let at = match &self.bytes {

@@ -72,7 +72,8 @@ struct Excerpts<'s> {
 
 impl<'s> Excerpts<'s> {
     fn new(source: &'s Source, shown: &Shown) -> Self {
-        let secrets = Secrets::of_bytes(source.bytes(), source.kind);
+        let text = source.is_utf8().then_some(source.text.as_bytes());
+        let secrets = text.and_then(|text| Secrets::of_bytes(text, source.kind));
         let masked = secrets.map(|(text, secrets)| {
             let ranges = if shown.secrets { &[] } else { secrets.ranges() };
             Masked::new(text, ranges)
