@@ -14,6 +14,7 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Findings, Place};
 use crate::plan::{self, Namespace, Plan};
 use crate::read::Inputs;
+use crate::secret::{shown_path, shown_url};
 
 /// What comes of a node's registry configuration, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,7 +214,7 @@ impl<'s> Judge<'s> {
         let (config, tls) = tls.into_iter().find(|(_, tls)| tls.says_something())?;
         Some(format!(
             "those of `{}` ({})",
-            config.name.value,
+            shown_url(&config.name.value),
             self.line(&tls.place)
         ))
     }
@@ -255,7 +256,12 @@ impl<'s> Judge<'s> {
             return has_files.then(|| {
                 format!(
                     "`{}` is taken for the name of one directory",
-                    sight.config_path
+                    sight
+                        .config_path
+                        .split(':')
+                        .map(shown_path)
+                        .collect::<Vec<_>>()
+                        .join(":")
                 )
             });
         }

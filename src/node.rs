@@ -12,6 +12,13 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags}
 use rustix::io::Errno;
 
 use crate::printable::printable;
+use crate::secret::shown_path;
+
+/// The largest configuration file or hosts file that is read.
+pub const LARGEST_FILE: u64 = 16 << 20;
+
+/// The largest certificate or key that is read.
+pub const LARGEST_CERTIFICATE: u64 = 4 << 20;
 
 /// An absolute, lexically cleaned path as the node itself sees it (never with `--root` in front).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +90,7 @@ impl NodeError {
 
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = printable(self.path.as_str());
+        let path = printable(shown_path(self.path.as_str()));
         let source = printable(&self.source.to_string());
         write!(formatter, "cannot {} `{path}`: {source}", self.step)?;
         let is_refused = self.source.kind() == io::ErrorKind::PermissionDenied;
@@ -173,13 +180,34 @@ impl Node {
         &self.name
     }
 
-    /// Reads a regular file; `None` if there is none of this name (or the link leads nowhere).
+    /// Reads a configuration file or a hosts file; `None` if there is none of this name (or the link leads nowhere).
     pub fn read(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        self.read_up_to(LARGEST_FILE, path)
+    }
+
+    /// Reads a certificate or a key; `None` as for [`Node::read`].
+    pub fn read_certificate(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        self.read_up_to(LARGEST_CERTIFICATE, path)
+    }
+
+    /// Reads a file of our own, of any size; `None` as for [`Node::read`].
+    pub(crate) fn read_whole(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        self.read_up_to(u64::MAX >> 1, path)
+    }
+
+    fn read_up_to(&self, limit: u64, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
         let failed = |source| NodeError::new(path, "read", source);
         let (real, Some(file)) = self.open_existing(path)? else {
             return Ok(None);
         };
-        let bytes = read_all(File::from(file)).map_err(failed)?;
+        // A sparse file may say that it is small while it grows.
+        let bytes = read_all(File::from(file).take(limit + 1)).map_err(failed)?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+            let mebibytes = limit >> 20;
+            let text =
+                format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+        }
         Ok(Some(NodeFile { path: real, bytes }))
     }
 
@@ -239,21 +267,25 @@ impl Node {
         if !walk.missing.is_empty() {
             return Ok((real, None));
         }
-        // Not blocking: a named pipe must not stop the program; it is refused below.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = self.open_file(&real, flags)? else {
-            return Ok((real, None));
-        };
-        let stat = rustix::fs::fstat(&file).map_err(failed)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok((real, Some(file))),
-            FileType::Directory => Err(failed(Errno::ISDIR)),
-            _ => Err(NodeError::new(
-                path,
-                "read",
-                io::Error::other("not a regular file"),
-            )),
+        // Looked at before it is opened: to open a device or a pipe may already do something. Then not blocking and not
+        // through a link, since it may have been replaced meanwhile.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        for flags in [OFlags::PATH, flags] {
+            let Some(file) = self.open_file(&real, flags)? else {
+                return Ok((real, None));
+            };
+            let stat = rustix::fs::fstat(&file).map_err(failed)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile if flags == OFlags::PATH => {}
+                FileType::RegularFile => return Ok((real, Some(file))),
+                FileType::Directory => return Err(failed(Errno::ISDIR)),
+                _ => {
+                    let source = io::Error::other("not a regular file");
+                    return Err(NodeError::new(path, "read", source));
+                }
+            }
         }
+        Ok((real, None))
     }
 
     fn kind(&self, path: &NodePath) -> Result<EntryKind, NodeError> {
@@ -643,6 +675,26 @@ mod tests {
                 .contains("links")
         );
         assert_eq!(node.read(&path("/absent")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_an_error_and_is_not_read_to_its_end() {
+        let (scratch, node) = tree("large");
+        let file = fs::File::create(scratch.0.join("root/large")).unwrap();
+        file.set_len(LARGEST_CERTIFICATE).unwrap();
+        assert!(node.read_certificate(&path("/large")).unwrap().is_some());
+        file.set_len(1 << 40).unwrap();
+        for (error, most) in [
+            (node.read(&path("/large")).unwrap_err(), 16),
+            (node.read_certificate(&path("/large")).unwrap_err(), 4),
+        ] {
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "cannot read `/large`: it is larger than {most} MiB, the most that is read of such a file"
+                )
+            );
+        }
     }
 
     #[test]

@@ -445,7 +445,7 @@ impl<'a> Store<'a> {
                 intact: intact(bytes),
             }))
         };
-        let Some(file) = self.node.read(&path)? else {
+        let Some(file) = self.node.read_whole(&path)? else {
             let error = io::Error::other("it is a link that leads nowhere");
             return damaged(NodeError::new(&path, "read the journal", error), &[]);
         };

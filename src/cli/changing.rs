@@ -128,7 +128,7 @@ impl Run {
         for bytes in files.iter().flat_map(|file| [&file.now, &file.old]) {
             sources.add(&NodePath::new("/"), bytes.as_deref().unwrap_or_default());
         }
-        let shown = Shown::new(self.common.show_secrets, &sources, None);
+        let shown = Shown::new(self.common.show_secrets);
         let restart =
             "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
         let is_text = self.common.format == Format::Text;
@@ -183,7 +183,7 @@ impl Run {
         for bytes in apply::unfinished_bytes(node, &self.common.state_dir) {
             sources.add(&NodePath::new("/"), &bytes);
         }
-        let shown = Shown::new(self.common.show_secrets, &sources, None);
+        let shown = Shown::new(self.common.show_secrets);
         let mut is_restarted = false;
         let report = &mut |progress: Progress| {
             match progress {
@@ -262,7 +262,7 @@ impl Run {
             sources.add(&file.path, &file.after);
             sources.add(&file.path, file.found.as_deref().unwrap_or_default());
         }
-        let shown = Shown::new(self.common.show_secrets, &sources, None);
+        let shown = Shown::new(self.common.show_secrets);
         self.failed(error, &shown)
     }
 
@@ -375,7 +375,7 @@ impl Run {
             return command;
         }
         command.push_str(" --restart");
-        let masked = |text: &str| report::transaction::masked(text, shown);
+        let masked = |text: &str| shown.prose(text);
         let mut option = |name: &str, value: &str| {
             command.push_str(&format!(" {name} {}", shell::quote(value)));
         };

@@ -142,7 +142,7 @@ impl Run {
         let mut plan = plan::plan(&inputs, &mut findings);
         verify::verify(&inputs, &mut plan, &mut findings);
         changing::add_obstacles(node, &plan, &mut findings);
-        let shown = self.print_findings(&findings, &sources, Some(&inputs));
+        let shown = self.print_findings(&findings, &sources);
         if findings.refused() {
             return Err(refused(&findings));
         }
@@ -159,12 +159,7 @@ impl Run {
             return Ok(None);
         }
         let diff = report::diff::diff(&plan.changes, &shown);
-        let digest = if common.show_secrets {
-            let masked = Shown::new(false, &sources, Some(&inputs));
-            report::diff::digest(&report::diff::diff(&plan.changes, &masked))
-        } else {
-            report::diff::digest(&diff)
-        };
+        let digest = report::digest::digest(&plan);
         Ok(Some(Planned {
             inputs,
             plan,
@@ -188,7 +183,7 @@ impl Run {
         verify::verify(&inputs, &mut plan, &mut findings);
         changing::add_obstacles(&node, &plan, &mut findings);
         let mut check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
-        let shown = self.print_findings(&findings, &sources, Some(&inputs));
+        self.print_findings(&findings, &sources);
         // Of what versions do not read alike, no view can be sure; what cannot be written, no plan can change.
         let doubtful = [
             &finding::FILE_CANNOT_BE_REPLACED,
@@ -202,7 +197,7 @@ impl Run {
         check
             .not_ready
             .extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
-        print(&report::check::render(&inputs, &check, &shown));
+        print(&report::check::render(&inputs, &check));
         Ok(if check.not_ready.is_empty() {
             exit::DONE
         } else {
@@ -222,12 +217,12 @@ impl Run {
         let inputs = match read {
             Ok(inputs) => inputs,
             Err(error) => {
-                self.print_findings(findings, sources, None);
+                self.print_findings(findings, sources);
                 return Err(self.failed_to_read(&error));
             }
         };
         let Some(inputs) = inputs else {
-            self.print_findings(findings, sources, None);
+            self.print_findings(findings, sources);
             return Err(refused(findings));
         };
         if inputs
@@ -290,13 +285,8 @@ impl Run {
         exit::FAILED
     }
 
-    fn print_findings(
-        &self,
-        findings: &Findings,
-        sources: &Sources,
-        inputs: Option<&Inputs>,
-    ) -> Shown {
-        let shown = Shown::new(self.common.show_secrets, sources, inputs);
+    fn print_findings(&self, findings: &Findings, sources: &Sources) -> Shown {
+        let shown = Shown::new(self.common.show_secrets);
         print_error(&report::findings::render(findings, sources, &shown));
         shown
     }
@@ -318,7 +308,6 @@ impl Run {
                     &planned.diff,
                     &planned.digest,
                 );
-                let report = planned.shown.filtered(&report);
                 print(&color_diff(&report, &planned.diff.text));
             }
         }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::go::url;
 use crate::printable::printable;
+use crate::secret::shown_path;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,8 +102,14 @@ impl fmt::Display for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut special = Vec::new();
         if self.scheme != Scheme::Http {
-            special.extend(self.tls.ca.iter().map(|file| format!("CA {file}")));
+            special.extend(
+                self.tls
+                    .ca
+                    .iter()
+                    .map(|file| format!("CA {}", shown_path(file))),
+            );
             special.extend(self.tls.client.iter().map(|(certificate, key)| {
+                let [certificate, key] = [shown_path(certificate), shown_path(key)];
                 if key.is_empty() {
                     format!("client certificate {certificate}")
                 } else {

@@ -6,6 +6,7 @@ use crate::containerd::contents::{Contents, PluginId, PluginSection, PullerSetti
 use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, DefaultConfigPath, Major, Merging, PluginNames};
 use crate::finding::{self, Code, Place, Placed};
+use crate::secret::shown_word;
 use crate::toml::spelling::Spelling;
 
 /// The built-in `config_path` of 2.2 and later (`internal/cri/config/config_unix.go@v2.2.1`:36).
@@ -366,7 +367,10 @@ impl<'c> Loader<'c> {
                 } else {
                     &finding::INVALID_PLUGIN_ID
                 };
-                let text = format!("`{}` is not the full name of a plugin", name.value);
+                let text = format!(
+                    "`{}` is not the full name of a plugin",
+                    shown_word(&name.value)
+                );
                 return Err(Reason::new(code, name.place.clone(), text));
             }
         }

@@ -9,7 +9,7 @@ use super::lookup::Lookup;
 use crate::finding::{Place, Placed};
 use crate::go::url::{self, GoUrlError};
 use crate::node::NodePath;
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_url};
 use crate::toml::syntax::{Node, Table, Value, ValueKind};
 
 /// Registry settings: those of one section of one file, or what several files give together.
@@ -295,8 +295,9 @@ pub fn absolute(path: &str) -> String {
     }
 }
 
-/// Writes a name as a part of a setting's path: bare where TOML allows it and it has no dot.
+/// Writes a name as a part of a setting's path, without user information: bare where TOML allows it and it has no dot.
 pub fn quote_name(name: &str) -> String {
+    let name = &*shown_url(name);
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) {
         name.to_owned()

@@ -8,7 +8,7 @@ use super::planner::Planner;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::host::Scheme;
 use crate::finding::{self, Findings};
-use crate::secret::{Filter, Secrets};
+use crate::secret::{Secrets, TextKind};
 use crate::toml::edit::MovedComment;
 
 /// Puts every comment that leaves config.toml into the hosts file of what it stood with.
@@ -45,9 +45,8 @@ pub(crate) fn place_comments(
         .collect();
     let all_secrets: Vec<Secrets> = files
         .iter()
-        .map(|file| Secrets::of(&file.text, Some(&file.syntax)))
+        .map(|file| Secrets::of(&file.text, &file.syntax, TextKind::Configuration))
         .collect();
-    let filter = Filter::new(&all_secrets);
     let mut said: BTreeSet<(usize, &[String])> = BTreeSet::new();
     for (index, comment) in comments {
         let (Some(file), Some(secrets)) = (files.get(*index), all_secrets.get(*index)) else {
@@ -67,9 +66,7 @@ pub(crate) fn place_comments(
             }
             continue;
         };
-        // A comment may also repeat a password that stands elsewhere in the file.
-        let tells = filter.apply(&comment.text) != comment.text;
-        if tells || secrets.touches(&comment.range) {
+        if secrets.touches(&comment.range) {
             findings.add(
                 &finding::SECRET_COMMENT,
                 file.place(comment.range.clone()),

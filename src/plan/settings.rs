@@ -14,6 +14,7 @@ use crate::containerd::registry::{HostConfig, Leaf, Mirror, Tls, absolute, quote
 use crate::finding::{self, Code, Findings, Place, Placed};
 use crate::node::NodePath;
 use crate::read::CertificateFile;
+use crate::secret::{shown_path, shown_url};
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -441,7 +442,7 @@ fn unknown_keys(unknown: &[Placed<String>], findings: &mut Findings) {
         findings.add(
             &finding::UNKNOWN_KEY,
             key.place.clone(),
-            format!("containerd does not know `{}` here", key.value),
+            format!("containerd does not know `{}` here", shown_url(&key.value)),
             help,
         );
     }
@@ -528,7 +529,7 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
         findings.add(
             &finding::CA_WITHOUT_CERTIFICATE,
             file.place.clone(),
-            format!("`{}` holds no certificate", absolute(&file.value)),
+            format!("`{}` holds no certificate", shown_path(&absolute(&file.value))),
             "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
         );
     }
@@ -543,9 +544,12 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
                 file.place.clone(),
                 format!(
                     "`{}` is relative to where containerd was started",
-                    file.value
+                    shown_path(&file.value)
                 ),
-                format!("that is / under systemd: it becomes `{path}`"),
+                format!(
+                    "that is / under systemd: it becomes `{}`",
+                    shown_path(&path)
+                ),
             );
         }
         match planner.inputs.certificates.get(&path) {
@@ -555,7 +559,7 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
                     findings.add(
                         &finding::CERTIFICATE_FILE_MISSING,
                         file.place.clone(),
-                        format!("`{path}` is not there"),
+                        format!("`{}` is not there", shown_path(&path)),
                         "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
                     );
                 }
@@ -563,7 +567,7 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
             Some(CertificateFile::Unreadable(reason)) => findings.add(
                 &finding::CERTIFICATE_FILE_MISSING,
                 file.place.clone(),
-                format!("`{path}` cannot be read: {reason}"),
+                format!("`{}` cannot be read: {reason}", shown_path(&path)),
                 "the path is carried; see that root can read it on the node",
             ),
         }

@@ -88,7 +88,7 @@ fn read_registry_directory(
             match entry.kind {
                 EntryKind::File => {
                     directory.hosts_file = node.read(&file)?.map(|file| {
-                        let id = sources.add(&file.path, &file.bytes);
+                        let id = sources.add_hosts_file(&file.path, &file.bytes);
                         HostsFile::new(file.path, file.bytes).numbered(id)
                     });
                 }

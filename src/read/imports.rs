@@ -13,6 +13,7 @@ use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob;
 use crate::node::{Node, NodeError, NodePath};
+use crate::secret::shown_path;
 
 /// What came of reading an imported file.
 enum Read {
@@ -200,7 +201,7 @@ impl Importer<'_> {
 
     /// Says that Go does not understand a pattern, once for all versions.
     fn not_a_pattern(&mut self, pattern: &Placed<String>) -> String {
-        let text = format!("`{}` is not a pattern to Go", pattern.value);
+        let text = format!("`{}` is not a pattern to Go", shown_path(&pattern.value));
         if !self.findings.has(&finding::IMPORT_MISSING, &pattern.place) {
             self.findings.add(
                 &finding::IMPORT_MISSING,
@@ -219,7 +220,10 @@ impl Importer<'_> {
             Err(error) => return Err(error),
         };
         let Some(file) = file else {
-            let text = format!("`{path}` is imported, but it is {what}");
+            let text = format!(
+                "`{}` is imported, but it is {what}",
+                shown_path(path.as_str())
+            );
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 place.clone(),

@@ -16,6 +16,7 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
+use crate::secret::TextKind;
 
 mod certs;
 mod imports;
@@ -241,6 +242,8 @@ pub struct Sources {
 pub struct Source {
     /// Where it is.
     pub path: NodePath,
+    /// Which settings it has.
+    pub kind: TextKind,
     /// Its text, with replacement characters where it is not UTF-8.
     pub text: String,
     /// Its bytes, if they are not those of the text.
@@ -248,6 +251,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether the text is the file, byte for byte.
+    pub fn is_utf8(&self) -> bool {
+        self.bytes.is_none()
+    }
+
     /// Where in the text a byte of the file is.
     pub fn position(&self, at: usize) -> usize {
         let at = match &self.bytes {
@@ -259,11 +267,21 @@ impl Source {
 }
 
 impl Sources {
-    /// Adds a file and numbers it.
+    /// Adds a configuration file and numbers it.
     pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        self.add_as(TextKind::Configuration, path, bytes)
+    }
+
+    /// Adds a hosts file and numbers it.
+    pub fn add_hosts_file(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
+        self.add_as(TextKind::HostsFile, path, bytes)
+    }
+
+    fn add_as(&mut self, kind: TextKind, path: &NodePath, bytes: &[u8]) -> FileId {
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.files.push(Source {
             path: path.clone(),
+            kind,
             bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
             text,
         });
@@ -340,7 +358,7 @@ fn read_certificates(
     for file in files {
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
-            match node.read(&NodePath::new(&path)) {
+            match node.read_certificate(&NodePath::new(&path)) {
                 Ok(Some(file)) if holds_certificate(&file.bytes) => CertificateFile::Read,
                 Ok(Some(_)) => CertificateFile::WithoutCertificate,
                 Ok(None) => CertificateFile::Missing,

@@ -2,17 +2,17 @@
 
 use std::fmt::Write;
 
-use super::Shown;
 use crate::check::{Check, Row, Verdict};
 use crate::containerd::release::ranges;
+use crate::printable::printable;
 use crate::read::Inputs;
 
 /// The width of a cell with reasons.
 const CELL: usize = 37;
 
-/// The report. Every phrase is filtered before it is broken into lines: a secret in two pieces would not be found.
-pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
-    let mut text = table(inputs.options.config.as_str(), &check.rows, shown);
+/// The report.
+pub fn render(inputs: &Inputs, check: &Check) -> String {
+    let mut text = table(inputs.options.config.as_str(), &check.rows);
     let (from, to) = (inputs.from, inputs.options.to);
     text.push('\n');
     if check.rows.iter().any(|row| row.afterwards.is_none()) {
@@ -29,22 +29,22 @@ pub fn render(inputs: &Inputs, check: &Check, shown: &Shown) -> String {
             "Not ready: containerd {to} does not do with this node what {from} does"
         );
         for reason in &check.not_ready {
-            let _ = writeln!(text, "  {}", shown.filtered(reason));
+            let _ = writeln!(text, "  {}", printable(reason));
         }
     }
     if let Some(remark) = &check.remark {
-        let _ = writeln!(text, "Not compared: {}", shown.filtered(remark));
+        let _ = writeln!(text, "Not compared: {}", printable(remark));
     }
     text
 }
 
 /// The table alone, below the name of the file.
-fn table(config: &str, rows: &[Row], shown: &Shown) -> String {
+fn table(config: &str, rows: &[Row]) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
         "What each containerd makes of {}\n",
-        shown.filtered(config)
+        printable(config)
     );
     let versions: Vec<String> = rows
         .iter()
@@ -59,9 +59,9 @@ fn table(config: &str, rows: &[Row], shown: &Shown) -> String {
         .unwrap_or_default();
     line(width, &heading, "today", "after the migration", &mut text);
     for (versions, row) in versions.iter().zip(rows) {
-        let today = cell(&row.today, shown);
+        let today = cell(&row.today);
         let afterwards = match &row.afterwards {
-            Some(verdict) => cell(verdict, shown),
+            Some(verdict) => cell(verdict),
             None => vec!["-".to_owned()],
         };
         for index in 0..today.len().max(afterwards.len()) {
@@ -80,10 +80,10 @@ fn line(width: usize, versions: &str, today: &str, afterwards: &str, text: &mut 
 }
 
 /// The lines of a cell: the outcome, and the reason below it.
-fn cell(verdict: &Verdict, shown: &Shown) -> Vec<String> {
+fn cell(verdict: &Verdict) -> Vec<String> {
     let mut lines = vec![verdict.outcome.phrase().to_owned()];
     lines.extend(
-        wrapped(&shown.filtered(&verdict.reason), CELL - 2)
+        wrapped(&printable(&verdict.reason), CELL - 2)
             .into_iter()
             .map(|line| format!("  {line}")),
     );

@@ -1,14 +1,15 @@
-//! The unified diff of a plan, which `git apply` and `patch -p1` take in the node's root, and its digest.
+//! The unified diff of a plan, which `git apply` and `patch -p1` take in the node's root.
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
 use similar::{DiffOp, TextDiff};
 
 use super::Shown;
+use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::NodePath;
-use crate::plan::Change;
-use crate::secret::{Masked, Secrets};
+use crate::plan::{Change, FileKind};
+use crate::printable::printable;
+use crate::secret::{Masked, Secrets, TextKind};
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
@@ -18,127 +19,149 @@ const CONTEXT: usize = 3;
 pub struct Diff {
     /// The diff; empty if nothing changes.
     pub text: String,
-    /// Whether something in it is not shown as it is, a secret or bytes that are not UTF-8, so that it cannot be
+    /// Whether something in it is not shown as it is, a secret or what a terminal would obey, so that it cannot be
     /// applied.
     pub masked: bool,
 }
 
+/// One file of a diff: its kind, its path, and its bytes before and after; `None` is a file that is not there.
+type File<'c> = (TextKind, &'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>);
+
 /// The diff of all changes, in the order in which they are written.
 pub fn diff<'c>(changes: impl IntoIterator<Item = &'c Change>, shown: &Shown) -> Diff {
-    let sides = |change: &'c Change| (&change.path, change.before.as_deref(), Some(&*change.after));
-    of_files(changes.into_iter().map(sides), shown)
+    let file = |change: &'c Change| -> File<'c> {
+        let kind = match change.kind {
+            FileKind::HostsFile => TextKind::HostsFile,
+            FileKind::Configuration => TextKind::Configuration,
+        };
+        (
+            kind,
+            &change.path,
+            change.before.as_deref(),
+            Some(&*change.after),
+        )
+    };
+    let mut diff = Diff::default();
+    for change in changes {
+        file_diff(file(change), shown, &mut diff);
+    }
+    diff
 }
 
-/// The diff of files, each with its bytes before and after; `None` is a file that is not there.
+/// The diff of files of which only the names are known, each with its bytes before and after.
 pub fn of_files<'c>(
     files: impl IntoIterator<Item = (&'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>)>,
     shown: &Shown,
 ) -> Diff {
     let mut diff = Diff::default();
     for (path, before, after) in files {
-        file_diff(path, before, after, shown, &mut diff);
+        let kind = if path.name() == HOSTS_FILE {
+            TextKind::HostsFile
+        } else {
+            TextKind::Configuration
+        };
+        file_diff((kind, path, before, after), shown, &mut diff);
     }
-    let filtered = shown.filtered(&diff.text);
-    diff.masked |= filtered != diff.text;
-    diff.text = filtered;
     diff
-}
-
-/// The SHA-256 of a diff that shows no secret, in hexadecimal.
-pub fn digest(diff: &Diff) -> String {
-    let mut digest = String::new();
-    for byte in Sha256::digest(diff.text.as_bytes()) {
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
 }
 
 /// One side of a file: its lines as they are shown.
 struct Side {
     text: String,
-    masked_lines: Vec<usize>,
+    /// The lines that are not shown as they are.
+    altered: Vec<usize>,
 }
 
 impl Side {
-    fn new(bytes: Option<&[u8]>, shown: &Shown) -> Self {
-        let text = String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    fn new(bytes: Option<&[u8]>, kind: TextKind, shown: &Shown) -> Self {
+        let bytes = bytes.unwrap_or_default();
         if shown.secrets {
-            let masked_lines = replaced_lines(&text, bytes);
-            return Self { text, masked_lines };
+            let text = String::from_utf8_lossy(bytes);
+            let mut side = Self::printable(&text);
+            if *text.as_bytes() != *bytes {
+                let lines = text.split('\n').enumerate();
+                let replaced = lines.filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
+                side.altered.extend(replaced.map(|(number, _)| number));
+                side.altered.sort_unstable();
+            }
+            return side;
         }
-        let masked = Masked::new(&text, &Secrets::of_text(&text).ranges);
-        let mut masked_lines = Vec::new();
+        let Some((text, secrets)) = Secrets::of_bytes(bytes, kind) else {
+            return Self {
+                text: format!("(not TOML, and so not shown: {})\n", super::summary(bytes)),
+                altered: vec![0],
+            };
+        };
+        let masked = Masked::new(text, secrets.ranges());
+        let mut side = Self::printable(&masked.text);
         let (mut line, mut at) = (0, 0);
         for mask in &masked.masks {
-            line += masked
-                .text
-                .get(at..mask.start)
-                .unwrap_or_default()
-                .matches('\n')
-                .count();
+            let between = masked.text.get(at..mask.start).unwrap_or_default();
+            line += between.matches('\n').count();
             at = mask.start;
-            masked_lines.push(line);
+            side.altered.push(line);
         }
-        masked_lines.extend(replaced_lines(&text, bytes));
-        masked_lines.sort_unstable();
-        Self {
-            text: masked.text,
-            masked_lines,
+        side.altered.sort_unstable();
+        side
+    }
+
+    /// The lines of a text with what a terminal would obey escaped. Tabs and line ends are as they are, and so is the
+    /// byte order mark at the start of a file.
+    fn printable(text: &str) -> Self {
+        let mut side = Self {
+            text: String::with_capacity(text.len()),
+            altered: Vec::new(),
+        };
+        let (mark, text) = text.split_at(text.len() - text.trim_start_matches('\u{feff}').len());
+        side.text.push_str(mark);
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let content = line.strip_suffix('\n').unwrap_or(line);
+            let content = content.strip_suffix('\r').unwrap_or(content);
+            let fields: Vec<String> = content.split('\t').map(printable).collect();
+            let shown = fields.join("\t");
+            if shown != content {
+                side.altered.push(number);
+            }
+            side.text.push_str(&shown);
+            side.text
+                .push_str(line.get(content.len()..).unwrap_or_default());
         }
+        side
     }
 
     fn lines(&self) -> Vec<&str> {
         self.text.split_inclusive('\n').collect()
     }
 
-    fn masks(&self, lines: std::ops::Range<usize>) -> bool {
-        let at = self
-            .masked_lines
-            .partition_point(|line| *line < lines.start);
-        self.masked_lines
-            .get(at)
-            .is_some_and(|line| *line < lines.end)
+    fn alters(&self, lines: std::ops::Range<usize>) -> bool {
+        let at = self.altered.partition_point(|line| *line < lines.start);
+        self.altered.get(at).is_some_and(|line| *line < lines.end)
     }
 }
 
-/// The lines in which bytes were replaced that are not UTF-8.
-fn replaced_lines(text: &str, bytes: Option<&[u8]>) -> Vec<usize> {
-    if bytes.unwrap_or_default() == text.as_bytes() {
-        return Vec::new();
-    }
-    let lines = text.split('\n').enumerate();
-    let replaced = lines.filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
-    replaced.map(|(number, _)| number).collect()
-}
-
-fn file_diff(
-    path: &NodePath,
-    before: Option<&[u8]>,
-    after: Option<&[u8]>,
-    shown: &Shown,
-    diff: &mut Diff,
-) {
-    let (old, new) = (Side::new(before, shown), Side::new(after, shown));
+fn file_diff((kind, path, before, after): File<'_>, shown: &Shown, diff: &mut Diff) {
+    let (old, new) = (
+        Side::new(before, kind, shown),
+        Side::new(after, kind, shown),
+    );
     let (old_lines, new_lines) = (old.lines(), new.lines());
     let text_diff = TextDiff::configure()
         .newline_terminated(true)
         .diff_slices(&old_lines, &new_lines);
+    let shown_path = printable(path.as_str());
     let name = |side: &str, there: bool| {
         if !there {
             return "/dev/null".to_owned();
         }
         // As GNU diff does, so that `patch` does not take a space for the end of the name.
-        let end = if path.as_str().contains(' ') {
-            "\t"
-        } else {
-            ""
-        };
-        format!("{side}{path}{end}")
+        let end = if shown_path.contains(' ') { "\t" } else { "" };
+        format!("{side}{shown_path}{end}")
     };
     let groups = text_diff.grouped_ops(CONTEXT);
     if groups.is_empty() {
         return;
     }
+    diff.masked |= shown_path != path.as_str();
     let _ = writeln!(diff.text, "--- {}", name("a", before.is_some()));
     let _ = writeln!(diff.text, "+++ {}", name("b", after.is_some()));
     for group in groups {
@@ -147,7 +170,7 @@ fn file_diff(
         };
         let old_range = first.old_range().start..last.old_range().end;
         let new_range = first.new_range().start..last.new_range().end;
-        diff.masked |= old.masks(old_range.clone()) || new.masks(new_range.clone());
+        diff.masked |= old.alters(old_range.clone()) || new.alters(new_range.clone());
         let _ = writeln!(
             diff.text,
             "@@ -{} +{} @@",
@@ -242,5 +265,45 @@ mod tests {
             &format!("{far}{lines}"),
         );
         assert!(!diff.masked && !diff.text.is_empty());
+    }
+    #[test]
+    fn of_a_file_that_is_not_toml_only_its_size_is_shown() {
+        let diff = of(Some("Authorization: Basic Ym9iOlM=\n\nx\n"), "a = 1\n");
+        let (_, hunk) = diff.text.split_once("+++ b/etc/c.toml\n").unwrap();
+        let (before, sha) = hunk.split_once("SHA-256 ").unwrap();
+        assert_eq!(
+            before,
+            "@@ -1 +1 @@\n-(not TOML, and so not shown: 3 lines, 33 bytes, "
+        );
+        assert_eq!(sha.find(")\n+a = 1\n"), Some(64));
+        assert!(diff.masked);
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_a_diff() {
+        let text = "# \u{1b}[2J\u{9b}31m \u{202e}x\ty\n";
+        let change = Change {
+            kind: FileKind::Configuration,
+            path: NodePath::new("/etc/x\n+++ b/etc/FAKE\n.toml"),
+            named: None,
+            before: Some(text.as_bytes().to_vec()),
+            after: b"\xef\xbb\xbfa = 1\r\n".to_vec(),
+        };
+        for secrets in [false, true] {
+            let diff = diff([&change], &Shown { secrets });
+            let old = if secrets {
+                "-# \\u{1b}[2J\\u{9b}31m \\u{202e}x\ty\n".to_owned()
+            } else {
+                format!(
+                    "-(not TOML, and so not shown: {})\n",
+                    super::super::summary(text.as_bytes())
+                )
+            };
+            let path = "/etc/x\\n+++ b/etc/FAKE\\n.toml\t";
+            let expected =
+                format!("--- a{path}\n+++ b{path}\n@@ -1 +1 @@\n{old}+\u{feff}a = 1\r\n");
+            assert_eq!(diff.text, expected);
+            assert!(diff.masked);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Findings as rustc would print them: with file, line, column and the line itself, its secrets masked.
+//! Findings as rustc would print them: with file, line, column and the line itself, its secrets masked. Of a file that is
+//! not TOML nobody knows what is secret, and no line is shown.
 
 use std::ops::Range;
 
@@ -6,19 +7,10 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::Shown;
-use crate::finding::{self, Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity};
+use crate::printable::printable;
 use crate::read::{Source, Sources};
 use crate::secret::{Masked, Secrets};
-
-/// Codes whose file is not understood: its lines are not shown, since nobody knows what is secret in them.
-fn without_excerpt(finding: &Finding) -> bool {
-    [
-        &finding::INVALID_TOML,
-        &finding::GO_TEMPLATE,
-        &finding::NOT_UTF8,
-    ]
-    .contains(&finding.code)
-}
 
 /// All findings as text, each followed by an empty line; empty if there are none.
 pub fn render(findings: &Findings, sources: &Sources, shown: &Shown) -> String {
@@ -39,7 +31,7 @@ pub fn render(findings: &Findings, sources: &Sources, shown: &Shown) -> String {
         text.push_str(&renderer.render(&[group(finding, place)]));
         text.push_str("\n\n");
     }
-    shown.filtered(&text)
+    text
 }
 
 fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>)>) -> Group<'a> {
@@ -53,13 +45,14 @@ fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>
         .id(finding.code.name);
     let mut group = Group::with_title(title);
     if let Some((excerpts, range)) = place {
-        if without_excerpt(finding) {
-            let (line, column) = excerpts.position(range.start);
-            let path = excerpts.source.path.as_str();
-            group = group.element(Origin::path(path).line(line).char_column(column));
-        } else {
-            group = group.element(excerpts.snippet(range));
-        }
+        group = match &excerpts.masked {
+            Some(masked) => group.element(excerpts.snippet(masked, range)),
+            None => {
+                let (line, column) = excerpts.position(range.start);
+                let path = excerpts.path.as_str();
+                group.element(Origin::path(path).line(line).char_column(column))
+            }
+        };
     }
     if finding.help.is_empty() {
         return group;
@@ -70,23 +63,27 @@ fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>
 /// A file whose lines can be shown.
 struct Excerpts<'s> {
     source: &'s Source,
-    masked: Masked,
+    path: String,
+    /// The text to show; `None` if it is not TOML.
+    masked: Option<Masked>,
     /// The first byte of each line of the masked text; masks keep line ends, so the numbers are the file's.
     starts: Vec<usize>,
 }
 
 impl<'s> Excerpts<'s> {
     fn new(source: &'s Source, shown: &Shown) -> Self {
-        let ranges = if shown.secrets {
-            Vec::new()
-        } else {
-            Secrets::of_text(&source.text).ranges
-        };
-        let masked = Masked::new(&source.text, &ranges);
+        let text = source.is_utf8().then_some(source.text.as_bytes());
+        let secrets = text.and_then(|text| Secrets::of_bytes(text, source.kind));
+        let masked = secrets.map(|(text, secrets)| {
+            let ranges = if shown.secrets { &[] } else { secrets.ranges() };
+            Masked::new(text, ranges)
+        });
         let mut starts = vec![0];
-        starts.extend(masked.text.match_indices('\n').map(|(at, _)| at + 1));
+        let text = masked.as_ref().map_or("", |masked| &masked.text);
+        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
         Self {
             source,
+            path: printable(source.path.as_str()),
             masked,
             starts,
         }
@@ -98,12 +95,9 @@ impl<'s> Excerpts<'s> {
             .saturating_sub(1)
     }
 
-    fn line_range(&self, line: usize) -> Range<usize> {
-        let end = self
-            .starts
-            .get(line + 1)
-            .copied()
-            .unwrap_or(self.masked.text.len());
+    fn line_range(&self, masked: &Masked, line: usize) -> Range<usize> {
+        let next = self.starts.get(line + 1).copied();
+        let end = next.unwrap_or(masked.text.len());
         self.starts.get(line).copied().unwrap_or(end)..end
     }
 
@@ -118,19 +112,38 @@ impl<'s> Excerpts<'s> {
 
     /// The first line of a range, with the range marked in it. Only that line is handed to the renderer, so that
     /// many findings in a large file cost no more than many in a small one.
-    fn snippet(&self, range: Range<usize>) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        let [start, end] = [range.start, range.end].map(|at| self.source.position(at));
-        let start = self.masked.position(start, false);
-        let end = self.masked.position(end, true).max(start);
+    fn snippet<'a>(
+        &'a self,
+        masked: &'a Masked,
+        range: Range<usize>,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let start = masked.position(range.start, false);
+        let end = masked.position(range.end, true).max(start);
         let line = self.line_of(start);
-        let line_range = self.line_range(line);
-        let text = self.masked.text.get(line_range.clone()).unwrap_or_default();
-        let text = text.trim_end_matches(['\r', '\n']);
+        let line_range = self.line_range(masked, line);
+        let text = masked.text.get(line_range.clone()).unwrap_or_default();
+        let text = harmless(text.trim_end_matches(['\r', '\n']));
         let start = (start - line_range.start).min(text.len());
         let marked = start..(end - line_range.start).clamp(start, text.len());
         Snippet::source(text)
-            .path(self.source.path.as_str())
+            .path(self.path.as_str())
             .line_start(line + 1)
             .annotation(AnnotationKind::Primary.span(marked))
     }
+}
+
+/// A line without what a terminal would obey, of the same length. Tabs are the renderer's.
+fn harmless(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        let mut buffer = [0; 4];
+        let text = c.encode_utf8(&mut buffer);
+        // The byte order mark of the file is seen by nobody.
+        if c == '\t' || c == '\u{feff}' || printable(text) == *text {
+            shown.push(c);
+        } else {
+            shown.extend(std::iter::repeat_n('?', text.len()));
+        }
+    }
+    shown
 }

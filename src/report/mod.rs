@@ -1,52 +1,56 @@
 //! What an operator reads: the diff, the report, the findings. Pure: data in, text out; `cli` prints it.
 //!
-//! Every text made here is masked; the diff and its digest are made of the same masked bytes that are printed.
+//! Every text made here is masked where secrets stand, and made printable.
 
 pub mod check;
 pub mod diff;
+pub mod digest;
 pub mod explain;
 pub mod findings;
 pub mod text;
 pub mod transaction;
 
-use crate::read::{Inputs, Sources};
-use crate::secret::{Filter, Secrets};
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::printable::printable;
+use crate::secret::{Masked, Secrets};
 
 /// What may be shown.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
     /// Whether secrets are shown as they are (`--show-secrets`).
     pub secrets: bool,
-    /// Takes known secrets out of everything that is printed.
-    pub filter: Filter,
 }
 
 impl Shown {
-    /// Collects the secrets of everything that was read.
-    pub fn new(show_secrets: bool, sources: &Sources, inputs: Option<&Inputs>) -> Self {
-        let mut secrets = Vec::new();
-        for source in sources.iter() {
-            secrets.push(Secrets::of_text(&source.text));
-        }
-        let directories = inputs
-            .iter()
-            .flat_map(|inputs| inputs.snapshot.certs().values())
-            .flat_map(|certs| certs.directories.values());
-        for file in directories.filter_map(|directory| directory.hosts_file.as_ref()) {
-            secrets.push(Secrets::of_text(&String::from_utf8_lossy(&file.bytes)));
-        }
-        Self {
-            secrets: show_secrets,
-            filter: Filter::new(&secrets),
-        }
+    /// Secrets are shown if `secrets` says so.
+    pub fn new(secrets: bool) -> Self {
+        Self { secrets }
     }
 
-    /// The text as it may be printed.
-    pub fn filtered(&self, text: &str) -> String {
+    /// A command, or a line that one has printed, as it may be shown.
+    pub fn prose(self, line: &str) -> String {
         if self.secrets {
-            text.to_owned()
+            printable(line)
         } else {
-            self.filter.apply(text)
+            printable(&Masked::new(line, Secrets::of_prose(line).ranges()).text)
         }
     }
+}
+
+/// What is said of a file of which nothing can be shown.
+fn summary(bytes: &[u8]) -> String {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').count();
+    let sha_256 = hexadecimal(&Sha256::digest(bytes));
+    format!("{lines} lines, {} bytes, SHA-256 {sha_256}", bytes.len())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

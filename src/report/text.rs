@@ -6,6 +6,7 @@ use super::diff::Diff;
 use crate::containerd::host::Pulls;
 use crate::plan::{Fate, Plan, Wanted};
 use crate::read::Inputs;
+use crate::secret::shown_url;
 
 /// The report of a plan with changes, up to the summary with its digest.
 pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {
@@ -77,9 +78,9 @@ pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String
 
 fn pulls(wanted: &Wanted, text: &mut String) {
     let name = if wanted.unnamed {
-        "any other registry"
+        "any other registry".to_owned()
     } else {
-        &wanted.name
+        shown_url(&wanted.name)
     };
     match wanted.changed {
         None => {

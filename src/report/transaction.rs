@@ -10,8 +10,6 @@ use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, Ru
 use crate::finding::CHANGED_SINCE_APPLY;
 use crate::node::NodePath;
 use crate::printable::printable;
-use crate::read::Sources;
-use crate::secret::{Masked, Secrets};
 
 /// What was done about a run that had been killed, and whether containerd was restarted for it.
 pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
@@ -72,7 +70,7 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
         Progress::Restarting(command) => {
-            format!("restarting: {}\n", masked(command, shown))
+            format!("restarting: {}\n", shown.prose(command))
         }
         Progress::Stopped(address) => format!(
             "before the restart: nobody listens at `{}` and no containerd runs: it is taken for one that is stopped \
@@ -109,19 +107,13 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
             "warning: how far run {run} is could not be recorded: {reason}; the next `apply` or `rollback` finds out\n"
         ),
         Notice::GivenUp { run, files } => {
-            let mut sources = Sources::default();
-            for file in files {
-                sources.add(&file.path, &file.after);
-                sources.add(&file.path, file.found.as_deref().unwrap_or_default());
-            }
-            let shown = Shown::new(shown.secrets, &sources, None);
             let changes = files.iter().map(|file| {
                 let after = Some(file.after.as_slice());
                 (&file.path, after, file.found.as_deref())
             });
             format!(
                 "warning: what was changed since run {run} is given up; its journal keeps it:\n{}",
-                diff::of_files(changes, &shown).text
+                diff::of_files(changes, shown).text
             )
         }
         Notice::Left(paths) => paths
@@ -179,9 +171,9 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "next: {}{allow}", masked(command, shown));
+        let _ = writeln!(text, "next: {}{allow}", shown.prose(command));
     }
-    shown.filtered(&text)
+    text
 }
 
 /// The files that somebody has changed, if that is why.
@@ -195,18 +187,8 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
 
 fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let _ = writeln!(text, "  | {}", masked(line, shown));
+        let _ = writeln!(text, "  | {}", shown.prose(line));
     }
-}
-
-/// A command, or a line that one has printed, as it is shown.
-pub fn masked(line: &str, shown: &Shown) -> String {
-    let line = if shown.secrets {
-        line.to_owned()
-    } else {
-        Masked::new(line, &Secrets::of_prose(line).ranges).text
-    };
-    printable(&shown.filtered(&line))
 }
 
 /// The list of runs.

@@ -81,7 +81,7 @@ impl Planned {
             plan = plan::plan(inputs, &mut findings);
             verify::verify(inputs, &mut plan, &mut findings);
         }
-        let shown = Shown::new(false, &sources, inputs.as_ref());
+        let shown = Shown::new(false);
         let mut printed = report::findings::render(&findings, &sources, &shown);
         let ended = match (&inputs, findings.refused(), plan.changes.is_empty()) {
             (None, _, _) => Ended::NotRead,
@@ -91,10 +91,10 @@ impl Planned {
         };
         if let (Some(inputs), Ended::Pending) = (&inputs, ended) {
             let diff = report::diff::diff(&plan.changes, &shown);
-            let digest = report::diff::digest(&diff);
+            let digest = report::digest::digest(&plan);
             let text = report::text::render(inputs, &plan, &diff, &digest);
             printed.push_str(&diff.text);
-            printed.push_str(&shown.filtered(&text));
+            printed.push_str(&text);
         }
         Ok(Self {
             ended,

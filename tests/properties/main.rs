@@ -15,6 +15,7 @@
 )]
 
 mod check;
+mod digests;
 mod edits;
 mod imports;
 mod layout;
@@ -34,6 +35,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use check::Ended;
+use digests::Pair;
 use node::{CONFIG, Node};
 
 /// As many as a debug build can check in a few seconds.
@@ -137,6 +139,29 @@ fn every_node_of_several_files_keeps_what_it_has() {
     assert!(
         total == 1 || pending * 10 > total,
         "too few nodes are migrated: {pending}"
+    );
+}
+
+#[test]
+fn two_plans_that_write_different_things_never_share_a_digest() {
+    let mut text = String::new();
+    let mut pairs = Vec::new();
+    let root = scratch("properties-digests");
+    for seed in seeds() {
+        match digests::check(seed, &root) {
+            Ok(pair) => pairs.push(pair),
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let count = |pair| pairs.iter().filter(|other| **other == pair).count();
+    let (different, equal) = (count(Pair::Different), count(Pair::Equal));
+    assert!(
+        pairs.len() == 1 || different.min(equal) * 20 > pairs.len(),
+        "too few pairs to say anything: {different} different, {equal} equal"
     );
 }
 

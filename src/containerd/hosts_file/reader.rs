@@ -14,6 +14,7 @@ use crate::containerd::host::{
 use crate::containerd::release::{Behaviour, GoToml, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
+use crate::secret::{shown_url, shown_word};
 use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
@@ -111,7 +112,7 @@ fn plain(file: &HostsFile) -> Plain {
             Some(header) if header.array => false,
             Some(header) => match header.keys.as_slice() {
                 [host] => host.name == "host" && section.entries.is_empty(),
-                [host, url] => host.name == "host" && is_url(&url.name) && !url.has_escapes,
+                [host, url] => host.name == "host" && is_url(&url.name) && !url.has_escapes(),
                 _ => false,
             },
         };
@@ -420,7 +421,7 @@ fn parse(
         };
         let config = node
             .table()
-            .ok_or_else(|| broken(node, format!("`host.{host}` is not a table")))?;
+            .ok_or_else(|| broken(node, format!("`host.{}` is not a table", shown_url(host))))?;
         entries.push(entry(Some((host, node)), config, directory, behaviour)?);
     }
     let server = string(tree, "server", behaviour.major)?;
@@ -467,7 +468,7 @@ fn entry(
         let url = url::parse(&url, behaviour.strict_colons).map_err(|error| {
             broken(
                 node,
-                format!("the URL {server:?} cannot be parsed: {error}"),
+                format!("the URL {:?} cannot be parsed: {error}", shown_url(server)),
             )
         })?;
         entry.path = url.path;
@@ -492,7 +493,8 @@ fn entry(
                 "pull" | "resolve" | "push" => {}
                 "referrers" if behaviour.referrers => {}
                 _ => {
-                    let reason = format!("the capability {capability:?} is not known");
+                    let name = shown_word(capability);
+                    let reason = format!("the capability {name:?} is not known");
                     return Err(broken(node, reason));
                 }
             }

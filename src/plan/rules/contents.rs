@@ -6,6 +6,7 @@ use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::placement::Effect;
 use crate::plan::planner::Planner;
+use crate::secret::shown_url;
 use crate::toml::edit;
 
 /// Findings about what the files say that nobody reads alike, or that keeps the daemon from starting.
@@ -93,7 +94,7 @@ fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
                 &finding::KEY_CASE,
                 file.place(key.range.clone()),
                 "containerd 1.x does not decode the escape in this name, and 2.x does: it is not the same name to both",
-                format!("write the name without an escape: {}", edit::quote(&key.name, true)),
+                format!("write the name without an escape: {}", edit::quote(&shown_url(&key.name), true)),
             );
         }
     }

@@ -8,6 +8,7 @@ use crate::containerd::legacy::{parse_endpoint, unmatchable};
 use crate::containerd::registry::{HostConfig, Nested, quote_name};
 use crate::finding::{self, Findings, Placed};
 use crate::plan::planner::Planner;
+use crate::secret::shown_url;
 
 /// Says where credentials are never used.
 pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
@@ -22,7 +23,7 @@ pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
             key.place.clone(),
             format!(
                 "containerd does not know `{}` beside credentials",
-                key.value
+                shown_url(&key.value)
             ),
             match key.value.as_str() {
                 "identity_token" => "it has no effect and stays; was `identitytoken` meant?",
@@ -148,7 +149,7 @@ fn check_auths(planner: &Planner<'_>, endpoints: &BTreeSet<String>, findings: &m
                     "containerd takes {} for a URL without a host, so that these credentials are never used",
                     quote_name(name)
                 ),
-                format!("they stay; was `https://{name}` meant?"),
+                format!("they stay; was `https://{}` meant?", shown_url(name)),
             )
         } else {
             (

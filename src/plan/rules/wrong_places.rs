@@ -6,6 +6,7 @@ use crate::containerd::loader::Startup;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::planner::Planner;
+use crate::secret::shown_url;
 use crate::toml::syntax::{Node, Table};
 
 /// Looks at every file.
@@ -37,7 +38,10 @@ fn check_misspelt(planner: &Planner<'_>, file: &ConfigFile, findings: &mut Findi
         if (name == "plugin" || unread) && has_registry(table) {
             say(
                 node,
-                format!("`[{name}…]` is no table that containerd reads; it is called `plugins`"),
+                format!(
+                    "`[{}…]` is no table that containerd reads; it is called `plugins`",
+                    shown_url(name)
+                ),
                 stays,
             );
         } else if name == "registry"
@@ -70,7 +74,8 @@ fn check_misspelt(planner: &Planner<'_>, file: &ConfigFile, findings: &mut Findi
                 say(
                     node,
                     format!(
-                        "this `plugins` stands below another table (`{name}`), and belongs to that"
+                        "this `plugins` stands below another table (`{}`), and belongs to that",
+                        shown_url(name)
                     ),
                     stays,
                 );

@@ -1,0 +1,311 @@
+//! The digest of a plan: what `--expect` compares, so that what was reviewed is what is written.
+//!
+//! It is the SHA-256 of a versioned encoding in which every text has its length in front, so that no two plans have one
+//! encoding. It does not depend on how the diff is laid out, on `--show-secrets`, or on lines that stay: nodes that
+//! differ only elsewhere share a digest.
+
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+use similar::{Algorithm, DiffOp};
+
+use crate::containerd::host::{Host, Pulls};
+use crate::plan::{Change, Decider, FileKind, Plan, Wanted};
+use crate::secret::{Masked, Secrets, TextKind, shown_url, without_user_information};
+use crate::toml::syntax::Syntax;
+
+/// What the encoding begins with. Whoever changes it makes reviewed plans worthless, and says so here.
+const VERSION: &str = "containerd-registry-migrate digest 1";
+/// The mode of a file that is created.
+const MODE: u64 = 0o644;
+/// How often a secret is hashed that is written again, so that it takes long to guess one from a digest.
+const ROUNDS: u32 = 1 << 16;
+
+/// The digest of what a plan does, in hexadecimal: per file its paths, its kind and, if it is created, its mode; per
+/// edit the tables in which its lines stand and the lines, masked; and the pulls afterwards of the namespaces that change
+/// or that an existing file decides.
+pub fn digest(plan: &Plan) -> String {
+    let mut encoder = Encoder(Sha256::new());
+    encoder.text(VERSION);
+    encoder.list(&plan.changes, |change, encoder| {
+        encode_change(change, encoder)
+    });
+    let decided = |wanted: &&Wanted| {
+        wanted.changed.is_some() || matches!(wanted.decider, Decider::HostsFile | Decider::KeptFile)
+    };
+    let namespaces: Vec<&Wanted> = plan.namespaces.iter().filter(decided).collect();
+    encoder.list(&namespaces, |wanted, encoder| {
+        encoder.text(&without_user_information(&wanted.name));
+        encoder.flag(wanted.unnamed);
+        encode_pulls(&wanted.after, encoder);
+    });
+    super::hexadecimal(&encoder.0.finalize())
+}
+
+/// Writes values one after the other so that what was written can be told from the bytes.
+struct Encoder(Sha256);
+
+impl Encoder {
+    fn number(&mut self, number: usize) {
+        // No number here is longer than a file.
+        self.0.update((number as u64).to_be_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.0.update([u8::from(flag)]);
+    }
+
+    fn list<T>(&mut self, items: &[T], encode: impl Fn(&T, &mut Self)) {
+        self.number(items.len());
+        for item in items {
+            encode(item, self);
+        }
+    }
+}
+
+fn encode_change(change: &Change, encoder: &mut Encoder) {
+    let (kind, name) = match change.kind {
+        FileKind::HostsFile => (TextKind::HostsFile, "hosts file"),
+        FileKind::Configuration => (TextKind::Configuration, "configuration"),
+    };
+    encoder.text(change.named.as_ref().unwrap_or(&change.path).as_str());
+    encoder.text(change.path.as_str());
+    encoder.text(name);
+    encoder.flag(change.before.is_none());
+    if change.before.is_none() {
+        encoder.0.update(MODE.to_be_bytes());
+    }
+    let before = change.before.as_deref().unwrap_or_default();
+    let (old, new) = (Side::new(before, kind), Side::new(&change.after, kind));
+    let edits = similar::capture_diff_slices(Algorithm::Myers, &old.raw, &new.raw);
+    let edits: Vec<&DiffOp> = edits
+        .iter()
+        .filter(|edit| !matches!(edit, DiffOp::Equal { .. }))
+        .collect();
+    encoder.list(&edits, |edit, encoder| {
+        old.encode(edit.old_range(), encoder);
+        new.encode(edit.new_range(), encoder);
+    });
+    let added = edits.iter().map(|edit| edit.new_range());
+    encoder.bytes(&new.stretched_secrets(added));
+}
+
+/// One side of a file: its lines as they are, and what is encoded of them.
+struct Side<'b> {
+    bytes: &'b [u8],
+    raw: Vec<&'b [u8]>,
+    /// The lines as they are shown, and the table that each stands in.
+    shown: Vec<(usize, String)>,
+    /// The paths of tables, in which the first is the root.
+    tables: Vec<Vec<String>>,
+    /// Where each line begins, and last the end.
+    starts: Vec<usize>,
+    secrets: Secrets,
+}
+
+impl<'b> Side<'b> {
+    fn new(bytes: &'b [u8], kind: TextKind) -> Self {
+        let raw: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+        let mut starts = vec![0];
+        for line in &raw {
+            starts.push(starts.last().copied().unwrap_or_default() + line.len());
+        }
+        let parsed = std::str::from_utf8(bytes).ok();
+        let Some((text, syntax)) = parsed.and_then(|text| Some((text, Syntax::parse(text).ok()?)))
+        else {
+            // What is not TOML is shown as one, by size and digest.
+            return Self {
+                bytes,
+                raw: vec![bytes],
+                shown: vec![(0, super::summary(bytes))],
+                tables: vec![Vec::new()],
+                starts: vec![0, bytes.len()],
+                secrets: Secrets::default(),
+            };
+        };
+        let secrets = Secrets::of(text, &syntax, kind);
+        let masked = Masked::new(text, secrets.ranges()).text;
+        let mut tables = Vec::new();
+        let mut headers = Vec::new();
+        for section in &syntax.sections {
+            let keys = section.header.iter().flat_map(|header| &header.keys);
+            tables.push(keys.map(|key| shown_url(&key.name)).collect());
+            headers.push(
+                section
+                    .header
+                    .as_ref()
+                    .map_or(0, |header| header.range.start),
+            );
+        }
+        // A header stands in its own table.
+        let table = |end: &usize| {
+            headers
+                .partition_point(|header| header < end)
+                .saturating_sub(1)
+        };
+        let tables_of_lines = starts.iter().skip(1).map(table);
+        let lines = masked.split_inclusive('\n').map(str::to_owned);
+        Self {
+            shown: tables_of_lines.zip(lines).collect(),
+            bytes,
+            raw,
+            tables,
+            starts,
+            secrets,
+        }
+    }
+
+    fn encode(&self, lines: Range<usize>, encoder: &mut Encoder) {
+        let lines = self.shown.get(lines).unwrap_or_default();
+        encoder.list(lines, |(table, line), encoder| {
+            let path = self
+                .tables
+                .get(*table)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            encoder.list(path, |name, encoder| encoder.text(name));
+            encoder.text(line);
+        });
+    }
+
+    /// What stands for the secrets in lines that are written: if an inline table holds a password, its new line holds
+    /// it, too, and a plan with another password is another plan. Hashing it many times makes guessing it slow.
+    fn stretched_secrets(&self, written: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
+        let mut encoder = Encoder(Sha256::new());
+        let mut found = false;
+        for lines in written {
+            let at = |line: usize| self.starts.get(line).copied().unwrap_or_default();
+            let range = at(lines.start)..at(lines.end);
+            for secret in self.secrets.inside(&range) {
+                found = true;
+                encoder.bytes(self.bytes.get(secret.clone()).unwrap_or_default());
+            }
+        }
+        if !found {
+            return Vec::new();
+        }
+        let mut hash = encoder.0.finalize();
+        for _ in 1..ROUNDS {
+            hash = Sha256::digest(hash);
+        }
+        hash.to_vec()
+    }
+}
+
+fn encode_pulls(pulls: &Pulls, encoder: &mut Encoder) {
+    match pulls.folded() {
+        Pulls::Hosts(hosts) => {
+            encoder.text("hosts");
+            encoder.list(&hosts, encode_host);
+        }
+        Pulls::Fail(reason) => {
+            encoder.text("fail");
+            encoder.text(&reason);
+        }
+    }
+}
+
+fn encode_host(host: &Host, encoder: &mut Encoder) {
+    encoder.text(&host.scheme.to_string());
+    encoder.text(&host.host);
+    encoder.text(&host.path);
+    encoder.flag(host.pull);
+    encoder.flag(host.resolve);
+    encoder.list(&host.tls.ca, |file, encoder| encoder.text(file));
+    encoder.list(&host.tls.client, |(certificate, key), encoder| {
+        encoder.text(certificate);
+        encoder.text(key);
+    });
+    encoder.flag(host.tls.skip_verify);
+    let headers: Vec<_> = host.headers.iter().collect();
+    encoder.list(&headers, |(name, values), encoder| {
+        encoder.text(name);
+        encoder.list(values, |value, encoder| encoder.text(value));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NodePath;
+
+    fn of(kind: FileKind, path: &str, before: Option<&str>, after: &str) -> String {
+        let change = Change {
+            kind,
+            path: NodePath::new(path),
+            named: None,
+            before: before.map(|text| text.as_bytes().to_vec()),
+            after: after.as_bytes().to_vec(),
+        };
+        let mut encoder = Encoder(Sha256::new());
+        encode_change(&change, &mut encoder);
+        super::super::hexadecimal(&encoder.0.finalize())
+    }
+
+    fn edit(before: &str, after: &str) -> String {
+        of(FileKind::Configuration, "/c.toml", Some(before), after)
+    }
+
+    #[test]
+    fn edits_that_write_different_things_have_different_digests() {
+        let different = [
+            edit("[a]\nx = 1\n", "[a]\n"),
+            edit("[b]\nx = 1\n", "[b]\n"),
+            edit("[a]\nx = 1", "[a]\n"),
+            edit("[a]\nx = 1\ny = 2\n", "[a]\n"),
+            edit("[a]\n", "[a]\nx = 1\n"),
+            edit("[a]\n", "[a]\nx = 1\r\n"),
+            edit("[a]\nx = 1\n", "[a]\nx = 2\n"),
+            // The new line holds the password.
+            edit(
+                "c = { tls = 1, password = \"p\" }\n",
+                "c = { password = \"p\" }\n",
+            ),
+            edit(
+                "c = { tls = 1, password = \"q\" }\n",
+                "c = { password = \"q\" }\n",
+            ),
+            // Not TOML.
+            edit("x\n", "[a]\n"),
+            edit("y\n", "[a]\n"),
+            of(
+                FileKind::HostsFile,
+                "/c.toml",
+                Some("[a]\nx = 1\n"),
+                "[a]\n",
+            ),
+            of(
+                FileKind::Configuration,
+                "/d.toml",
+                Some("[a]\nx = 1\n"),
+                "[a]\n",
+            ),
+            of(FileKind::HostsFile, "/c.toml", Some(""), "[a]\n"),
+            of(FileKind::HostsFile, "/c.toml", None, "[a]\n"),
+        ];
+        for (at, digest) in different.iter().enumerate() {
+            assert_eq!(different.iter().position(|other| other == digest), Some(at));
+        }
+    }
+
+    #[test]
+    fn lines_that_stay_and_secrets_that_stay_are_not_in_a_digest() {
+        let nodes = [
+            "[a]\nx = 1\n[auth]\npassword = \"p\"\n",
+            "[a]\nx = 1\n[auth]\npassword = \"another\"\n",
+            "# above\n[other]\n\n[a]\nx = 1\ny = 2\n",
+        ];
+        let digests = nodes.map(|node| edit(node, &node.replacen("x = 1\n", "", 1)));
+        assert_eq!(digests[0], digests[1]);
+        assert_eq!(digests[0], digests[2]);
+    }
+}

@@ -1,0 +1,403 @@
+//! Comments: they are shown, less what looks like a secret in them. Settings that are commented out follow the rules of
+//! settings; the rest is prose. Every line is read a bounded number of times.
+
+use std::ops::Range;
+
+use super::setting::{Position, Settings};
+use super::words::{self, Announces};
+use super::{TextKind, url};
+use crate::toml::syntax::Syntax;
+
+/// Finds the secrets in the comments of a text.
+pub(super) fn comments(text: &str, kind: TextKind, comments: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    for block in blocks(text, comments) {
+        let lines: Vec<Range<usize>> = block.iter().map(|comment| content(text, comment)).collect();
+        Block { text, kind, lines }.find(&mut ranges);
+    }
+    ranges
+}
+
+/// Comments on consecutive lines, with nothing between them.
+fn blocks<'c>(
+    text: &str,
+    comments: &'c [Range<usize>],
+) -> impl Iterator<Item = &'c [Range<usize>]> {
+    comments.chunk_by(|one, next| {
+        let between = text.get(one.end..next.start).unwrap_or_default();
+        between.trim().is_empty() && between.bytes().filter(|byte| *byte == b'\n').count() == 1
+    })
+}
+
+/// A comment without its number signs.
+fn content(text: &str, comment: &Range<usize>) -> Range<usize> {
+    let raw = text.get(comment.clone()).unwrap_or_default();
+    comment.end - raw.trim_start_matches('#').len()..comment.end
+}
+
+/// The longest block that is looked at as TOML.
+const LONGEST_BLOCK: usize = 1 << 16;
+
+struct Block<'t> {
+    text: &'t str,
+    kind: TextKind,
+    lines: Vec<Range<usize>>,
+}
+
+impl Block<'_> {
+    fn find(&self, ranges: &mut Vec<Range<usize>>) {
+        let length: usize = self.lines.iter().map(|line| line.len() + 1).sum();
+        let has_settings = |line: &Range<usize>| self.line(line).contains(['=', '[']);
+        let is_toml = length <= LONGEST_BLOCK && self.lines.iter().any(has_settings);
+        if is_toml && self.settings(&self.lines, false, ranges) {
+            return;
+        }
+        let mut prose = Prose::default();
+        let mut in_secret_table = false;
+        for line in &self.lines {
+            let text = self.line(line);
+            let may_be_setting =
+                prose.is_outside() && text.len() <= LONGEST_BLOCK && text.contains(['=', '[']);
+            if text.trim_start().starts_with('[') {
+                in_secret_table = false;
+            }
+            let mut found = Vec::new();
+            if may_be_setting
+                && self.settings(std::slice::from_ref(line), in_secret_table, &mut found)
+            {
+                if text.trim_start().starts_with('[') {
+                    in_secret_table = names_secret_table(text);
+                }
+            } else {
+                let prose = prose.line(text);
+                found.extend(
+                    prose
+                        .into_iter()
+                        .map(|part| line.start + part.start..line.start + part.end),
+                );
+            }
+            ranges.extend(found);
+        }
+    }
+
+    fn line(&self, line: &Range<usize>) -> &str {
+        self.text.get(line.clone()).unwrap_or_default()
+    }
+
+    /// Takes lines for settings that are commented out; `false` if they are none.
+    fn settings(
+        &self,
+        lines: &[Range<usize>],
+        is_secret: bool,
+        ranges: &mut Vec<Range<usize>>,
+    ) -> bool {
+        let mut text = String::new();
+        let mut starts = Vec::new();
+        for line in lines {
+            starts.push(text.len());
+            text.push_str(self.line(line));
+            text.push('\n');
+        }
+        let Ok(syntax) = Syntax::parse(&text) else {
+            return false;
+        };
+        let mut settings = Settings {
+            text: &text,
+            kind: self.kind,
+            ranges: Vec::new(),
+        };
+        let mut found_any = false;
+        for section in &syntax.sections {
+            found_any |= section.header.is_some() || !section.entries.is_empty();
+            let outside = Position::unknown();
+            let position = match &section.header {
+                Some(header) => {
+                    settings.keys(&header.keys, &outside);
+                    outside.below(&header.keys)
+                }
+                None if is_secret => Position::in_secret_table(),
+                None => outside,
+            };
+            settings.entries(&section.entries, &position);
+        }
+        if !found_any {
+            return false;
+        }
+        let mut found = settings.ranges;
+        // What is a comment in a comment is prose.
+        let mut prose = Prose::default();
+        for comment in &syntax.comments {
+            let inner = content(&text, comment);
+            let parts = prose.line(text.get(inner.clone()).unwrap_or_default());
+            found.extend(
+                parts
+                    .into_iter()
+                    .map(|part| inner.start + part.start..inner.start + part.end),
+            );
+        }
+        for range in found {
+            self.map(lines, &starts, &range, ranges);
+        }
+        true
+    }
+
+    /// Puts a range of the joined lines where it stands in the file, line by line.
+    fn map(
+        &self,
+        lines: &[Range<usize>],
+        starts: &[usize],
+        range: &Range<usize>,
+        ranges: &mut Vec<Range<usize>>,
+    ) {
+        let first = starts
+            .partition_point(|start| *start <= range.start)
+            .saturating_sub(1);
+        let (lines, starts) = (lines.get(first..), starts.get(first..));
+        for (line, start) in lines
+            .into_iter()
+            .flatten()
+            .zip(starts.into_iter().flatten())
+        {
+            if *start >= range.end {
+                break;
+            }
+            let from = range.start.max(*start) - start;
+            let to = (range.end - start).min(line.len());
+            if from < to {
+                ranges.push(line.start + from..line.start + to);
+            }
+        }
+    }
+}
+
+/// Whether the header of a table names credentials.
+fn names_secret_table(header: &str) -> bool {
+    let name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    words::runs(header, name)
+        .any(|run| words::names_secret_table(header.get(run).unwrap_or_default()))
+}
+
+/// Lines for people, one after the other: what one ends with may be about the next.
+#[derive(Debug, Default)]
+pub(super) struct Prose {
+    /// Whether the lines are inside a PEM block.
+    in_pem: bool,
+    /// Whether the last line ends with a word that announces a secret.
+    announced: bool,
+}
+
+impl Prose {
+    /// Whether the next line is not hidden whatever it says.
+    fn is_outside(&self) -> bool {
+        !self.in_pem && !self.announced
+    }
+
+    /// The parts of a line that are not shown.
+    pub(super) fn line(&mut self, line: &str) -> Vec<Range<usize>> {
+        let trimmed = line.trim();
+        let start = line.len() - line.trim_start().len();
+        let whole = start..start + trimmed.len();
+        if self.in_pem {
+            self.in_pem = !trimmed.contains("-----END");
+            return if self.in_pem { vec![whole] } else { Vec::new() };
+        }
+        if trimmed.is_empty() {
+            return Vec::new();
+        }
+        if let Some(at) = line.find("-----BEGIN") {
+            let rest = line.get(at..).unwrap_or_default();
+            self.in_pem = !rest.contains("-----END");
+            return std::iter::once(at..whole.end).collect();
+        }
+        if std::mem::take(&mut self.announced) {
+            return vec![whole];
+        }
+        let mut ranges = Vec::new();
+        let end = match announced(line) {
+            Some(start) if start < whole.end => {
+                ranges.push(start..whole.end);
+                start
+            }
+            Some(_) => {
+                self.announced = true;
+                whole.end
+            }
+            None => whole.end,
+        };
+        let shown = line.get(..end).unwrap_or_default();
+        words_of(shown, &mut ranges);
+        for part in words::tokens(shown).chain(words::odd_words(shown)) {
+            ranges.push(part);
+        }
+        ranges
+    }
+}
+
+/// Where a secret begins that a word announces.
+fn announced(line: &str) -> Option<usize> {
+    let of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || is_mark(c);
+    let mut runs = words::runs(line, of_word).peekable();
+    while let Some(run) = runs.next() {
+        let word = line.get(run.clone()).unwrap_or_default();
+        let says = words::announces(word);
+        if says == Announces::Nothing {
+            continue;
+        }
+        let next = runs.peek().map_or(line.len(), |next| next.start);
+        let gap = line.get(run.end..next).unwrap_or_default();
+        let has_sign = gap.contains([':', '=', '：', '＝', '→', '>']);
+        let next_word = next_word(line, next);
+        let is_secret = match says {
+            Announces::Password(length) if run.start + length < run.end => {
+                return Some(run.start + length);
+            }
+            Announces::Password(_) => true,
+            // Words end with it: `the key:`.
+            _ => {
+                has_sign || is_odd(next_word) || says_is(word, line.get(next..).unwrap_or_default())
+            }
+        };
+        if is_secret && !(has_sign && gap.contains("://")) {
+            // `"password": "x"`: the first quote is the name's, the second one the value's.
+            let value = gap.trim_start_matches(['"', '\'', '`']);
+            let value =
+                value.trim_start_matches(|c: char| c.is_whitespace() || ":=：＝→>".contains(c));
+            let opening = gap.len() - value.len();
+            return Some(run.end + opening);
+        }
+    }
+    None
+}
+
+/// Combining marks, and the vowel signs of scripts that write them apart.
+fn is_mark(c: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&c) || ('\u{900}'..='\u{e4f}').contains(&c)
+}
+
+fn next_word(line: &str, at: usize) -> &str {
+    /// No more of it is looked at.
+    const LONGEST: usize = 64;
+    let rest = line.get(at..).unwrap_or_default();
+    let rest = rest
+        .get(..rest.floor_char_boundary(LONGEST))
+        .unwrap_or_default();
+    rest.split(|c: char| c.is_whitespace() || "\"'`,;".contains(c))
+        .next()
+        .unwrap_or_default()
+}
+
+/// `the token is …`; of a key it is a secret only if it looks like one.
+fn says_is(word: &str, rest: &str) -> bool {
+    const IS: &[&str] = &[
+        "is",
+        "was",
+        "ist",
+        "est",
+        "es",
+        "é",
+        "è",
+        "jest",
+        "равен",
+        "это",
+        "是",
+        "は",
+    ];
+    let lower = word.to_lowercase();
+    let names = [
+        "secret",
+        "token",
+        "pass",
+        "pw",
+        "pin",
+        "mdp",
+        "clave",
+        "секрет",
+        "токен",
+        "令牌",
+        "密钥",
+        "秘密",
+    ];
+    let is = next_word(rest, 0);
+    let after = rest.get(is.len()..).unwrap_or_default();
+    let gap = after.len() - after.trim_start().len();
+    IS.contains(&is)
+        && (names.iter().any(|name| lower.contains(name)) || is_odd(next_word(after, gap)))
+}
+
+/// Whether a word is no word of a language: letters and digits, or capital letters in it, or a colon.
+fn is_odd(word: &str) -> bool {
+    let has_digit = word.contains(|c: char| c.is_ascii_digit());
+    let has_letter = word.contains(|c: char| c.is_alphabetic());
+    let has_inner_capital = word.chars().skip(1).any(|c| c.is_ascii_uppercase())
+        && word.contains(|c: char| c.is_ascii_lowercase());
+    let has_colon = word
+        .split_once(':')
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with("//"));
+    word.len() >= 4 && (has_digit && has_letter || has_inner_capital || has_colon)
+}
+
+/// What can be seen of a word by itself and by the one before it: URLs, and the options of command lines.
+fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
+    let of_word = |c: char| !c.is_whitespace() && !"\"`<>".contains(c);
+    let mut before = "";
+    for run in words::runs(line, of_word) {
+        let word = line.get(run.clone()).unwrap_or_default();
+        let bare = word.trim_start_matches(['\'', '(', '[', '{', ',']);
+        let start = run.end - bare.len();
+        match before {
+            // The name of a header stands before its value.
+            "-H" | "--header" => ranges.push(start..line.trim_end().len().max(start)),
+            "-u" | "--user" | "--username" if bare.contains(':') => ranges.push(start..run.end),
+            "-p" | "--pass"
+                if bare.contains(|c: char| c.is_ascii_alphabetic()) && !bare.starts_with('-') =>
+            {
+                ranges.push(start..run.end);
+            }
+            _ => {}
+        }
+        if matches!(before, "-H" | "--header") {
+            return;
+        }
+        let attached = bare
+            .strip_prefix("-u")
+            .filter(|rest| rest.contains(':') && !rest.starts_with(':'));
+        let attached = attached.or_else(|| bare.strip_prefix("-p").filter(|rest| is_odd(rest)));
+        if let Some(rest) = attached {
+            ranges.push(run.end - rest.len()..run.end);
+        }
+        urls(word, run.start, ranges);
+        before = bare;
+    }
+}
+
+/// The URLs in a word, and `user:password@host` without a scheme.
+fn urls(word: &str, base: usize, ranges: &mut Vec<Range<usize>>) {
+    let mut starts: Vec<usize> = Vec::new();
+    for (at, _) in word.match_indices("://") {
+        let before = word.get(..at).unwrap_or_default();
+        let scheme = before
+            .bytes()
+            .rev()
+            .take(16)
+            .take_while(u8::is_ascii_alphanumeric)
+            .count();
+        starts.push(at - scheme);
+    }
+    if starts.is_empty() {
+        let is_image = |after: &str| after.starts_with("sha256:") || after.starts_with("sha512:");
+        if let Some((before, after)) = word.rsplit_once('@')
+            && before.contains(':')
+            && !is_image(after)
+        {
+            ranges.push(base..base + before.len());
+        }
+        return;
+    }
+    let ends = starts.iter().skip(1).copied().chain([word.len()]);
+    for (start, end) in starts.iter().copied().zip(ends) {
+        let text = word.get(start..end).unwrap_or_default();
+        let text = text.trim_end_matches(['\'', ')', ',', ';', ']', '}', '.']);
+        let hidden = url::hidden(text).into_iter();
+        ranges.extend(hidden.map(|part| base + start + part.start..base + start + part.end));
+    }
+}

@@ -1,0 +1,495 @@
+//! What gives a secret away in text that nobody else understands: names that announce one, and the shapes of tokens
+//! that everybody knows. Everything here takes one pass over its text.
+
+use std::ops::Range;
+
+/// What a password is called, as a part of a word in lower case. What follows one is a secret, with or without a sign
+/// between them.
+const PASSWORDS: &[&str] = &[
+    "password",
+    "passwort",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "passord",
+    "pwd",
+    "kennwort",
+    "geheim",
+    "losung",
+    "contrase",
+    "contrasenya",
+    "motdepasse",
+    "passe",
+    "senha",
+    "palavra-passe",
+    "parola",
+    "parool",
+    "hasło",
+    "haslo",
+    "heslo",
+    "geslo",
+    "lozinka",
+    "zaporka",
+    "jelszó",
+    "jelszo",
+    "wachtwoord",
+    "lösenord",
+    "losenord",
+    "salasana",
+    "adgangskode",
+    "kodeord",
+    "şifre",
+    "sifre",
+    "slaptažodis",
+    "lykilorð",
+    "khẩu",
+    "sandi",
+    "пароль",
+    "пароля",
+    "паролю",
+    "паролем",
+    "пароли",
+    "лозинка",
+    "парола",
+    "гасло",
+    "κωδικός",
+    "κωδικό",
+    "συνθηματικό",
+    "סיסמה",
+    "סיסמא",
+    "المرور",
+    "السر",
+    "گذرواژه",
+    "عبور",
+    "पासवर्ड",
+    "รหัสผ่าน",
+    "密码",
+    "密碼",
+    "口令",
+    "パスワード",
+    "暗証",
+    "비밀번호",
+    "암호",
+    "գաղտնաբառ",
+    "პაროლი",
+];
+/// The same of other secrets, and of what stands before one. What follows is a secret after `:` or `=`, or if it looks
+/// like one: `the key is elsewhere`.
+const HINTS: &[&str] = &[
+    "pass",
+    "pw",
+    "pat",
+    "pin",
+    "psk",
+    "clave",
+    "mdp",
+    "auth",
+    "authorization",
+    "authentication",
+    "basic",
+    "bearer",
+    "cookie",
+    "cred",
+    "creds",
+    "credential",
+    "credentials",
+    "key",
+    "keys",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "secret",
+    "secrets",
+    "token",
+    "tokens",
+    "jwt",
+    "sas",
+    "signature",
+    "login",
+    "user",
+    "username",
+    "usr",
+    "identitytoken",
+    "geheimnis",
+    "zugangsdaten",
+    "schlüssel",
+    "secreto",
+    "segredo",
+    "chiave",
+    "ключ",
+    "секрет",
+    "токен",
+    "логин",
+    "密钥",
+    "密鑰",
+    "令牌",
+    "秘密",
+    "秘钥",
+    "鍵",
+    "トークン",
+    "토큰",
+    "키",
+];
+/// Tables all of whose values are secret, and the names for which one is taken that is like them.
+const SECRET_TABLES: &[&str] = &[
+    "auth",
+    "auths",
+    "header",
+    "headers",
+    "credential",
+    "credentials",
+    "creds",
+    "password",
+    "passwords",
+    "secret",
+    "secrets",
+    "token",
+    "tokens",
+    "authorization",
+    "cookie",
+    "cookies",
+];
+/// How tokens begin that everybody knows, and how many characters follow at least.
+const PREFIXES: &[(&str, usize)] = &[
+    ("eyJ", 10),
+    ("ghp_", 8),
+    ("gho_", 8),
+    ("ghu_", 8),
+    ("ghs_", 8),
+    ("ghr_", 8),
+    ("github_pat_", 8),
+    ("glpat-", 8),
+    ("gldt-", 8),
+    ("glrt-", 8),
+    ("glcbt-", 8),
+    ("glptt-", 8),
+    ("gloas-", 8),
+    ("AKIA", 12),
+    ("ASIA", 12),
+    ("AROA", 12),
+    ("ABIA", 12),
+    ("ACCA", 12),
+    ("xoxa-", 8),
+    ("xoxb-", 8),
+    ("xoxp-", 8),
+    ("xoxr-", 8),
+    ("xoxs-", 8),
+    ("xapp-", 8),
+    ("dckr_pat_", 8),
+    ("dckr_oat_", 8),
+    ("hvs.", 8),
+    ("hvb.", 8),
+    ("npm_", 16),
+    ("pypi-", 16),
+    ("AIza", 30),
+    ("ya29.", 8),
+    ("sk_live_", 8),
+    ("sk_test_", 8),
+    ("rk_live_", 8),
+    ("sk-", 20),
+    ("SG.", 16),
+    ("dop_v1_", 8),
+    ("oat_", 16),
+    ("shpat_", 8),
+    ("AGE-SECRET-KEY-", 8),
+    ("rubygems_", 8),
+    ("hf_", 16),
+    ("ATATT3", 8),
+    ("ATBB", 16),
+    ("AKC", 20),
+    ("cmVmdGtu", 8),
+    ("sha256~", 16),
+];
+/// A word with capital and small letters and digits is taken for a token from this length on.
+const TOKEN: usize = 20;
+/// The length of an AWS secret access key.
+const AWS_SECRET_KEY: usize = 40;
+
+/// What a word says about what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announces {
+    /// Nothing.
+    Nothing,
+    /// A secret may follow.
+    Perhaps,
+    /// A password follows. In a script without spaces it follows the word's first bytes, of this number.
+    Password(usize),
+}
+
+/// What a word of prose says about what follows it.
+pub(super) fn announces(word: &str) -> Announces {
+    // No word of any language is longer.
+    if !(2..=128).contains(&word.len()) {
+        return Announces::Nothing;
+    }
+    let lower = word.to_lowercase();
+    let is_ascii = lower.is_ascii();
+    for name in PASSWORDS.iter().filter(|name| !is_ascii || name.is_ascii()) {
+        if let Some(at) = lower.find(name) {
+            let end = at + name.len();
+            // `password_prod` is one name; after 密码 the value may follow at once.
+            let joined = name.is_ascii() || lower.len() != word.len();
+            return Announces::Password(if joined { word.len() } else { end });
+        }
+    }
+    let parts = lower.split(|c: char| !c.is_alphanumeric());
+    if parts.into_iter().any(|part| HINTS.contains(&part)) {
+        return Announces::Perhaps;
+    }
+    let longer = ["secret", "token", "credential", "apikey", "密钥", "令牌"];
+    let ends = ["auth", "key", "pass", "token", "secret"];
+    if longer.iter().any(|name| lower.contains(name)) || ends.iter().any(|end| lower.ends_with(end))
+    {
+        return Announces::Perhaps;
+    }
+    Announces::Nothing
+}
+
+/// Whether the value of a setting of this name is a secret.
+pub(super) fn names_secret(key: &str) -> bool {
+    announces(key) != Announces::Nothing || names_secret_table(key)
+}
+
+/// Whether all that is in a table of this name is a secret: it is one of the known names, or one letter away from it,
+/// or two in a longer one.
+pub(super) fn names_secret_table(name: &str) -> bool {
+    /// The longest of them, and two letters more.
+    const LONGEST: usize = 15;
+    if name.len() > LONGEST || !name.is_ascii() {
+        return false;
+    }
+    let lower = name.to_ascii_lowercase();
+    SECRET_TABLES.iter().any(|table| {
+        let slips = if table.len() < 6 { 1 } else { 2 };
+        slips_between(lower.as_bytes(), table.as_bytes()) <= slips
+    })
+}
+
+/// How many letters are to be put in, left out, replaced or swapped to make one word of the other.
+fn slips_between(a: &[u8], b: &[u8]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let mut least = (at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1)
+                .min(at(&last, j) + usize::from(x != y));
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or_default()
+}
+
+/// Where in a text tokens of a known shape are.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let of_token = |c: char| c.is_ascii_alphanumeric() || "_-.~".contains(c);
+    runs(text, of_token).filter(|run| {
+        let word = text.get(run.clone()).unwrap_or_default();
+        has_known_prefix(word)
+    })
+}
+
+fn has_known_prefix(word: &str) -> bool {
+    // `docker_ghp_…` and the like: a token may be joined to a word before it.
+    let starts = word
+        .match_indices(['_', '-', '.'])
+        .map(|(at, _)| at + 1)
+        .take(8);
+    std::iter::once(0).chain(starts).any(|start| {
+        let rest = word.get(start..).unwrap_or_default();
+        PREFIXES.iter().any(|(prefix, least)| {
+            rest.strip_prefix(prefix).is_some_and(|rest| {
+                let characters = rest
+                    .bytes()
+                    .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-');
+                characters.count() >= *least
+            })
+        })
+    })
+}
+
+/// Where in a text words are that only a machine makes: long ones with letters of both cases and digits, and base64 of
+/// `user:password`.
+pub(super) fn odd_words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || "+/_-=".contains(c);
+    runs(text, of_base64).filter(|run| {
+        let word = text.get(run.clone()).unwrap_or_default();
+        // AWS secret keys have slashes in them, as paths have.
+        let is_aws = word.len() == AWS_SECRET_KEY && !word.starts_with('/') && is_mixed(word);
+        is_aws || word.split('/').any(is_mixed) || is_basic(word)
+    })
+}
+
+fn is_mixed(word: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+    word.len() >= TOKEN
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+/// Whether a word is base64 of `user:password`.
+fn is_basic(word: &str) -> bool {
+    /// User and password are not longer than this together.
+    const LONGEST: usize = 1024;
+    if word.len() < 8 || word.len() > LONGEST {
+        return false;
+    }
+    let decoded = decode_base64(word).unwrap_or_default();
+    let is_shown = decoded.iter().all(|byte| (b' '..0x7f).contains(byte));
+    is_shown && decoded.iter().skip(1).any(|byte| *byte == b':')
+}
+
+/// Decodes base64 of either alphabet, with or without padding.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+/// Whether a text has the shape of a secret anywhere.
+pub(super) fn has_token(text: &str) -> bool {
+    text.contains("-----BEGIN") || tokens(text).next().is_some() || odd_words(text).next().is_some()
+}
+
+/// The longest runs of characters that are all `of` something.
+pub(super) fn runs(text: &str, of: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = text.get(at..)?;
+        let start = at + rest.find(&of)?;
+        let run = text.get(start..)?;
+        let end = start + run.find(|c| !of(c)).unwrap_or(run.len());
+        at = end;
+        Some(start..end)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_known_in_many_languages() {
+        for word in [
+            "password",
+            "PASSWORD_PROD",
+            "Contraseña",
+            "Passwort",
+            "senha",
+            "Пароль",
+            "密码",
+            "パスワード",
+        ] {
+            assert!(matches!(announces(word), Announces::Password(_)), "{word}");
+        }
+        assert_eq!(announces("密码是"), Announces::Password("密码".len()));
+        for word in [
+            "api_key",
+            "x-registry-auth",
+            "identity_token",
+            "Bearer",
+            "pw",
+        ] {
+            assert_eq!(announces(word), Announces::Perhaps, "{word}");
+        }
+        for word in [
+            "Author", "endpoint", "keyboard", "registry", "compass", "server",
+        ] {
+            assert_eq!(
+                announces(word),
+                if word == "compass" {
+                    Announces::Perhaps
+                } else {
+                    Announces::Nothing
+                },
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_misspelt_table_of_credentials_is_one() {
+        for name in [
+            "auth",
+            "AUTH",
+            "auht",
+            "ath",
+            "oauth",
+            "auths",
+            "haeders",
+            "header",
+            "credentails",
+        ] {
+            assert!(names_secret_table(name), "{name}");
+        }
+        for name in [
+            "tls", "host", "path", "registry", "mirrors", "options", "runtimes", "address", "grpc",
+            "metrics",
+        ] {
+            assert!(!names_secret_table(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_known_by_their_shape() {
+        for text in [
+            "ghp_0123456789abcdef",
+            "x ghs_0123456789abcdef",
+            "glpat-abcdefgh1234",
+            "dckr_pat_abcdefgh",
+            "AKIAIOSFODNN7EXAMPLE",
+            "eyJhbGciOiJIUzI1NiJ9.e30.x",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "Ym9iOlMzY3JldA==",
+            "Ym9iOlMzY3JldA",
+            "xoxb-123456789012-abc",
+            "my_ghp_0123456789abcdef",
+        ] {
+            assert!(has_token(text), "{text}");
+        }
+        for text in [
+            "registry.k8s.io/pause:3.9",
+            "io.containerd.grpc.v1.cri",
+            "/var/lib/containerd/tmp",
+            "insecure_skip_verify",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "application/vnd.oci.image.v1",
+            "internationalisation",
+            "ANSIBLE MANAGED BLOCK",
+            "https://harbor.acme.example:8443/v2/proxy",
+        ] {
+            assert!(!has_token(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_where_its_characters_end() {
+        let found: Vec<_> = runs("ab  c-d", |c| c.is_alphanumeric()).collect();
+        assert_eq!(found, [0..2, 4..5, 6..7]);
+        assert_eq!(runs("", char::is_alphanumeric).count(), 0);
+    }
+}

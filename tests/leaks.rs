@@ -1,0 +1,330 @@
+//! No command shows a secret, in whatever format and with whatever findings; and no mask alters anything else.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use containerd_registry_migrate::finding::{self, Decision};
+
+use support::{MemoryScratch, run};
+
+/// What no output may hold. It is an ordinary word, so that only its position tells.
+const SECRET: &str = "zebrafalke";
+const CONFIG: &str = "etc/containerd/config.toml";
+const HOSTS: &str = "etc/containerd/certs.d/m.example/hosts.toml";
+const REGISTRY: &str = "plugins.\"io.containerd.grpc.v1.cri\".registry";
+
+/// A node with a secret: `@S` is the secret, `@B` base64 of `bob:` and the secret, and `@R` the registry's table.
+struct Node {
+    name: String,
+    files: Vec<(String, String)>,
+}
+
+fn filled(text: &str) -> String {
+    let basic = STANDARD.encode(format!("bob:{SECRET}"));
+    text.replace("@S", SECRET)
+        .replace("@B", &basic)
+        .replace("@R", REGISTRY)
+}
+
+/// The config.toml of a node with a mirror, with more lines below it.
+fn config(below: &str) -> String {
+    format!(
+        "version = 2\n[{REGISTRY}.mirrors.\"m.example\"]\nendpoint = [\"https://m.example\"]\n{below}"
+    )
+}
+
+fn corpus() -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let mut add = |name: String, files: &[(&str, String)]| {
+        let files = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), filled(text)))
+            .collect();
+        nodes.push(Node { name, files });
+    };
+    let values = [
+        "[@R.configs.\"m.example\".auth]\nusername = \"bob\"\npassword = \"@S\"",
+        "[@R.configs.\"m.example\".auth]\nauth = \"@B\"",
+        "[@R.configs.\"m.example\".auth]\npassword = '''\n@S\n'''",
+        "[@R.configs.\"m.example\".auht]\npassword = \"/@S\"",
+        "[@R.configs.\"m.example\"]\npassword = \"@S\"",
+        "[@R.configs.\"m.example\".tls]\npassword_prod = \"@S\"\nca_file = \"/etc/ca.crt\"",
+        "[@R.configs.\"m.example\".tls]\nca_file = \"-----BEGIN KEY-----\\n@S\\n-----END KEY-----\"",
+        "[@R.configs.\"bob:@S@m.example\".tls]\ninsecure_skip_verify = true",
+        "[@R.configs.\"m.example\"]\nauth = [{ password = \"@S\" }]",
+        "[@R.configs]\nm = { tls = { ca_file = \"/etc/ca.crt\" }, auth = { password = \"@S\" } }",
+        "[@R.auths.\"https://bob:@S@m.example\"]\nauth = \"@B\"",
+        "[@R]\nauths = [\"@S\"]",
+        "[@R.headers]\nX-Corp = [\"@S\"]",
+        "[@R.haeders]\nX-Corp = [\"/@S\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S@a.example\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S\\u0040a.example\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://a.example\\u003fx=@S\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://a.example/#@S\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S/x@a.example\"]",
+        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S:x@a.example:port\"]",
+        "[@R.mirrors.a]\nendpoint = [\"bob:@S@a.example:5000\"]",
+        "[@R.mirrors.a]\nendpoint = \"https://bob:@S@a.example\"",
+        "[@R.mirrors.a]\nendpoint = [\"ftp://bob:@S@a.example\"]",
+        "[@R.mirrors.a]\nendpoints = [\"https://bob:@S@a.example\"]\npw = \"@S\"",
+        "[@R.mirrors.\"https://bob:@S@a.example\"]\nendpoint = [\"https://a.example\"]",
+        "[@R.mirrors.\"https://bob:@S\\u0040a.example\"]\nendpoint = [\"https://a.example\"]",
+        "[@R.mirrors.a]\nusername = \"bob\"\npassword = \"@S\"",
+        "[registry.mirrors.\"https://bob:@S@a.example\"]\nendpoint = [\"https://bob:@S@a.example\"]",
+        "[stream_processors.x]\nargs = [\"-u\", \"bob:@S\", \"/@S\"]\nenv = [\"PASSWORD_DB=@S\"]",
+        "[proxy_plugins.x]\naddress = \"https://bob:@S@h\"",
+        "[some.tool]\nwebhook = \"https://hooks.example/?token=@S\"\nname = \"@S\"",
+    ];
+    for (number, value) in values.iter().enumerate() {
+        let below = format!("{value} # its own words\n");
+        add(format!("value-{number}"), &[(CONFIG, config(&below))]);
+    }
+    let tops = [
+        "imports = [\"https://bob:@S@h/x.toml\"]",
+        "imports = [\"bob:@S@h/*[\"]",
+        "disabled_plugins = [\"bob:@S@h\"]",
+        "required_plugins = [\"bob:@S@h\"]",
+        "x = \"@S\"",
+        "\"https://bob:@S@h\" = 1",
+    ];
+    for (number, top) in tops.iter().enumerate() {
+        add(
+            format!("top-{number}"),
+            &[(CONFIG, format!("{top}\n{}", config("")))],
+        );
+    }
+    let comments = [
+        "password: @S",
+        "the password is @S",
+        "Passwort: @S",
+        "contraseña: @S",
+        "mot de passe : @S",
+        "senha=@S",
+        "пароль: @S",
+        "密码：@S",
+        "密码是@S",
+        "パスワード: @S",
+        "비밀번호: @S",
+        "hasło: @S",
+        "password:\n  # @S",
+        "curl -u bob:@S https://h",
+        "curl -ubob:@S https://h",
+        "curl --user=bob:@S https://h",
+        "https://bob:@S@h/x",
+        "bob:@S@h",
+        "https://h/?token=@S",
+        "Authorization: Basic @B",
+        "@B",
+        "auth @B",
+        "curl -H 'X-Corp: @S' https://h",
+        "password = \"@S\"",
+        "[@R.configs.\"m\".auth]\n  # password = \"@S\"",
+        "endpoint = [\n  #  \"https://bob:@S@m\",\n  # ]",
+        "-----BEGIN PRIVATE KEY-----\n  # @S\n  # -----END PRIVATE KEY-----",
+        "env = [\"X=@S\"]",
+        "token = @S",
+        "docker login -p @S h",
+        "ghp_0123456789@S",
+        "glpat-0123456789@S",
+        "eyJhbGciOiJIUzI1NiJ9.@S.x",
+    ];
+    for (number, comment) in comments.iter().enumerate() {
+        let text = format!(
+            "version = 2\n# {comment}\n[{REGISTRY}.mirrors.\"m.example\"]\n  # {comment}\n  endpoint = [\"https://h.example\"] # x\n"
+        );
+        add(format!("comment-{number}"), &[(CONFIG, text)]);
+    }
+    let hosts = [
+        "@B==\n",
+        "{\"auths\": {\"m.example\": {\"auth\": \"@B\"}}}\n",
+        "Authorization: Basic @B\nX-Corp: @S\n",
+        "server = \"https://m.example\"\npassword = @S\n",
+        "server = \"https://bob:@S@m.example\"\n[host.\"https://bob:@S@h.example\"]\n",
+        "[host.\"https://bob:@S\\u0040h.example\"]\ncapabilities = [\"pull\"]\n",
+        "[host.\"https://h.example\"]\ncapabilities = [\"bob:@S@h\"]\n",
+        "[host.\"https://h.example\"]\n[host.\"https://h.example\".header]\nAuthorization = \"Basic @B\"\nx = [\"@S\"]\n",
+        "server = \"https://bob:@S@m.example:port\"\n",
+        "host = { \"bob:@S@h\" = 1 }\n",
+        "# password: @S\nserver = \"https://other.example\"\nca = \"-----BEGIN @S\"\n",
+    ];
+    for (number, text) in hosts.iter().enumerate() {
+        for (kind, path) in ["", "config_path = \"/etc/containerd/certs.d\"\n"]
+            .iter()
+            .enumerate()
+        {
+            let config = format!(
+                "version = 2\n[{REGISTRY}]\n{path}[{REGISTRY}.mirrors.\"m.example\"]\nendpoint = [\"https://h.example\"]\n"
+            );
+            add(
+                format!("hosts-{number}-{kind}"),
+                &[(CONFIG, config), (HOSTS, (*text).to_owned())],
+            );
+        }
+    }
+    for (number, text) in [
+        "@B==\n",
+        "{\"auths\": {\"h\": {\"auth\": \"@B\"}}}\n",
+        "password = @S\n",
+        "[a]\n[a]\nx = \"@S\"\n",
+        "x = \"{{ @S }}\n",
+    ]
+    .iter()
+    .enumerate()
+    {
+        add(
+            format!("not-toml-{number}"),
+            &[(CONFIG, (*text).to_owned())],
+        );
+        let imports = format!("imports = [\"conf.d/*.toml\"]\n{}", config(""));
+        add(
+            format!("not-toml-import-{number}"),
+            &[
+                (CONFIG, imports),
+                ("etc/containerd/conf.d/x.toml", (*text).to_owned()),
+            ],
+        );
+    }
+    nodes
+}
+
+/// The values of `--format`, as the program lists them: a new one joins by itself.
+fn formats() -> Vec<String> {
+    let refused = run(["plan", "--format", "?"]).stderr;
+    let (_, values) = refused.split_once("[possible values: ").unwrap();
+    let (values, _) = values.split_once(']').unwrap();
+    values.split(", ").map(str::to_owned).collect()
+}
+
+fn write(root: &Path, files: &[(String, String)]) {
+    let _ = fs::remove_dir_all(root);
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// All that the commands print of a node, with the command that printed it.
+fn printed(root: &Path, files: &[(String, String)], formats: &[String]) -> Vec<(String, String)> {
+    let allowed = finding::ALL
+        .iter()
+        .filter(|code| matches!(code.decision, Decision::Allow(_)));
+    let allows: Vec<&str> = allowed.flat_map(|code| ["--allow", code.name]).collect();
+    let answers: [Vec<&str>; 3] = [
+        Vec::new(),
+        [&allows[..], &["--existing", "replace", "--v1", "convert"]].concat(),
+        [&allows[..], &["--existing", "keep", "--v1", "keep"]].concat(),
+    ];
+    let root_name = root.to_str().unwrap();
+    // The two differ only where there is a hosts file.
+    let has_hosts_file = files.iter().any(|(path, _)| path == HOSTS);
+    let answers = if has_hosts_file {
+        &answers[..]
+    } else {
+        &answers[..2]
+    };
+    let mut all = Vec::new();
+    let mut add = |command: &[&str], answers: &[&str]| {
+        let arguments = [command, &["--root", root_name], answers].concat();
+        let ran = run(&arguments);
+        all.push((
+            format!("{} {}", command.join(" "), answers.first().unwrap_or(&"")),
+            ran.stdout + &ran.stderr,
+        ));
+        ran.code
+    };
+    for answers in answers {
+        for format in formats {
+            write(root, files);
+            add(&["plan", "--format", format], answers);
+            if add(&["apply", "--yes", "--format", format], answers) == 0 {
+                add(&["rollback", "--yes", "--format", format], &[]);
+            }
+        }
+        write(root, files);
+        add(&["check"], answers);
+    }
+    all
+}
+
+#[test]
+fn no_command_shows_a_secret() {
+    let scratch = MemoryScratch::new("leaks");
+    let formats = formats();
+    let encoded = STANDARD.encode(SECRET);
+    let basic = STANDARD.encode(format!("bob:{SECRET}"));
+    let needles = [
+        SECRET,
+        encoded.trim_end_matches('='),
+        basic.trim_end_matches('='),
+    ];
+    let mut failures = String::new();
+    for node in corpus() {
+        let root = scratch.join(&node.name);
+        for (command, output) in printed(&root, &node.files, &formats) {
+            let leak = output
+                .lines()
+                .find(|line| needles.iter().any(|needle| line.contains(needle)));
+            if let Some(line) = leak {
+                let _ = writeln!(failures, "{}: {command}: {line}", node.name);
+            }
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// Were it looked for elsewhere, a password that is a part of a host name would alter it.
+#[test]
+fn what_a_password_is_changes_nothing_that_is_printed() {
+    let scratch = MemoryScratch::new("passwords");
+    let formats = formats();
+    let root = scratch.join("node");
+    let node = |password: &str| {
+        let text = format!(
+            "version = 2\n# the mirror in 5000\n[{REGISTRY}.mirrors.\"docker.io\"]\nendpoint = [\"https://registry-1.docker.io:5000/proxy/@team\"]\n\
+             [{REGISTRY}.configs.\"registry-1.docker.io:5000\".tls]\nca_file = \"/etc/docker/ca.crt\"\n\
+             [{REGISTRY}.configs.\"registry-1.docker.io:5000\".auth]\nusername = \"bob\"\npassword = \"{password}\"\n"
+        );
+        vec![(CONFIG.to_owned(), text)]
+    };
+    let expected = printed(&root, &node(SECRET), &formats);
+    let all: String = expected.iter().map(|(_, output)| output.as_str()).collect();
+    for shown in [
+        "https://registry-1.docker.io:5000/proxy/@team",
+        "/etc/docker/ca.crt",
+        "# the mirror in 5000",
+        "password = ********",
+    ] {
+        assert!(all.contains(shown), "{shown}: {all}");
+    }
+    for password in [
+        "docker",
+        "5000",
+        "registry",
+        "https",
+        "endpoint",
+        "containerd",
+        "config_path",
+        "/etc/docker/ca.crt",
+        "mirrors",
+    ] {
+        assert_eq!(
+            printed(&root, &node(password), &formats),
+            expected,
+            "{password}"
+        );
+    }
+}
