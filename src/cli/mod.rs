@@ -189,16 +189,9 @@ impl Run {
         changing::add_obstacles(&node, &plan, &mut findings);
         let mut check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
         let shown = self.print_findings(&findings, &sources, Some(&inputs));
-        // Of what versions do not read alike, no view can be sure; what cannot be written, no plan can change.
-        let doubtful = [
-            &finding::FILE_CANNOT_BE_REPLACED,
-            &finding::KEY_CASE,
-            &finding::RELATIVE_IMPORT_PATTERN,
-            &finding::SAME_PLUGIN_TWICE,
-            &finding::UNSUPPORTED_VERSION,
-        ];
+        // Of what versions do not read alike, no view can be sure.
         let sorted = findings.sorted();
-        let doubts = sorted.iter().filter(|found| doubtful.contains(&found.code));
+        let doubts = sorted.iter().filter(|found| found.code.doubt);
         check
             .not_ready
             .extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));

@@ -6,19 +6,9 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::Shown;
-use crate::finding::{self, Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity};
 use crate::read::{Source, Sources};
 use crate::secret::{Masked, Secrets};
-
-/// Codes whose file is not understood: its lines are not shown, since nobody knows what is secret in them.
-fn without_excerpt(finding: &Finding) -> bool {
-    [
-        &finding::INVALID_TOML,
-        &finding::GO_TEMPLATE,
-        &finding::NOT_UTF8,
-    ]
-    .contains(&finding.code)
-}
 
 /// All findings as text, each followed by an empty line; empty if there are none.
 pub fn render(findings: &Findings, sources: &Sources, shown: &Shown) -> String {
@@ -53,7 +43,7 @@ fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>
         .id(finding.code.name);
     let mut group = Group::with_title(title);
     if let Some((excerpts, range)) = place {
-        if without_excerpt(finding) {
+        if !finding.code.excerpt {
             let (line, column) = excerpts.position(range.start);
             let path = excerpts.source.path.as_str();
             group = group.element(Origin::path(path).line(line).char_column(column));
