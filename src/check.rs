@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use serde::Serialize;
+
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
@@ -16,7 +18,8 @@ use crate::plan::{self, Namespace, Plan};
 use crate::read::Inputs;
 
 /// What comes of a node's registry configuration, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The daemon does not start.
     DoesNotStart,
@@ -50,7 +53,7 @@ impl Outcome {
 }
 
 /// An outcome and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// What comes of it.
     pub outcome: Outcome,

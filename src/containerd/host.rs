@@ -1,6 +1,6 @@
 //! Registry hosts: the one type in which legacy settings and hosts files meet, and hosts.toml itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -141,44 +141,40 @@ impl Pulls {
             _ => false,
         }
     }
+
+    /// This as it is shown. Where it is about every registry that nothing names, `unnamed` is the made-up name that
+    /// stands for them, which is not shown.
+    pub fn shown(&self, unnamed: Option<&str>) -> ShownPulls {
+        let hosts = match self {
+            Self::Fail(reason) => {
+                return ShownPulls {
+                    hosts: Vec::new(),
+                    failure: Some(reason.clone()),
+                };
+            }
+            Self::Hosts(hosts) => hosts,
+        };
+        let mut seen = HashSet::new();
+        let first = hosts.iter().filter(|host| seen.insert(host.compared()));
+        let shown = first.map(|host| {
+            let is_unnamed = unnamed == Some(&host.host);
+            ShownHost::new(host, if is_unnamed { UNNAMED } else { &host.host })
+        });
+        ShownPulls {
+            hosts: shown.collect(),
+            failure: None,
+        }
+    }
 }
 
 impl fmt::Display for Pulls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ShownPulls::new(self, |host| &host.host).fmt(formatter)
+        self.shown(None).fmt(formatter)
     }
 }
 
-/// A namespace whose pulls are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Namespace<'n> {
-    /// One that a setting or a directory names.
-    Named(&'n str),
-    /// A name that nothing mentions, which stands for every other registry.
-    Unnamed(&'n str),
-}
-
-impl<'n> Namespace<'n> {
-    /// What stands where the name of a registry would be that nobody named.
-    const PLACEHOLDER: &'static str = "<registry>";
-
-    /// The namespace of this name.
-    pub fn new(name: &'n str, is_unnamed: bool) -> Self {
-        if is_unnamed {
-            Self::Unnamed(name)
-        } else {
-            Self::Named(name)
-        }
-    }
-
-    /// What a pull from it does, as it is shown: the made-up name of an unnamed one is not.
-    pub fn show(self, pulls: &Pulls) -> ShownPulls {
-        ShownPulls::new(pulls, |host| match self {
-            Self::Unnamed(name) if host.host == name => Self::PLACEHOLDER,
-            _ => &host.host,
-        })
-    }
-}
+/// What is shown for the host of a registry that nothing names.
+const UNNAMED: &str = "<registry>";
 
 /// A host as people and reports see it: of headers only the names, since the values may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -271,25 +267,6 @@ pub struct ShownPulls {
     pub failure: Option<String>,
 }
 
-impl ShownPulls {
-    fn new<'h>(pulls: &'h Pulls, name: impl Fn(&'h Host) -> &'h str) -> Self {
-        match pulls {
-            Pulls::Hosts(hosts) => {
-                let mut seen = std::collections::HashSet::new();
-                let first = hosts.iter().filter(|host| seen.insert(host.compared()));
-                Self {
-                    hosts: first.map(|host| ShownHost::new(host, name(host))).collect(),
-                    failure: None,
-                }
-            }
-            Pulls::Fail(reason) => Self {
-                hosts: Vec::new(),
-                failure: Some(reason.clone()),
-            },
-        }
-    }
-}
-
 impl fmt::Display for ShownPulls {
     /// The list in one line.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -304,7 +281,7 @@ impl fmt::Display for ShownPulls {
 /// Drops every host that repeats an earlier one in all that a pull can tell. With other TLS settings or headers it is
 /// another try.
 pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     hosts
         .into_iter()
         .filter(|host| seen.insert(host.clone()))

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 use similar::{DiffOp, TextDiff};
 
-use super::Shown;
+use super::{FileChange, Report, Shown};
 use crate::node::NodePath;
-use crate::plan::Change;
 use crate::secret::{Masked, Secrets};
 
 /// Lines of context around a change.
@@ -23,10 +22,14 @@ pub struct Diff {
     pub masked: bool,
 }
 
-/// The diff of all changes, in the order in which they are written.
-pub fn diff<'c>(changes: impl IntoIterator<Item = &'c Change>, shown: &Shown) -> Diff {
-    let sides = |change: &'c Change| (&change.path, change.before.as_deref(), Some(&*change.after));
-    of_files(changes.into_iter().map(sides), shown)
+/// The diffs of a report's files, in the order in which they are written.
+pub fn render(report: &Report) -> String {
+    joined(&report.files)
+}
+
+/// The diffs of files as one.
+pub fn joined(files: &[FileChange]) -> String {
+    files.iter().map(|file| file.diff.as_str()).collect()
 }
 
 /// The diff of files, each with its bytes before and after; `None` is a file that is not there.
@@ -34,32 +37,54 @@ pub fn of_files<'c>(
     files: impl IntoIterator<Item = (&'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>)>,
     shown: &Shown,
 ) -> Diff {
-    let mut diff = Diff::default();
+    let mut all = Diff::default();
     for (path, before, after) in files {
-        file_diff(path, before, after, shown, &mut diff);
+        let diff = of_file(path, before, after, shown);
+        all.text.push_str(&diff.text);
+        all.masked |= diff.masked;
     }
-    let filtered = shown.filtered(&diff.text);
-    diff.masked |= filtered != diff.text;
-    diff.text = filtered;
-    diff
+    all
 }
 
 /// The SHA-256 of a diff that shows no secret, in hexadecimal.
-pub fn digest(diff: &Diff) -> String {
+pub fn digest(diff: &str) -> String {
     let mut digest = String::new();
-    for byte in Sha256::digest(diff.text.as_bytes()) {
+    for byte in Sha256::digest(diff.as_bytes()) {
         let _ = write!(digest, "{byte:02x}");
     }
     digest
 }
 
-/// One side of a file: its lines as they are shown.
-struct Side {
+/// A diff with its lines coloured.
+pub fn styled(diff: &str) -> String {
+    let mut styled = String::with_capacity(diff.len());
+    for line in diff.split_inclusive('\n') {
+        let color = match line.as_bytes() {
+            [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => "\u{1b}[1m",
+            [b'-', ..] => "\u{1b}[31m",
+            [b'+', ..] => "\u{1b}[32m",
+            [b'@', ..] => "\u{1b}[36m",
+            _ => {
+                styled.push_str(line);
+                continue;
+            }
+        };
+        let content = line.trim_end_matches('\n');
+        styled.push_str(color);
+        styled.push_str(content);
+        styled.push_str("\u{1b}[0m");
+        styled.push_str(line.get(content.len()..).unwrap_or_default());
+    }
+    styled
+}
+
+/// A file before or after the change: its lines as they are shown.
+struct ShownText {
     text: String,
     masked_lines: Vec<usize>,
 }
 
-impl Side {
+impl ShownText {
     fn new(bytes: Option<&[u8]>, shown: &Shown) -> Self {
         let text = String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         if shown.secrets {
@@ -111,14 +136,15 @@ fn replaced_lines(text: &str, bytes: Option<&[u8]>) -> Vec<usize> {
     replaced.map(|(number, _)| number).collect()
 }
 
-fn file_diff(
+/// The diff of one file.
+pub fn of_file(
     path: &NodePath,
     before: Option<&[u8]>,
     after: Option<&[u8]>,
     shown: &Shown,
-    diff: &mut Diff,
-) {
-    let (old, new) = (Side::new(before, shown), Side::new(after, shown));
+) -> Diff {
+    let mut diff = Diff::default();
+    let (old, new) = (ShownText::new(before, shown), ShownText::new(after, shown));
     let (old_lines, new_lines) = (old.lines(), new.lines());
     let text_diff = TextDiff::configure()
         .newline_terminated(true)
@@ -137,7 +163,7 @@ fn file_diff(
     };
     let groups = text_diff.grouped_ops(CONTEXT);
     if groups.is_empty() {
-        return;
+        return diff;
     }
     let _ = writeln!(diff.text, "--- {}", name("a", before.is_some()));
     let _ = writeln!(diff.text, "+++ {}", name("b", after.is_some()));
@@ -172,6 +198,11 @@ fn file_diff(
             }
         }
     }
+    // This goes with `secret::Filter`.
+    let filtered = shown.filtered(&diff.text);
+    diff.masked |= filtered != diff.text;
+    diff.text = filtered;
+    diff
 }
 
 fn push_lines(sign: char, lines: Option<&[&str]>, text: &mut String) {
@@ -196,17 +227,11 @@ fn hunk_range(range: &std::ops::Range<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::FileKind;
 
     fn of(before: Option<&str>, after: &str) -> Diff {
-        let change = Change {
-            kind: FileKind::Configuration,
-            path: NodePath::new("/etc/c.toml"),
-            named: None,
-            before: before.map(|text| text.as_bytes().to_vec()),
-            after: after.as_bytes().to_vec(),
-        };
-        diff([&change], &Shown::default())
+        let path = NodePath::new("/etc/c.toml");
+        let before = before.map(str::as_bytes);
+        of_file(&path, before, Some(after.as_bytes()), &Shown::default())
     }
 
     #[test]
