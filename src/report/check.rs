@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Outcome, Report, UsedVersion};
 use crate::check::Verdict;
 use crate::containerd::release::ranges;
+use crate::printable::printable;
 
 /// The width of a cell with reasons.
 const CELL: usize = 37;
@@ -35,18 +36,19 @@ pub fn render(report: &Report) -> String {
             "Not ready: containerd {to} does not do with this node what {from} does"
         );
         for reason in &report.not_ready {
-            let _ = writeln!(text, "  {reason}");
+            let _ = writeln!(text, "  {}", printable(reason));
         }
     }
     if let Some(remark) = &report.remark {
-        let _ = writeln!(text, "Not compared: {remark}");
+        let _ = writeln!(text, "Not compared: {}", printable(remark));
     }
     text
 }
 
 /// The table alone, below the name of the file.
 fn table(report: &Report) -> String {
-    let mut text = format!("What each containerd makes of {}\n\n", report.config.path);
+    let path = printable(report.config.path.as_str());
+    let mut text = format!("What each containerd makes of {path}\n\n");
     let releases = &report.releases;
     let versions: Vec<String> = releases
         .iter()
@@ -85,7 +87,7 @@ fn line(width: usize, versions: &str, today: &str, after: &str, text: &mut Strin
 fn cell(verdict: &Verdict) -> Vec<String> {
     let mut lines = vec![verdict.outcome.phrase().to_owned()];
     lines.extend(
-        wrapped(&verdict.reason, CELL - 2)
+        wrapped(&printable(&verdict.reason), CELL - 2)
             .into_iter()
             .map(|line| format!("  {line}")),
     );

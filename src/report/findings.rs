@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::{Excerpt, Position, Report, ShownFinding};
 use crate::finding::Severity;
+use crate::printable::printable;
 
 /// As many findings of one code are listed; more of them are only counted.
 const LISTED: usize = 50;
@@ -89,13 +90,13 @@ fn group<'a>(finding: &'a ShownFinding, line: Option<&'a str>) -> Group<'a> {
                 let marked = end - excerpt.marked.len()..end;
                 group.element(
                     Snippet::source(line)
-                        .path(position.file.as_str())
+                        .path(printable(position.file.as_str()))
                         .line_start(position.line)
                         .annotation(AnnotationKind::Primary.span(marked)),
                 )
             }
             _ => group.element(
-                Origin::path(position.file.as_str())
+                Origin::path(printable(position.file.as_str()))
                     .line(position.line)
                     .char_column(position.column),
             ),

@@ -121,42 +121,35 @@ mod tests {
     use crate::node::NodePath;
     use crate::read::Sources;
 
-    fn places(text: &str, ranges: &[Range<usize>]) -> Vec<Position> {
+    /// The positions of these texts' last occurrences.
+    fn positions(text: &str, marked: &[&str]) -> Vec<Position> {
         let mut sources = Sources::default();
         sources.add(&NodePath::new("/c.toml"), text.as_bytes());
         let source = sources.iter().next().unwrap();
         let lines = Lines::new(source, false);
-        ranges
-            .iter()
-            .map(|range| lines.position(range, true))
-            .collect()
+        let ranges = marked.iter().map(|marked| {
+            let start = text.rfind(marked).unwrap();
+            start..start + marked.len()
+        });
+        ranges.map(|range| lines.position(&range, true)).collect()
     }
 
     #[test]
     fn columns_count_characters_of_the_line_however_far_into_the_text() {
         let text = format!(
-            "# {}\nä = 1\n# é{}\n",
+            "# {}\nä = 1\n# é{}y\n",
             "é".repeat(STEP),
             "x".repeat(3 * STEP)
         );
-        let second = text.find("= 1").unwrap();
-        let last = text.len() - 2;
-        let found = places(
-            &text,
-            &[second..second + 1, last..last + 1, text.len()..text.len()],
-        );
-        let positions: Vec<_> = found
-            .iter()
-            .map(|place| (place.line, place.column))
-            .collect();
-        assert_eq!(positions, [(2, 3), (3, 3 + 3 * STEP), (4, 1)]);
+        let found = positions(&text, &["= 1", "y", ""]);
+        let found: Vec<_> = found.iter().map(|p| (p.line, p.column)).collect();
+        assert_eq!(found, [(2, 3), (3, 4 + 3 * STEP), (4, 1)]);
     }
 
     #[test]
     fn of_a_long_line_only_what_is_near_the_mark_is_kept() {
         let text = format!("a = [{}9{}]\n", "1, ".repeat(1000), ", 1".repeat(1000));
-        let at = text.find('9').unwrap();
-        let excerpt = places(&text, &[at..at + 1]).remove(0).excerpt.unwrap();
+        let excerpt = positions(&text, &["9"]).remove(0).excerpt.unwrap();
         assert_eq!(excerpt.marked, "9");
         assert_eq!((excerpt.before.len(), excerpt.after.len()), (NEAR, NEAR));
     }
@@ -165,10 +158,9 @@ mod tests {
     fn a_secret_is_masked_and_its_length_moves_no_column() {
         for secret in ["x", "a-much-longer-one"] {
             let text = format!("auth = {{ password = \"{secret}\" }} # here\n");
-            let at = text.find("here").unwrap();
-            let place = places(&text, &[at..at + 4]).remove(0);
-            assert_eq!(place.column, 34);
-            let excerpt = place.excerpt.unwrap();
+            let position = positions(&text, &["here"]).remove(0);
+            assert_eq!(position.column, 34);
+            let excerpt = position.excerpt.unwrap();
             assert_eq!(excerpt.before, "auth = { password = ******** } # ");
         }
     }

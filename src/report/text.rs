@@ -7,6 +7,7 @@ use super::{
     TakesEffect, diff,
 };
 use crate::containerd::host::ShownHost;
+use crate::printable::printable;
 
 /// What `plan` has to say on stdout besides the findings; nothing if it is refused.
 pub fn render(report: &Report) -> String {
@@ -22,7 +23,8 @@ fn nothing(report: &Report) -> String {
         Some(Conversion::NotNeeded) => ", and no registry setting in it to convert it for",
         Some(Conversion::Converted) | None => "",
     };
-    format!("Nothing to migrate in {}{stays}\n", report.config.path)
+    let path = printable(report.config.path.as_str());
+    format!("Nothing to migrate in {path}{stays}\n")
 }
 
 fn changes(report: &Report) -> String {
@@ -33,10 +35,11 @@ fn changes(report: &Report) -> String {
         (_, None) => "no version".to_owned(),
         (_, Some(version)) => format!("version {version}"),
     };
-    let _ = writeln!(text, "Migration of {} ({version})", config.path);
+    let path = printable(config.path.as_str());
+    let _ = writeln!(text, "Migration of {path} ({version})");
     for (number, file) in config.imports.iter().enumerate() {
         let with = if number == 0 { "with" } else { "and" };
-        let _ = writeln!(text, "{with} {file}");
+        let _ = writeln!(text, "{with} {}", printable(file.as_str()));
     }
     if let Some(from) = &report.versions.from {
         let _ = writeln!(
@@ -64,7 +67,7 @@ fn changes(report: &Report) -> String {
 }
 
 fn pulls(namespace: &NamespacePulls, text: &mut String) {
-    let name = namespace.name.as_deref().unwrap_or("any other registry");
+    let name = printable(namespace.name.as_deref().unwrap_or("any other registry"));
     let (before, after) = (
         (&namespace.before, &namespace.before_fails),
         (&namespace.after, &namespace.after_fails),
@@ -89,6 +92,7 @@ fn hosts((hosts, fails): (&Vec<ShownHost>, &Option<String>), indentation: &str, 
         let _ = writeln!(text, "{indentation}{host}");
     }
     if let Some(reason) = fails {
+        let reason = printable(reason);
         let _ = writeln!(text, "{indentation}every pull fails: {reason}");
     }
 }
@@ -99,15 +103,15 @@ fn settings(report: &Report, text: &mut String) {
         text.push_str("  none of the legacy ones\n");
     }
     for setting in &report.settings {
-        let _ = write!(text, "  {}", setting.setting);
+        let _ = write!(text, "  {}", printable(&setting.setting));
         if setting.file != report.config.path {
-            let _ = write!(text, " in {}", setting.file);
+            let _ = write!(text, " in {}", printable(setting.file.as_str()));
         }
         text.push('\n');
         match &setting.outcome {
             SettingFate::Carried { files } => {
                 for file in files {
-                    let _ = writeln!(text, "    -> {file}");
+                    let _ = writeln!(text, "    -> {}", printable(file.as_str()));
                 }
             }
             SettingFate::WithoutEffect { code } => {
