@@ -48,12 +48,12 @@ impl std::error::Error for Unread {
 pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned, Unread> {
     let mut material = Material::read(node, command, request)?;
     let plan = material.plan(node);
-    let basis = material.basis();
+    let shown = material.shown();
+    let basis = material.basis(&shown);
     let report = match (&material.inputs, &plan) {
         (Some(inputs), Some(plan)) => basis.plan(inputs, plan),
         _ => basis.refused(),
     };
-    let shown = Shown::new(request.show_secrets, &material.sources, basis.inputs);
     Ok(Planned {
         report,
         plan: material.inputs.zip(plan),
@@ -65,7 +65,8 @@ pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned,
 pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
     let mut material = Material::read(node, Command::Check, request)?;
     let plan = material.plan(node);
-    let basis = material.basis();
+    let shown = material.shown();
+    let basis = material.basis(&shown);
     let Some(inputs) = &material.inputs else {
         return Ok(basis.refused());
     };
@@ -99,7 +100,8 @@ impl<'r> Material<'r> {
                 Ok(material)
             }
             Err(error) => {
-                let report = material.basis().failed(error.to_string());
+                let shown = material.shown();
+                let report = material.basis(&shown).failed(error.to_string());
                 Err(Unread {
                     error,
                     report: Box::new(report),
@@ -121,13 +123,19 @@ impl<'r> Material<'r> {
         Some(plan)
     }
 
-    fn basis(&self) -> Basis<'_> {
+    fn shown(&self) -> Shown {
+        let show_secrets = self.request.show_secrets;
+        Shown::new(show_secrets, &self.sources, self.inputs.as_ref())
+    }
+
+    fn basis<'b>(&'b self, shown: &'b Shown) -> Basis<'b> {
         Basis {
             command: self.command,
             request: self.request,
             inputs: self.inputs.as_ref(),
             findings: &self.findings,
             sources: &self.sources,
+            shown,
         }
     }
 }

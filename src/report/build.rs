@@ -29,6 +29,8 @@ pub struct Basis<'b> {
     pub findings: &'b Findings,
     /// The texts that the findings point into.
     pub sources: &'b Sources,
+    /// What may be shown of them.
+    pub shown: &'b Shown,
 }
 
 impl Basis<'_> {
@@ -60,12 +62,13 @@ impl Basis<'_> {
         if outcome == Outcome::Changes {
             let restarts = |change: &Change| change.kind == FileKind::Configuration;
             report.restart_needed = plan.changes.iter().any(restarts);
-            report.files = self.files(plan, self.request.show_secrets);
+            report.files = files(plan, self.shown);
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
             // The digest is that of what is shown without `--show-secrets`.
-            let digest = if self.request.show_secrets {
-                diff::digest(&diff::joined(&self.files(plan, false)))
+            let digest = if self.shown.secrets {
+                let shown = Shown::new(false, self.sources, self.inputs);
+                diff::digest(&diff::joined(&files(plan, &shown)))
             } else {
                 diff::digest(&diff::joined(&report.files))
             };
@@ -161,30 +164,6 @@ impl Basis<'_> {
         config
     }
 
-    fn files(&self, plan: &Plan, show_secrets: bool) -> Vec<FileChange> {
-        let shown = Shown::new(show_secrets, self.sources, self.inputs);
-        let file = |change: &Change| {
-            let (before, after) = (change.before.as_deref(), Some(change.after.as_slice()));
-            let diff = diff::of_file(&change.path, before, after, &shown);
-            FileChange {
-                path: change.path.clone(),
-                named: change.named.clone(),
-                action: match change.before {
-                    None => Action::Create,
-                    Some(_) => Action::Change,
-                },
-                mode: change.before.is_none().then(|| format!("{NEW_FILE:04o}")),
-                takes_effect: match change.kind {
-                    FileKind::HostsFile if plan.hosts_files_take_effect => TakesEffect::AtOnce,
-                    FileKind::HostsFile | FileKind::Configuration => TakesEffect::AfterRestart,
-                },
-                diff: diff.text,
-                masked: diff.masked,
-            }
-        };
-        plan.changes.iter().map(file).collect()
-    }
-
     fn settings(&self, inputs: &Inputs, plan: &Plan) -> Vec<Setting> {
         let mut lines = AllLines::new(self.sources, true);
         let files = &inputs.snapshot.configuration().files;
@@ -216,7 +195,7 @@ impl Basis<'_> {
     }
 
     fn findings(&self) -> Vec<ShownFinding> {
-        let mut lines = AllLines::new(self.sources, self.request.show_secrets);
+        let mut lines = AllLines::new(self.sources, self.shown.secrets);
         let finding = |finding: &finding::Finding| ShownFinding {
             code: finding.code,
             severity: finding.severity,
@@ -246,9 +225,8 @@ impl Basis<'_> {
     /// What is masked in one text is looked for in every field. This goes with [`crate::secret::Filter`]; nothing else
     /// here depends on it.
     fn hunted(&self, mut report: Report) -> Report {
-        let shown = Shown::new(self.request.show_secrets, self.sources, self.inputs);
         let hunt = |text: &mut String| {
-            let filtered = shown.filtered(text);
+            let filtered = self.shown.filtered(text);
             let is_changed = filtered != *text;
             *text = filtered;
             is_changed
@@ -331,6 +309,29 @@ impl<'s> AllLines<'s> {
         let lines = self.made.entry((file, is_shown));
         Some(lines.or_insert_with(|| Lines::new(source, self.show_secrets || !is_shown)))
     }
+}
+
+fn files(plan: &Plan, shown: &Shown) -> Vec<FileChange> {
+    let file = |change: &Change| {
+        let (before, after) = (change.before.as_deref(), Some(change.after.as_slice()));
+        let diff = diff::of_file(&change.path, before, after, shown);
+        FileChange {
+            path: change.path.clone(),
+            named: change.named.clone(),
+            action: match change.before {
+                None => Action::Create,
+                Some(_) => Action::Change,
+            },
+            mode: change.before.is_none().then(|| format!("{NEW_FILE:04o}")),
+            takes_effect: match change.kind {
+                FileKind::HostsFile if plan.hosts_files_take_effect => TakesEffect::AtOnce,
+                FileKind::HostsFile | FileKind::Configuration => TakesEffect::AfterRestart,
+            },
+            diff: diff.text,
+            masked: diff.masked,
+        }
+    };
+    plan.changes.iter().map(file).collect()
 }
 
 fn namespace(wanted: &Wanted) -> NamespacePulls {

@@ -114,8 +114,8 @@ mod tests {
     use crate::finding::{self, Findings, Place};
     use crate::node::NodePath;
     use crate::read::Sources;
-    use crate::report::Command;
     use crate::report::build::Basis;
+    use crate::report::{Command, Shown};
     use crate::request::Request;
 
     /// The report on a text in which each `x` is an unknown key.
@@ -133,6 +133,7 @@ mod tests {
             inputs: None,
             findings: &findings,
             sources: &sources,
+            shown: &Shown::default(),
         };
         basis.refused()
     }
