@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use serde::Serialize;
+
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
@@ -17,7 +19,8 @@ use crate::read::Inputs;
 use crate::secret::{shown_path, shown_url};
 
 /// What comes of a node's registry configuration, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The daemon does not start.
     DoesNotStart,
@@ -51,7 +54,7 @@ impl Outcome {
 }
 
 /// An outcome and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// What comes of it.
     pub outcome: Outcome,

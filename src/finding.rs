@@ -6,10 +6,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
+use serde::Serialize;
+
 use crate::printable::printable;
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// For the record.
     Note,
@@ -43,6 +46,30 @@ pub struct Code {
     pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
+    /// Whether the line may be shown that it is about. In a file that is not understood nobody knows what is secret.
+    pub excerpt: bool,
+    /// Whether `check` is not ready because of it: no prediction about pulls is certain, or no plan can be written.
+    pub doubt: bool,
+    /// Whether it is said of the value or the file that it is about, and not again of each containerd that does not
+    /// start because of it.
+    pub said_once: bool,
+    /// Whether no migration removes the reason: there is no plan for a containerd that does not start because of it.
+    pub stays: bool,
+}
+
+impl Code {
+    /// What a row does not say.
+    const DEFAULT: Self = Self {
+        name: "",
+        severity: Severity::Note,
+        meaning: "",
+        explanation: "",
+        decision: Decision::HandEdit,
+        excerpt: true,
+        doubt: false,
+        said_once: false,
+        stays: false,
+    };
 }
 
 impl PartialEq for Code {
@@ -53,9 +80,13 @@ impl PartialEq for Code {
 
 impl Eq for Code {}
 
-/// Declares the codes and the table of them all in one place.
+/// Declares the codes and the table of them all in one place. In braces are the columns that differ from
+/// [`Code::DEFAULT`].
 macro_rules! codes {
-    ($($constant:ident $name:literal $severity:ident $decision:expr, $meaning:literal, $explanation:literal;)*) => {
+    ($(
+        $constant:ident $name:literal $({ $($column:ident: $value:literal),* })? $severity:ident $decision:expr,
+        $meaning:literal, $explanation:literal;
+    )*) => {
         $(
             #[doc = $meaning]
             pub static $constant: Code = Code {
@@ -64,6 +95,8 @@ macro_rules! codes {
                 meaning: $meaning,
                 explanation: $explanation,
                 decision: $decision,
+                $($($column: $value,)*)?
+                ..Code::DEFAULT
             };
         )*
         /// Every code, sorted by name.
@@ -132,7 +165,7 @@ codes! {
         "a comment goes away with an entry that gets no hosts file",
         "A comment stood with an entry for which no hosts file is written, so there is no place that it could move \
          to. The old file with it stays in the journal of the run. Write it down elsewhere if it is needed.";
-    CRI_DISABLED "cri-disabled" Warning HandEdit,
+    CRI_DISABLED "cri-disabled" { said_once: true } Warning HandEdit,
         "CRI is in disabled_plugins, so that the registry settings have no effect",
         "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
          the kubelet cannot use this containerd and no pull goes through these registry settings. They are migrated \
@@ -172,7 +205,7 @@ codes! {
          not set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is \
          meant. --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
          settings give over it; the old bytes stay in the journal.";
-    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" Error HandEdit,
+    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" { doubt: true } Error HandEdit,
         "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
         "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
          possible if the file is a mount point (a file that is bind-mounted into a container, for example), if the file \
@@ -185,11 +218,11 @@ codes! {
         "The head of the file or its path says that another program writes it. If that program renders mirrors again \
          beside config_path, CRI does not load at the next restart of containerd and the node goes NotReady. Change \
          what is rendered at its source, too.";
-    GO_TEMPLATE "go-template" Error HandEdit,
+    GO_TEMPLATE "go-template" { excerpt: false } Error HandEdit,
         "the file is a template, not the configuration that is made of it",
         "The file has Go template marks (`{{`), so it is what a configuration is made from and not the configuration \
          itself. Run the tool on the file that containerd reads, and change the template by hand.";
-    IMPORT_MISSING "import-missing" Error
+    IMPORT_MISSING "import-missing" { stays: true } Error
         Allow("plans as if the file were empty; containerd does not start without it"),
         "an imported file is not there, so that containerd does not start",
         "A file that `imports` names is not there, or the link that a pattern finds leads nowhere, or the pattern is none to \
@@ -207,13 +240,13 @@ codes! {
         "a containerd version between --from and --to would pull differently",
         "The planned files give the same pulls on --from and on --to, but a version between them would do something \
          else. It matters if nodes stop at that version on the way. Accept the finding if they do not.";
-    INVALID_PLUGIN_ID "invalid-plugin-id" Error HandEdit,
+    INVALID_PLUGIN_ID "invalid-plugin-id" { stays: true } Error HandEdit,
         "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start",
         "In a file of version 2 containerd 1.x wants full names of plugins, such as io.containerd.grpc.v1.cri, and \
          does not start with any other: `[plugins.cri]`, or a name with dots that is not in quotes, which TOML takes \
          apart. 2.x ignores such tables, but wants names with a dot in disabled_plugins and required_plugins. Mend \
          the name, or remove it.";
-    INVALID_TOML "invalid-toml" Error HandEdit,
+    INVALID_TOML "invalid-toml" { excerpt: false } Error HandEdit,
         "the file is not valid TOML",
         "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
          no TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
@@ -231,7 +264,7 @@ codes! {
          2.3 and newer, where every pull of the registry fails. A hosts file with that URL is discarded there. Write \
          the address in brackets, as in `http://[::1]:5000`, in the endpoint and in the names of its TLS settings and \
          credentials.";
-    KEY_CASE "key-case" Error HandEdit,
+    KEY_CASE "key-case" { doubt: true } Error HandEdit,
         "a key whose capitals or escapes make one containerd read it and another not",
         "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \
          a quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
@@ -251,7 +284,7 @@ codes! {
          `[plugin.` without its s, a name with dots that is not in quotes, `registry` in other capitals, or a dotted \
          key that has landed below another table. It has no effect today and none afterwards. The tool leaves it \
          alone, since bringing it to life would change pulls. Write it right if it is meant, or remove it.";
-    MIXED_VERSIONS "mixed-versions" Error
+    MIXED_VERSIONS "mixed-versions" { stays: true } Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",
         "The files are not all of one version, and containerd versions make different things of that. 1.x takes the \
@@ -264,7 +297,7 @@ codes! {
         "no host is left for this name: every pull fails today",
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
          today. Mend the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
-    NOT_UTF8 "not-utf8" Error HandEdit,
+    NOT_UTF8 "not-utf8" { excerpt: false } Error HandEdit,
         "the file is not UTF-8, which TOML and containerd 2.x require",
         "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x lets broken bytes pass in comments. \
          Save the file as UTF-8; the message says which byte is the first that is not.";
@@ -322,7 +355,7 @@ codes! {
         "A relative config_path is resolved against the directory that containerd was started in, which is / under \
          systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started \
          elsewhere here, write the whole path yourself before you migrate.";
-    RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
+    RELATIVE_IMPORT_PATTERN "relative-import-pattern" { doubt: true } Error HandEdit,
         "a relative pattern in imports, which older containerd looks up in its working directory",
         "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
          directory that they were started in, and newer ones against the importing file. So they read different \
@@ -336,7 +369,7 @@ codes! {
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
          settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
-    SAME_PLUGIN_TWICE "same-plugin-twice" Error HandEdit,
+    SAME_PLUGIN_TWICE "same-plugin-twice" { doubt: true } Error HandEdit,
         "two names of the CRI plugin in one file of version 1: containerd 2.x takes one of them at random",
         "containerd 2.x renames the plugins of a version-1 file, or of one without a version, before it reads them. \
          Where `cri` and io.containerd.grpc.v1.cri both stand there, each takes the other's place or not, from one start \
@@ -433,7 +466,7 @@ codes! {
          place, or a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a \
          link that leads nowhere, where a file is to be written. Nothing under the certs directory is ever deleted by \
          the tool. Move it out of there, and plan again.";
-    UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
+    UNSUPPORTED_VERSION "unsupported-version" { doubt: true } Error HandEdit,
         "the file's version is not 1, 2, 3 or 4",
         "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
          is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
@@ -470,7 +503,7 @@ codes! {
         "a containerd newer than this program knows is taken as the newest known one",
         "The version is newer than the newest containerd that this release knows. It is taken as that one. Look for a \
          newer release of this program before you rely on it.";
-    VERSION_NOT_READ "version-not-read" Error
+    VERSION_NOT_READ "version-not-read" { said_once: true } Error
         Choose("name the containerd versions that read this file with --from and --to"),
         "one of the two containerd versions does not read a config.toml of this version",
         "1.6.32, 1.7.17 and later 1.x refuse a config.toml of version 3 or 4, 2.0 to 2.2 one of version 4, and the \
@@ -483,7 +516,7 @@ codes! {
         "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
          Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
          not, upgrade first, write a mirror for each registry by name, or accept the finding.";
-    WRONG_TYPE "wrong-type" Error HandEdit,
+    WRONG_TYPE "wrong-type" { said_once: true, stays: true } Error HandEdit,
         "a value of the wrong type, with which containerd does not start",
         "A value has another type than containerd expects, such as a string where a list must be. There are no \
          conversions on any version: containerd does not start with it; only below configs.*.tls does 2.x not mind. \

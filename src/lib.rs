@@ -19,11 +19,14 @@
 //! * [`check`] is what every known release makes of the node, as a table.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it, and [`printable`] what a terminal would obey.
-//! * [`cli`] is the edge: it prints, and knows exit codes.
+//! * [`report`] is all that is said about a node, as data, and the texts that are made of it. [`request`] is what was asked,
+//!   [`commands`] one function for each command that only reads.
+//! * [`cli`] is the edge: it prints, and an error becomes an exit code.
 
 pub mod apply;
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod containerd;
 pub mod finding;
 pub mod go;
@@ -32,6 +35,7 @@ pub mod plan;
 pub mod printable;
 pub mod read;
 pub mod report;
+pub mod request;
 pub mod secret;
 mod shell;
 pub mod toml;

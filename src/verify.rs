@@ -441,14 +441,7 @@ fn report(
     decided: bool,
     findings: &mut Findings,
 ) {
-    // Said once for the file, or for the value.
-    if [
-        &finding::VERSION_NOT_READ,
-        &finding::WRONG_TYPE,
-        &finding::CRI_DISABLED,
-    ]
-    .contains(&reason.code)
-    {
+    if reason.code.said_once {
         return;
     }
     let versions = ranges(versions);

@@ -213,7 +213,9 @@ hunter5'''
     for args in [
         &["plan"][..],
         &["plan", "--format", "diff"],
+        &["plan", "--format", "json"],
         &["check"],
+        &["check", "--format", "json"],
         &["apply", "--yes"],
     ] {
         for allow in [&[][..], &["--allow", "unparsable-endpoint"]] {
@@ -302,4 +304,100 @@ fn no_input_makes_it_panic() {
             }
         }
     }
+}
+
+/// The one document that a command prints.
+fn document(args: &[&str]) -> serde_json::Value {
+    let ran = run([args, &["--format", "json"]].concat());
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["exit_code"], ran.code, "{ran:?}");
+    assert_eq!(document["schema"], 1);
+    document
+}
+
+#[test]
+fn json_is_one_document_whatever_comes_of_it() {
+    let mirror = node("cli-json", MIRROR);
+    let broken = node("cli-json-broken", "version = \n");
+    let empty = scratch("cli-json-empty");
+    let current = node("cli-json-current", "version = 2\n");
+    let tls = "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"m.example\".tls]\ninsecure_skip_verify = true\n";
+    let ignored = node("cli-json-ignored", &format!("{MIRROR}{tls}"));
+    for (command, root, outcome) in [
+        ("plan", &mirror, "changes"),
+        ("plan", &current, "nothing"),
+        ("plan", &broken, "refused"),
+        ("plan", &empty, "failed"),
+        ("check", &mirror, "ready"),
+        ("check", &ignored, "not-ready"),
+        ("check", &broken, "refused"),
+        ("check", &empty, "failed"),
+    ] {
+        let args = [
+            command,
+            "--root",
+            root.to_str().unwrap(),
+            "--from",
+            "1.7",
+            "--to",
+            "2.1",
+        ];
+        let document = document(&args);
+        assert_eq!(document["outcome"], outcome, "{document:#}");
+        assert_eq!(document["command"], command);
+    }
+    let ran = run(["plan", "--format", "json", "--no-such-option"]);
+    assert!(ran.code == 2 && ran.stdout.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn json_says_what_the_text_says() {
+    let root = node("cli-json-text", MIRROR);
+    let args = [
+        "plan",
+        "--root",
+        root.to_str().unwrap(),
+        "--from",
+        "1.7",
+        "--to",
+        "2.1",
+    ];
+    let (document, text) = (document(&args), run(args));
+    let digest = document["digest"].as_str().unwrap();
+    let next = document["next"][0].as_str().unwrap();
+    let diffs: String = document["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["diff"].as_str().unwrap())
+        .collect();
+    for part in [
+        &format!("Digest: {digest}\n"),
+        &format!("Next: {next}\n"),
+        &diffs,
+    ] {
+        assert!(text.stdout.contains(part.as_str()), "{part}: {text:?}");
+    }
+    let hosts_file = &document["files"][0];
+    assert_eq!(
+        hosts_file["path"],
+        "/etc/containerd/certs.d/docker.io/hosts.toml"
+    );
+    assert_eq!(
+        (&hosts_file["action"], &hosts_file["mode"]),
+        (&"create".into(), &"0644".into())
+    );
+    let namespace = &document["namespaces"][0];
+    assert_eq!(
+        (&namespace["name"], &namespace["same"]),
+        (&"docker.io".into(), &true.into())
+    );
+    assert_eq!(namespace["after"][0]["url"], "https://m.example/v2");
+    let setting = &document["settings"][0];
+    assert_eq!(
+        (&setting["file"], &setting["line"]),
+        (&"/etc/containerd/config.toml".into(), &3.into())
+    );
+    assert_eq!(setting["outcome"]["kind"], "carried");
 }

@@ -12,7 +12,7 @@
 use std::fmt;
 
 use crate::node::{Node, NodePath};
-use crate::shell;
+use crate::request::{Request, command_line};
 
 pub(crate) mod command;
 mod error;
@@ -27,14 +27,12 @@ mod transaction;
 pub use error::{ApplyError, ChangedFile, FileState};
 pub use interrupt::Interrupt;
 pub use obstacle::{Obstacle, ObstacleKind, obstacles};
+pub(crate) use replace::NEW_FILE;
 pub use session::{ChangedSinceApply, Purpose, Session};
 
 use guard::RestartRecord;
 use journal::{Entry, Event, Journal, Store};
 use transaction::Transaction;
-
-/// Where the journals are, if nothing else is said.
-pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
 
 /// What an apply has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,17 +188,12 @@ pub fn unfinished_bytes(node: &Node, state_dir: &NodePath) -> Vec<Vec<u8>> {
 
 /// The command that rolls a run back.
 pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
-    let mut command = format!("{} rollback {run}", env!("CARGO_PKG_NAME"));
-    if root != "/" {
-        command.push_str(&format!(" --root {}", shell::quote(root)));
-    }
-    if state_dir.as_str() != STATE_DIR {
-        command.push_str(&format!(
-            " --state-dir {}",
-            shell::quote(state_dir.as_str())
-        ));
-    }
-    command
+    let request = Request {
+        root: root.to_owned(),
+        state_dir: state_dir.clone(),
+        ..Request::default()
+    };
+    command_line(&format!("rollback {run}"), request.arguments())
 }
 
 impl Entry {

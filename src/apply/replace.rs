@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::node::{Node, NodeError, NodePath};
 
 /// What a new file may be at most: containerd runs as root, but other tools read hosts files too.
-const NEW_FILE: u32 = 0o644;
+pub(crate) const NEW_FILE: u32 = 0o644;
 const NEW_DIRECTORY: u32 = 0o755;
 
 /// Bound to the bytes or the inode, by the kernel itself; neither may nor can they be copied.

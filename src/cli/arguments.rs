@@ -2,14 +2,11 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::apply;
 use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
 use crate::read::{Existing, Version1};
-
-/// The file that the daemon reads, if nothing else is said.
-pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
+use crate::request::{Argument, CONFIG, Request, STATE_DIR};
 
 /// For how many seconds to wait until CRI is up, if nothing else is said.
 pub(super) const HEALTH_TIMEOUT: u64 = 60;
@@ -74,7 +71,7 @@ pub(super) struct Rollback {
 }
 
 /// What the commands that change the node share.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Changing the node")]
 pub(super) struct Changing {
     /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
@@ -127,7 +124,7 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "CODE", value_parser = parse_code, long_help = allow_help())]
     pub(super) allow: Vec<&'static Code>,
     /// Where the journals of all runs are, as the node sees it
-    #[arg(long, global = true, value_name = "PATH", default_value = apply::STATE_DIR, value_parser = parse_path)]
+    #[arg(long, global = true, value_name = "PATH", default_value = STATE_DIR, value_parser = parse_path)]
     pub(super) state_dir: NodePath,
     /// How the plan is printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
@@ -146,6 +143,9 @@ pub(super) enum Format {
     Text,
     /// The unified diff alone
     Diff,
+    /// The whole report as JSON
+    #[value(hide = true)]
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,6 +156,48 @@ pub(super) enum Color {
     Always,
     /// Never
     Never,
+}
+
+impl Common {
+    /// What is asked of the program; the containerd that runs here is not looked for.
+    pub(super) fn request(&self) -> Request {
+        Request {
+            root: self.root.clone(),
+            config: NodePath::new(&self.config),
+            certs_directory: self.certs_dir.clone(),
+            from: self.from,
+            to: self.to,
+            existing: self.existing,
+            version_1: self.v1,
+            keep_local_pull: self.keep_local_pull,
+            state_dir: self.state_dir.clone(),
+            allow: self.allow.clone(),
+            show_secrets: self.show_secrets,
+        }
+    }
+}
+
+impl Changing {
+    /// The options that say what differs from no restart.
+    pub(super) fn arguments(&self) -> Vec<Argument> {
+        let Self {
+            restart,
+            restart_command,
+            health_command,
+            health_timeout,
+        } = self;
+        let timeout = (*health_timeout != HEALTH_TIMEOUT).then(|| health_timeout.to_string());
+        let valued = [
+            ("--restart-command", restart_command.clone()),
+            ("--health-command", health_command.clone()),
+            ("--health-timeout", timeout),
+        ];
+        let mut arguments: Vec<Argument> = Vec::new();
+        arguments.extend(restart.then_some(("--restart", None)));
+        let given = valued.into_iter().filter(|(_, value)| value.is_some());
+        arguments.extend(given);
+        arguments
+    }
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {

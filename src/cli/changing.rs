@@ -3,8 +3,8 @@
 
 use std::io::IsTerminal;
 
-use super::arguments::{Apply, CONFIG, Changing, Format, HEALTH_TIMEOUT, Rollback};
-use super::{Planned, Run, color_diff, exit, print, print_error};
+use super::arguments::{Apply, Changing, Format, Rollback};
+use super::{Planned, Run, exit, print, print_error};
 use crate::apply::guard::{self, Guard, Health, Progress};
 use crate::apply::{
     self, Applied, ApplyError, ChangedSinceApply, Interrupt, Purpose, Recovered, Recovery,
@@ -12,12 +12,12 @@ use crate::apply::{
 };
 use crate::containerd::file::ConfigFile;
 use crate::containerd::loader::Startup;
-use crate::finding::{self, Findings};
+use crate::finding;
 use crate::node::{Node, NodeError, NodePath};
-use crate::plan::{Change, FileKind, Plan};
+use crate::plan::{Change, FileKind};
 use crate::read::{self, Sources};
 use crate::report::{self, Shown};
-use crate::shell;
+use crate::request::{Request, command_line};
 
 impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
@@ -44,7 +44,7 @@ impl Run {
                 break (session, planned, guard);
             }
         };
-        self.print_plan(&planned);
+        self.print_changes(&planned.report);
         if asks && !self.ask("Write these changes?")? {
             return Ok(exit::PENDING);
         }
@@ -56,7 +56,7 @@ impl Run {
                 match self.common.format {
                     Format::Text => print(&text),
                     // stdout is a diff and nothing else.
-                    Format::Diff => print_error(&text),
+                    Format::Diff | Format::Json => print_error(&text),
                 }
                 Ok(exit::DONE)
             }
@@ -140,7 +140,7 @@ impl Run {
             .map(|file| (&file.path, file.now.as_deref(), file.old.as_deref()));
         let diff = report::diff::of_files(sides, &shown).text;
         print(&if is_text {
-            color_diff(&diff, &diff)
+            report::diff::styled(&diff)
         } else {
             diff
         });
@@ -369,38 +369,26 @@ impl Run {
 
     /// The command that undoes a run as it was done: with the same restart.
     fn way_back(&self, changing: &Changing, run: u32, shown: &Shown) -> String {
-        let common = &self.common;
-        let mut command = apply::rollback_command(&common.root, &common.state_dir, run);
-        if !changing.restart {
-            return command;
-        }
-        command.push_str(" --restart");
-        let masked = |text: &str| shown.prose(text);
-        let mut option = |name: &str, value: &str| {
-            command.push_str(&format!(" {name} {}", shell::quote(value)));
+        let Request {
+            root,
+            state_dir,
+            config,
+            ..
+        } = self.common.request();
+        let mut request = Request {
+            root,
+            state_dir,
+            ..Request::default()
         };
-        // It says where the daemon listens.
-        if common.config != CONFIG {
-            option("--config", &common.config);
+        if changing.restart {
+            // It says where the daemon listens.
+            request.config = config;
         }
-        if let Some(restart) = &changing.restart_command {
-            option("--restart-command", &masked(restart));
-        }
-        if let Some(health) = &changing.health_command {
-            option("--health-command", &masked(health));
-        }
-        if changing.health_timeout != HEALTH_TIMEOUT {
-            option("--health-timeout", &changing.health_timeout.to_string());
-        }
-        command
-    }
-}
-
-/// Adds what keeps a file of the plan from being written.
-pub(super) fn add_obstacles(node: &Node, plan: &Plan, findings: &mut Findings) {
-    for obstacle in apply::obstacles(node, &plan.changes) {
-        let code = &finding::FILE_CANNOT_BE_REPLACED;
-        findings.add(code, None, obstacle.to_string(), obstacle.help());
+        let mut arguments = request.arguments();
+        let masked = |value: String| shown.prose(&value);
+        let restart = changing.arguments().into_iter();
+        arguments.extend(restart.map(|(name, value)| (name, value.map(masked))));
+        command_line(&format!("rollback {run}"), arguments)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was typed, made into options, and one function for each command. The edge of the program: only here is
+//! What was typed, made into a request, and one function for each command. The edge of the program: only here is
 //! anything printed, and only here does an error become an exit code.
 
 mod arguments;
@@ -9,20 +9,19 @@ use std::io::Write;
 use std::time::Duration;
 
 use anstream::ColorChoice;
+use anyhow::Context;
 use clap::Parser;
 
 use crate::apply;
-use crate::check;
-use crate::containerd::release::{self, Version};
-use crate::finding::{self, Findings, Severity};
-use crate::node::{Node, NodePath};
-use crate::plan::{self, Plan};
-use crate::read::{self, Existing, Inputs, Options, ReadError, Sources, Version1};
-use crate::report::{self, Shown, diff::Diff};
-use crate::shell;
-use crate::verify;
+use crate::commands::{self, Unread};
+use crate::containerd::release::{NEWEST, OLDEST, Version};
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::read::Inputs;
+use crate::report::{self, Outcome, Report, Shown};
+use crate::request::Request;
 
-use arguments::{CONFIG, Cli, Color, Command, Common, Format};
+use arguments::{Cli, Color, Command, Common, Format};
 
 /// Exit codes, as in the README.
 mod exit {
@@ -32,6 +31,30 @@ mod exit {
     pub(super) const REFUSED: u8 = 3;
     pub(super) const FAILED: u8 = 4;
 }
+
+/// A command that ends before it has begun: what is asked makes no sense, or not on this node.
+#[derive(Debug)]
+struct Stop {
+    exit_code: u8,
+    reason: String,
+}
+
+impl Stop {
+    fn usage(reason: impl Into<String>) -> Self {
+        Self {
+            exit_code: exit::USAGE,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Stop {}
 
 /// Runs the program; the result is its exit code.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
@@ -54,23 +77,46 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
         Color::Always => ColorChoice::Always.write_global(),
         Color::Never => ColorChoice::Never.write_global(),
     }
+    command(cli).unwrap_or_else(|error| explain(&error))
+}
+
+fn command(cli: Cli) -> anyhow::Result<u8> {
+    let run = Run::new(cli.common);
     match cli.command.unwrap_or(Command::Plan) {
-        Command::Plan => result(Run::new(cli.common).plan()),
-        Command::Apply(apply) => result(Run::new(cli.common).apply(&apply)),
-        Command::Rollback(rollback) => result(Run::new(cli.common).rollback(&rollback)),
+        Command::Plan => run.plan(),
         Command::Check(check) => match check.explain {
             Some(code) => {
                 print(&report::explain::render(code));
-                exit::DONE
+                Ok(exit::DONE)
             }
-            None => result(Run::new(cli.common).check()),
+            None => run.check(),
         },
+        Command::Apply(_) | Command::Rollback(_) if run.common.format == Format::Json => {
+            Err(Stop::usage("only `plan` and `check` print JSON").into())
+        }
+        Command::Apply(apply) => Ok(code(run.apply(&apply))),
+        Command::Rollback(rollback) => Ok(code(run.rollback(&rollback))),
     }
 }
 
 /// An exit code, whichever way it came.
-fn result(code: Result<u8, u8>) -> u8 {
+fn code(code: Result<u8, u8>) -> u8 {
     code.unwrap_or_else(|code| code)
+}
+
+/// Says what went wrong; the result is the exit code.
+fn explain(error: &anyhow::Error) -> u8 {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors say themselves what caused them.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    print_error(&format!("error{text}\n"));
+    let stop = error.downcast_ref::<Stop>();
+    stop.map_or(exit::FAILED, |stop| stop.exit_code)
 }
 
 /// A failing stdout or stderr changes neither what is written to disk nor the exit code.
@@ -86,12 +132,19 @@ fn print_error(text: &str) {
     let _ = stderr.flush();
 }
 
-/// A plan that was made, with what is printed of it.
+fn print_json(report: &Report) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(report).context("cannot write the report")?;
+    text.push('\n');
+    print(&text);
+    Ok(())
+}
+
+/// A plan that changes something.
 struct Planned {
+    report: Report,
     inputs: Inputs,
     plan: Plan,
     shown: Shown,
-    diff: Diff,
     digest: String,
 }
 
@@ -109,292 +162,152 @@ impl Run {
         }
     }
 
-    fn plan(&self) -> Result<u8, u8> {
-        let node = self.node()?;
-        for run in apply::unfinished(&node, &self.common.state_dir) {
-            print_error(&report::transaction::unfinished(&run));
+    fn plan(&self) -> anyhow::Result<u8> {
+        let node = Node::open(&self.common.root)?;
+        let unfinished = apply::unfinished(&node, &self.common.state_dir);
+        let notes = unfinished.iter().map(report::transaction::unfinished);
+        if self.common.format != Format::Json {
+            notes.clone().for_each(|note| print_error(&note));
         }
-        let Some(planned) = self.make_plan(&node)? else {
-            return Ok(exit::DONE);
+        let request = self.request(&node)?;
+        let planned = commands::plan(&node, report::Command::Plan, &request);
+        let mut report = match planned {
+            Ok(planned) => planned.report,
+            Err(unread) => return self.unread(unread),
         };
-        self.print_plan(&planned);
-        if self.common.format == Format::Text {
-            print(&format!("Next: {}\n", self.next_command(&planned)));
-        }
-        Ok(exit::PENDING)
+        report.notes = notes.map(|note| note.trim_end().to_owned()).collect();
+        self.print_plan(&report)?;
+        Ok(report.exit_code)
     }
 
-    /// Opens the node, whatever the command.
+    /// Says what each containerd makes of the node.
+    fn check(&self) -> anyhow::Result<u8> {
+        if self.common.format == Format::Diff {
+            return Err(Stop::usage("`check` prints text only; leave --format out").into());
+        }
+        let node = Node::open(&self.common.root)?;
+        let report = match commands::check(&node, &self.request(&node)?) {
+            Ok(report) => report,
+            Err(unread) => return self.unread(unread),
+        };
+        if self.common.format == Format::Json {
+            print_json(&report)?;
+        } else {
+            self.print_findings(&report);
+            print(&report::check::render(&report));
+        }
+        Ok(report.exit_code)
+    }
+
+    /// Opens the node for a command that explains its errors itself.
     fn node(&self) -> Result<Node, u8> {
-        Node::open(&self.common.root).map_err(|error| {
-            print_error(&format!("error: {error}\n"));
-            exit::FAILED
-        })
+        Node::open(&self.common.root).map_err(|error| explain(&error.into()))
     }
 
     /// Makes the plan and prints its findings. `None` if there is nothing to do, which has been said; an error is
     /// the exit code, and has been explained.
     fn make_plan(&self, node: &Node) -> Result<Option<Planned>, u8> {
-        let common = &self.common;
-        let mut findings = Findings::new(common.allow.iter().copied());
-        let mut sources = Sources::default();
-        let inputs = self.read(node, &mut findings, &mut sources)?;
-        let mut plan = plan::plan(&inputs, &mut findings);
-        verify::verify(&inputs, &mut plan, &mut findings);
-        changing::add_obstacles(node, &plan, &mut findings);
-        let shown = self.print_findings(&findings, &sources);
-        if findings.refused() {
-            return Err(refused(&findings));
-        }
-        if plan.changes.is_empty() {
-            if common.format == Format::Text {
-                let stays = match (common.v1, inputs.file_version()) {
-                    (Version1::Convert, ..=1) => {
-                        ", and no registry setting in it to convert it for"
-                    }
-                    _ => "",
-                };
-                print(&format!("Nothing to migrate in {}{stays}\n", common.config));
+        let made = self
+            .request(node)
+            .map(|request| commands::plan(node, report::Command::Apply, &request));
+        let planned = match made {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(unread)) => return Err(code(self.unread(unread).map_err(|e| explain(&e)))),
+            Err(error) => return Err(explain(&error)),
+        };
+        let report = planned.report;
+        self.print_findings(&report);
+        match (report.outcome, planned.plan, report.digest.clone()) {
+            (Outcome::Changes, Some((inputs, plan)), Some(digest)) => Ok(Some(Planned {
+                report,
+                inputs,
+                plan,
+                shown: planned.shown,
+                digest,
+            })),
+            (Outcome::Nothing, ..) => {
+                self.print_changes(&report);
+                Ok(None)
             }
-            return Ok(None);
+            _ => Err(report.exit_code),
         }
-        let diff = report::diff::diff(&plan.changes, &shown);
-        let digest = report::digest::digest(&plan);
-        Ok(Some(Planned {
-            inputs,
-            plan,
-            shown,
-            diff,
-            digest,
-        }))
     }
 
-    /// Says what each containerd makes of the node.
-    fn check(&self) -> Result<u8, u8> {
-        if self.common.format != Format::Text {
-            print_error("error: `check` prints text only; leave --format out\n");
-            return Err(exit::USAGE);
+    /// What is asked, and for which containerd.
+    fn request(&self, node: &Node) -> anyhow::Result<Request> {
+        if !self.common.config.starts_with('/') {
+            let reason = "--config needs an absolute path, as the node sees it";
+            return Err(Stop::usage(reason).into());
         }
-        let node = self.node()?;
-        let mut findings = Findings::new(self.common.allow.iter().copied());
-        let mut sources = Sources::default();
-        let inputs = self.read(&node, &mut findings, &mut sources)?;
-        let mut plan = plan::plan(&inputs, &mut findings);
-        verify::verify(&inputs, &mut plan, &mut findings);
-        changing::add_obstacles(&node, &plan, &mut findings);
-        let mut check = check::check(&inputs, (!findings.refused()).then_some(&plan), &findings);
-        self.print_findings(&findings, &sources);
-        // Of what versions do not read alike, no view can be sure; what cannot be written, no plan can change.
-        let doubtful = [
-            &finding::FILE_CANNOT_BE_REPLACED,
-            &finding::KEY_CASE,
-            &finding::RELATIVE_IMPORT_PATTERN,
-            &finding::SAME_PLUGIN_TWICE,
-            &finding::UNSUPPORTED_VERSION,
-        ];
-        let sorted = findings.sorted();
-        let doubts = sorted.iter().filter(|found| doubtful.contains(&found.code));
-        check
-            .not_ready
-            .extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
-        print(&report::check::render(&inputs, &check));
-        Ok(if check.not_ready.is_empty() {
-            exit::DONE
-        } else {
-            exit::PENDING
+        let mut request = self.common.request();
+        if request.from.is_none() && node.is_host() {
+            request.from = installed_version();
+        }
+        let known = |version: Version| version.min(version.newest_known());
+        let to = known(request.to.unwrap_or(NEWEST));
+        match request.from {
+            Some(from) if from < OLDEST => Err(Stop {
+                exit_code: exit::REFUSED,
+                reason: format!(
+                    "containerd {from} has no config_path; hosts files exist since {OLDEST}"
+                ),
+            }
+            .into()),
+            Some(from) if known(from) > to => Err(Stop::usage(format!(
+                "--from {} is newer than --to {to}; name the containerd that comes with --to",
+                known(from)
+            ))
+            .into()),
+            _ => Ok(request),
+        }
+    }
+
+    /// Says why the node could not be read.
+    fn unread(&self, unread: Unread) -> anyhow::Result<u8> {
+        if self.common.format == Format::Json {
+            print_json(&unread.report)?;
+            return Ok(unread.report.exit_code);
+        }
+        self.print_findings(&unread.report);
+        let root = &self.common.root;
+        let error = anyhow::Error::new(unread);
+        Err(match root.as_str() {
+            "/" => error,
+            _ => error.context(format!("inside {root}")),
         })
     }
 
-    /// Reads the node; an error is the exit code, and has been explained.
-    fn read(
-        &self,
-        node: &Node,
-        findings: &mut Findings,
-        sources: &mut Sources,
-    ) -> Result<Inputs, u8> {
-        let options = self.options(node, findings)?;
-        let read = read::read(node, options, findings, sources);
-        let inputs = match read {
-            Ok(inputs) => inputs,
-            Err(error) => {
-                self.print_findings(findings, sources);
-                return Err(self.failed_to_read(&error));
-            }
-        };
-        let Some(inputs) = inputs else {
-            self.print_findings(findings, sources);
-            return Err(refused(findings));
-        };
-        if inputs
-            .options
-            .from
-            .is_some_and(|from| from > inputs.options.to)
-        {
-            print_error(&format!(
-                "error: --from {} is newer than --to {}; name the containerd that comes with --to\n",
-                inputs.from, inputs.options.to
-            ));
-            return Err(exit::USAGE);
+    /// The findings, and whether they are in the way.
+    fn print_findings(&self, report: &Report) {
+        print_error(&report::findings::render(report));
+        if report.outcome == Outcome::Refused {
+            print_error(&report::findings::refusal(report));
         }
-        Ok(inputs)
     }
 
-    fn options(&self, node: &Node, findings: &mut Findings) -> Result<Options, u8> {
-        let common = &self.common;
-        let installed = || {
-            if node.is_host() {
-                installed_version()
-            } else {
-                None
-            }
-        };
-        let from = match common.from.or_else(installed) {
-            Some(from) if from < release::OLDEST => {
-                print_error(&format!(
-                    "error: containerd {from} has no config_path; hosts files exist since {}\n",
-                    release::OLDEST
-                ));
-                return Err(exit::REFUSED);
-            }
-            from => from.map(|from| newest_known(from, "--from", findings)),
-        };
-        let to = newest_known(common.to.unwrap_or(release::NEWEST), "--to", findings);
-        if !common.config.starts_with('/') {
-            print_error("error: --config needs an absolute path, as the node sees it\n");
-            return Err(exit::USAGE);
+    fn print_plan(&self, report: &Report) -> anyhow::Result<()> {
+        if self.common.format == Format::Json {
+            return print_json(report);
         }
-        Ok(Options {
-            config: NodePath::new(&common.config),
-            certs_directory: common.certs_dir.clone(),
-            from,
-            to,
-            existing: common.existing,
-            version_1: common.v1,
-            keep_local_pull: common.keep_local_pull,
-            allow: common.allow.clone(),
-        })
+        self.print_findings(report);
+        self.print_changes(report);
+        Ok(())
     }
 
-    fn failed_to_read(&self, error: &ReadError) -> u8 {
-        let inside = if self.common.root == "/" {
-            String::new()
-        } else {
-            format!(" (inside {})", self.common.root)
-        };
-        print_error(&format!("error: {error}{inside}\n"));
-        exit::FAILED
-    }
-
-    fn print_findings(&self, findings: &Findings, sources: &Sources) -> Shown {
-        let shown = Shown::new(self.common.show_secrets);
-        print_error(&report::findings::render(findings, sources, &shown));
-        shown
-    }
-
-    fn print_plan(&self, planned: &Planned) {
+    /// The plan without its findings.
+    fn print_changes(&self, report: &Report) {
         match self.common.format {
             Format::Diff => {
-                print(&planned.diff.text);
-                if planned.diff.masked {
+                print(&report::diff::render(report));
+                if report.files.iter().any(|file| file.masked) {
                     print_error(
                         "note: what is secret or not UTF-8 is masked in this diff, so that it is for reading only\n",
                     );
                 }
             }
-            Format::Text => {
-                let report = report::text::render(
-                    &planned.inputs,
-                    &planned.plan,
-                    &planned.diff,
-                    &planned.digest,
-                );
-                print(&color_diff(&report, &planned.diff.text));
-            }
+            Format::Text | Format::Json => print(&report::text::render(report)),
         }
     }
-
-    /// The command that writes exactly this plan: every option that was given, and the containerd that was found.
-    fn next_command(&self, planned: &Planned) -> String {
-        let common = &self.common;
-        let mut words = vec!["containerd-registry-migrate".to_owned(), "apply".to_owned()];
-        let mut option = |name: &str, value: &str| {
-            words.push(name.to_owned());
-            words.push(shell::quote(value));
-        };
-        if common.root != "/" {
-            option("--root", &common.root);
-        }
-        if common.config != CONFIG {
-            option("--config", &common.config);
-        }
-        if let Some(path) = &common.certs_dir {
-            option("--certs-dir", path.as_str());
-        }
-        if planned.inputs.options.from.is_some() {
-            option("--from", &planned.inputs.from.to_string());
-        }
-        if common.to.is_some() {
-            option("--to", &planned.inputs.options.to.to_string());
-        }
-        match common.existing {
-            Existing::Refuse => {}
-            Existing::Keep => option("--existing", "keep"),
-            Existing::Replace => option("--existing", "replace"),
-        }
-        match common.v1 {
-            Version1::Refuse => {}
-            Version1::Convert => option("--v1", "convert"),
-            Version1::Keep => option("--v1", "keep"),
-        }
-        if common.keep_local_pull {
-            words.push("--keep-local-pull".to_owned());
-        }
-        let mut option = |name: &str, value: &str| {
-            words.push(name.to_owned());
-            words.push(shell::quote(value));
-        };
-        if common.state_dir.as_str() != apply::STATE_DIR {
-            option("--state-dir", common.state_dir.as_str());
-        }
-        for code in &common.allow {
-            option("--allow", code.name);
-        }
-        option("--expect", &planned.digest);
-        words.join(" ")
-    }
-}
-
-/// A version newer than the table knows is taken as the newest that it knows.
-fn newest_known(version: Version, option: &str, findings: &mut Findings) -> Version {
-    let known = version.newest_known();
-    if version <= known {
-        return version;
-    }
-    findings.add(
-        &finding::VERSION_NEWER_THAN_KNOWN,
-        None,
-        format!("{option}: containerd {version} is newer than this program, which knows {known}"),
-        format!("it is taken as {known}; look for a newer release of this program"),
-    );
-    known
-}
-
-/// Says how many findings are in the way.
-fn refused(findings: &Findings) -> u8 {
-    let count = findings
-        .sorted()
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .count();
-    let errors = if count == 1 {
-        "finding is"
-    } else {
-        "findings are"
-    };
-    print_error(&format!(
-        "error: refused: {count} {errors} in the way; nothing was written\n"
-    ));
-    exit::REFUSED
 }
 
 /// The version of the containerd that is installed on this machine, if it says.
@@ -408,42 +321,71 @@ fn installed_version() -> Option<Version> {
     text.split_whitespace().skip(2).find_map(Version::parse)
 }
 
-/// Colours the lines of the diff inside the report; anstream takes the colours out where they are not wanted.
-fn color_diff(report: &str, diff: &str) -> String {
-    let Some(start) = report.find(diff).filter(|_| !diff.is_empty()) else {
-        return report.to_owned();
-    };
-    let (before, rest) = report.split_at(start);
-    let (diff, after) = rest.split_at(diff.len());
-    let mut colored = before.to_owned();
-    for line in diff.split_inclusive('\n') {
-        let color = match line.as_bytes() {
-            [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => "\u{1b}[1m",
-            [b'-', ..] => "\u{1b}[31m",
-            [b'+', ..] => "\u{1b}[32m",
-            [b'@', ..] => "\u{1b}[36m",
-            _ => {
-                colored.push_str(line);
-                continue;
-            }
-        };
-        let content = line.trim_end_matches('\n');
-        colored.push_str(color);
-        colored.push_str(content);
-        colored.push_str("\u{1b}[0m");
-        colored.push_str(line.get(content.len()..).unwrap_or_default());
-    }
-    colored.push_str(after);
-    colored
-}
-
 #[cfg(test)]
 mod tests {
+    use super::arguments::Changing;
     use super::*;
+    use crate::finding;
+    use crate::node::NodePath;
+    use crate::read::{Existing, Version1};
+    use crate::request::command_line;
     use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What a POSIX shell makes of a command.
+    fn parsed(command: &str) -> Cli {
+        let script = format!("printf '%s\\0' {command}");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        Cli::try_parse_from(words.trim_end_matches('\0').split('\0')).unwrap()
+    }
+
+    #[test]
+    fn a_printed_command_asks_what_was_asked() {
+        let all = Request {
+            root: "-it's a root".to_owned(),
+            config: NodePath::new("/etc/a b.toml"),
+            certs_directory: Some(NodePath::new("/certs")),
+            from: Version::parse("1.7.3"),
+            to: Version::parse("2.1.0"),
+            existing: Existing::Keep,
+            version_1: Version1::Convert,
+            keep_local_pull: true,
+            state_dir: NodePath::new("/srv/$HOME"),
+            allow: vec![&finding::UNKNOWN_KEY, &finding::BYTE_ORDER_MARK],
+            show_secrets: false,
+        };
+        let others = Request {
+            existing: Existing::Replace,
+            version_1: Version1::Keep,
+            ..Request::default()
+        };
+        for request in [all, others, Request::default()] {
+            let command = command_line("apply", request.arguments());
+            assert_eq!(parsed(&command).common.request(), request, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_printed_rollback_restarts_as_the_apply_did() {
+        let changing = Changing {
+            restart: true,
+            restart_command: Some("echo \"it's\"".to_owned()),
+            health_command: Some("-true".to_owned()),
+            health_timeout: 7,
+        };
+        let command = command_line("rollback 3", changing.arguments());
+        let Some(Command::Rollback(rollback)) = parsed(&command).command else {
+            panic!("{command}");
+        };
+        assert_eq!(rollback.run, Some(3));
+        assert_eq!(rollback.changing, changing, "{command}");
     }
 }

@@ -1,7 +1,9 @@
 //! Registry hosts: the one type in which legacy settings and hosts files meet, and hosts.toml itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+
+use serde::Serialize;
 
 use crate::go::url;
 use crate::printable::printable;
@@ -98,43 +100,8 @@ impl Host {
 }
 
 impl fmt::Display for Host {
-    /// As in the pull table: the URL of requests, and in parentheses what is special about it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut special = Vec::new();
-        if self.scheme != Scheme::Http {
-            special.extend(
-                self.tls
-                    .ca
-                    .iter()
-                    .map(|file| format!("CA {}", shown_path(file))),
-            );
-            special.extend(self.tls.client.iter().map(|(certificate, key)| {
-                let [certificate, key] = [shown_path(certificate), shown_path(key)];
-                if key.is_empty() {
-                    format!("client certificate {certificate}")
-                } else {
-                    format!("client certificate {certificate} with key {key}")
-                }
-            }));
-            if self.tls.skip_verify {
-                special.push("certificate not verified".to_owned());
-            }
-        }
-        if !self.headers.is_empty() {
-            let names: Vec<&str> = self.headers.keys().map(String::as_str).collect();
-            special.push(format!("headers {}", names.join(", ")));
-        }
-        match (self.pull, self.resolve) {
-            (true, true) => {}
-            (true, false) => special.push("not for tags".to_owned()),
-            (false, true) => special.push("for tags only".to_owned()),
-            (false, false) => special.push("not for pulls".to_owned()),
-        }
-        let mut text = self.url();
-        if !special.is_empty() {
-            text.push_str(&format!(" ({})", special.join(", ")));
-        }
-        formatter.write_str(&printable(&text))
+        ShownHost::new(self, &self.host).fmt(formatter)
     }
 }
 
@@ -175,25 +142,151 @@ impl Pulls {
             _ => false,
         }
     }
+
+    /// This as it is shown. Where it is about every registry that nothing names, `unnamed` is the made-up name that
+    /// stands for them, which is not shown.
+    pub fn shown(&self, unnamed: Option<&str>) -> ShownPulls {
+        let hosts = match self {
+            Self::Fail(reason) => {
+                return ShownPulls {
+                    hosts: Vec::new(),
+                    failure: Some(reason.clone()),
+                };
+            }
+            Self::Hosts(hosts) => hosts,
+        };
+        let mut seen = HashSet::new();
+        let first = hosts.iter().filter(|host| seen.insert(host.compared()));
+        let shown = first.map(|host| {
+            let is_unnamed = unnamed == Some(&host.host);
+            ShownHost::new(host, if is_unnamed { UNNAMED } else { &host.host })
+        });
+        ShownPulls {
+            hosts: shown.collect(),
+            failure: None,
+        }
+    }
 }
 
 impl fmt::Display for Pulls {
-    /// The folded list in one line.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.folded() {
-            Self::Hosts(hosts) => {
-                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-                formatter.write_str(&hosts.join(", "))
-            }
-            Self::Fail(reason) => write!(formatter, "a failure ({reason})"),
+        self.shown(None).fmt(formatter)
+    }
+}
+
+/// What is shown for the host of a registry that nothing names.
+const UNNAMED: &str = "<registry>";
+
+/// A host as people and reports see it: of headers only the names, since the values may be secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownHost {
+    /// Scheme, host and the path before the repository's name.
+    pub url: String,
+    /// Files with certificates to trust besides the system's.
+    pub ca: Vec<String>,
+    /// Client certificates.
+    pub client: Vec<ClientCertificate>,
+    /// Whether any certificate will do.
+    pub skip_verify: bool,
+    /// The names of headers that are added to each request.
+    pub headers: Vec<String>,
+    /// Whether blobs and manifests are fetched here.
+    pub pull: bool,
+    /// Whether tags are resolved here.
+    pub resolve: bool,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientCertificate {
+    /// The file of the certificate.
+    pub certificate: String,
+    /// The file of the key, if it is not the certificate's.
+    pub key: Option<String>,
+}
+
+impl ShownHost {
+    fn new(host: &Host, name: &str) -> Self {
+        let none = TlsSettings::default();
+        let tls = match host.scheme {
+            Scheme::Http => &none,
+            Scheme::Https | Scheme::HttpsThenHttp => &host.tls,
+        };
+        let client = tls
+            .client
+            .iter()
+            .map(|(certificate, key)| ClientCertificate {
+                certificate: shown_path(certificate).to_owned(),
+                key: Some(shown_path(key).to_owned()).filter(|key| !key.is_empty()),
+            });
+        Self {
+            url: format!("{}://{name}{}", host.scheme, host.path),
+            ca: tls
+                .ca
+                .iter()
+                .map(|file| shown_path(file).to_owned())
+                .collect(),
+            client: client.collect(),
+            skip_verify: tls.skip_verify,
+            headers: host.headers.keys().cloned().collect(),
+            pull: host.pull,
+            resolve: host.resolve,
         }
+    }
+}
+
+impl fmt::Display for ShownHost {
+    /// The URL of requests, and in parentheses what is special about it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut special: Vec<String> = self.ca.iter().map(|file| format!("CA {file}")).collect();
+        special.extend(self.client.iter().map(|pair| match &pair.key {
+            None => format!("client certificate {}", pair.certificate),
+            Some(key) => format!("client certificate {} with key {key}", pair.certificate),
+        }));
+        if self.skip_verify {
+            special.push("certificate not verified".to_owned());
+        }
+        if !self.headers.is_empty() {
+            special.push(format!("headers {}", self.headers.join(", ")));
+        }
+        match (self.pull, self.resolve) {
+            (true, true) => {}
+            (true, false) => special.push("not for tags".to_owned()),
+            (false, true) => special.push("for tags only".to_owned()),
+            (false, false) => special.push("not for pulls".to_owned()),
+        }
+        let mut text = self.url.clone();
+        if !special.is_empty() {
+            text.push_str(&format!(" ({})", special.join(", ")));
+        }
+        formatter.write_str(&printable(&text))
+    }
+}
+
+/// What a pull does, as people and reports see it, repeats folded away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownPulls {
+    /// The hosts that are tried, in order.
+    pub hosts: Vec<ShownHost>,
+    /// Why every pull fails before any host is tried.
+    pub failure: Option<String>,
+}
+
+impl fmt::Display for ShownPulls {
+    /// The list in one line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = &self.failure {
+            return write!(formatter, "a failure ({reason})");
+        }
+        let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        formatter.write_str(&hosts.join(", "))
     }
 }
 
 /// Drops every host that repeats an earlier one in all that a pull can tell. With other TLS settings or headers it is
 /// another try.
 pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     hosts
         .into_iter()
         .filter(|host| seen.insert(host.clone()))

@@ -2,23 +2,30 @@
 
 use std::fmt::Write;
 
-use crate::check::{Check, Row, Verdict};
+use super::{Outcome, Report, UsedVersion};
+use crate::check::Verdict;
 use crate::containerd::release::ranges;
 use crate::printable::printable;
-use crate::read::Inputs;
 
 /// The width of a cell with reasons.
 const CELL: usize = 37;
 
-/// The report.
-pub fn render(inputs: &Inputs, check: &Check) -> String {
-    let mut text = table(inputs.options.config.as_str(), &check.rows);
-    let (from, to) = (inputs.from, inputs.options.to);
+/// The table and the verdict; empty if the configuration was not read.
+pub fn render(report: &Report) -> String {
+    let Some(UsedVersion { version: from, .. }) = report.versions.from else {
+        return String::new();
+    };
+    let to = report.versions.to.version;
+    let releases = &report.releases;
+    if releases.is_empty() {
+        return String::new();
+    }
+    let mut text = table(report);
     text.push('\n');
-    if check.rows.iter().any(|row| row.afterwards.is_none()) {
+    if releases.iter().any(|release| release.after.is_none()) {
         text.push_str("There is no plan that could be written: see the findings.\n");
     }
-    if check.not_ready.is_empty() {
+    if report.outcome == Outcome::Ready {
         let _ = writeln!(
             text,
             "Ready: containerd {to} does with this node as it is what {from} does"
@@ -28,27 +35,24 @@ pub fn render(inputs: &Inputs, check: &Check) -> String {
             text,
             "Not ready: containerd {to} does not do with this node what {from} does"
         );
-        for reason in &check.not_ready {
+        for reason in &report.not_ready {
             let _ = writeln!(text, "  {}", printable(reason));
         }
     }
-    if let Some(remark) = &check.remark {
+    if let Some(remark) = &report.remark {
         let _ = writeln!(text, "Not compared: {}", printable(remark));
     }
     text
 }
 
 /// The table alone, below the name of the file.
-fn table(config: &str, rows: &[Row]) -> String {
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "What each containerd makes of {}\n",
-        printable(config)
-    );
-    let versions: Vec<String> = rows
+fn table(report: &Report) -> String {
+    let path = printable(report.config.path.as_str());
+    let mut text = format!("What each containerd makes of {path}\n\n");
+    let releases = &report.releases;
+    let versions: Vec<String> = releases
         .iter()
-        .map(|row| ranges(row.versions.clone()))
+        .map(|release| ranges(release.versions.clone()))
         .collect();
     let heading = "containerd".to_owned();
     let width = versions
@@ -58,23 +62,23 @@ fn table(config: &str, rows: &[Row]) -> String {
         .max()
         .unwrap_or_default();
     line(width, &heading, "today", "after the migration", &mut text);
-    for (versions, row) in versions.iter().zip(rows) {
-        let today = cell(&row.today);
-        let afterwards = match &row.afterwards {
+    for (versions, release) in versions.iter().zip(releases) {
+        let today = cell(&release.today);
+        let after = match &release.after {
             Some(verdict) => cell(verdict),
             None => vec!["-".to_owned()],
         };
-        for index in 0..today.len().max(afterwards.len()) {
+        for index in 0..today.len().max(after.len()) {
             let at = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
             let versions = if index == 0 { versions } else { "" };
-            line(width, versions, &at(&today), &at(&afterwards), &mut text);
+            line(width, versions, &at(&today), &at(&after), &mut text);
         }
     }
     text
 }
 
-fn line(width: usize, versions: &str, today: &str, afterwards: &str, text: &mut String) {
-    let line = format!("{versions:width$}  {today:CELL$}  {afterwards}");
+fn line(width: usize, versions: &str, today: &str, after: &str, text: &mut String) {
+    let line = format!("{versions:width$}  {today:CELL$}  {after}");
     text.push_str(line.trim_end());
     text.push('\n');
 }

@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use similar::{DiffOp, TextDiff};
 
-use super::Shown;
+use super::{FileChange, Report, Shown};
 use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::NodePath;
-use crate::plan::{Change, FileKind};
 use crate::printable::printable;
 use crate::secret::{Masked, Secrets, TextKind};
 
@@ -24,67 +23,81 @@ pub struct Diff {
     pub masked: bool,
 }
 
-/// One file of a diff: its kind, its path, and its bytes before and after; `None` is a file that is not there.
-type File<'c> = (TextKind, &'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>);
-
-/// The diff of all changes, in the order in which they are written.
-pub fn diff<'c>(changes: impl IntoIterator<Item = &'c Change>, shown: &Shown) -> Diff {
-    let file = |change: &'c Change| -> File<'c> {
-        let kind = match change.kind {
-            FileKind::HostsFile => TextKind::HostsFile,
-            FileKind::Configuration => TextKind::Configuration,
-        };
-        (
-            kind,
-            &change.path,
-            change.before.as_deref(),
-            Some(&*change.after),
-        )
-    };
-    let mut diff = Diff::default();
-    for change in changes {
-        file_diff(file(change), shown, &mut diff);
-    }
-    diff
+/// The diffs of a report's files, in the order in which they are written.
+pub fn render(report: &Report) -> String {
+    joined(&report.files)
 }
 
-/// The diff of files of which only the names are known, each with its bytes before and after.
+/// The diffs of files as one.
+pub fn joined(files: &[FileChange]) -> String {
+    files.iter().map(|file| file.diff.as_str()).collect()
+}
+
+/// The diff of files of which only the names are known, each with its bytes before and after; `None` is a file that does
+/// not exist.
 pub fn of_files<'c>(
     files: impl IntoIterator<Item = (&'c NodePath, Option<&'c [u8]>, Option<&'c [u8]>)>,
     shown: &Shown,
 ) -> Diff {
-    let mut diff = Diff::default();
+    let mut all = Diff::default();
     for (path, before, after) in files {
         let kind = if path.name() == HOSTS_FILE {
             TextKind::HostsFile
         } else {
             TextKind::Configuration
         };
-        file_diff((kind, path, before, after), shown, &mut diff);
+        let diff = of_file(kind, path, before, after, shown);
+        all.text.push_str(&diff.text);
+        all.masked |= diff.masked;
     }
-    diff
+    all
 }
 
-/// One side of a file: its lines as they are shown.
-struct Side {
+/// A diff with its lines coloured.
+pub fn styled(diff: &str) -> String {
+    let mut styled = String::with_capacity(diff.len());
+    for line in diff.split_inclusive('\n') {
+        let color = match line.as_bytes() {
+            [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => "\u{1b}[1m",
+            [b'-', ..] => "\u{1b}[31m",
+            [b'+', ..] => "\u{1b}[32m",
+            [b'@', ..] => "\u{1b}[36m",
+            _ => {
+                styled.push_str(line);
+                continue;
+            }
+        };
+        let content = line.trim_end_matches('\n');
+        styled.push_str(color);
+        styled.push_str(content);
+        styled.push_str("\u{1b}[0m");
+        styled.push_str(line.get(content.len()..).unwrap_or_default());
+    }
+    styled
+}
+
+/// A file before or after the change: its lines as they are shown.
+struct ShownText {
     text: String,
     /// The lines that are not shown as they are.
     altered: Vec<usize>,
 }
 
-impl Side {
+impl ShownText {
     fn new(bytes: Option<&[u8]>, kind: TextKind, shown: &Shown) -> Self {
         let bytes = bytes.unwrap_or_default();
         if shown.secrets {
             let text = String::from_utf8_lossy(bytes);
-            let mut side = Self::printable(&text);
+            let mut shown_text = Self::printable(&text);
             if *text.as_bytes() != *bytes {
                 let lines = text.split('\n').enumerate();
                 let replaced = lines.filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
-                side.altered.extend(replaced.map(|(number, _)| number));
-                side.altered.sort_unstable();
+                shown_text
+                    .altered
+                    .extend(replaced.map(|(number, _)| number));
+                shown_text.altered.sort_unstable();
             }
-            return side;
+            return shown_text;
         }
         let Some((text, secrets)) = Secrets::of_bytes(bytes, kind) else {
             return Self {
@@ -93,40 +106,41 @@ impl Side {
             };
         };
         let masked = Masked::new(text, secrets.ranges());
-        let mut side = Self::printable(&masked.text);
+        let mut shown_text = Self::printable(&masked.text);
         let (mut line, mut at) = (0, 0);
         for mask in &masked.masks {
             let between = masked.text.get(at..mask.start).unwrap_or_default();
             line += between.matches('\n').count();
             at = mask.start;
-            side.altered.push(line);
+            shown_text.altered.push(line);
         }
-        side.altered.sort_unstable();
-        side
+        shown_text.altered.sort_unstable();
+        shown_text
     }
 
     /// The lines of a text with what a terminal would obey escaped. Tabs and line ends are as they are, and so is the
     /// byte order mark at the start of a file.
     fn printable(text: &str) -> Self {
-        let mut side = Self {
+        let mut shown_text = Self {
             text: String::with_capacity(text.len()),
             altered: Vec::new(),
         };
         let (mark, text) = text.split_at(text.len() - text.trim_start_matches('\u{feff}').len());
-        side.text.push_str(mark);
+        shown_text.text.push_str(mark);
         for (number, line) in text.split_inclusive('\n').enumerate() {
             let content = line.strip_suffix('\n').unwrap_or(line);
             let content = content.strip_suffix('\r').unwrap_or(content);
             let fields: Vec<String> = content.split('\t').map(printable).collect();
             let shown = fields.join("\t");
             if shown != content {
-                side.altered.push(number);
+                shown_text.altered.push(number);
             }
-            side.text.push_str(&shown);
-            side.text
+            shown_text.text.push_str(&shown);
+            shown_text
+                .text
                 .push_str(line.get(content.len()..).unwrap_or_default());
         }
-        side
+        shown_text
     }
 
     fn lines(&self) -> Vec<&str> {
@@ -139,11 +153,16 @@ impl Side {
     }
 }
 
-fn file_diff((kind, path, before, after): File<'_>, shown: &Shown, diff: &mut Diff) {
-    let (old, new) = (
-        Side::new(before, kind, shown),
-        Side::new(after, kind, shown),
-    );
+/// The diff of one file.
+pub fn of_file(
+    kind: TextKind,
+    path: &NodePath,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    shown: &Shown,
+) -> Diff {
+    let mut diff = Diff::default();
+    let [old, new] = [before, after].map(|bytes| ShownText::new(bytes, kind, shown));
     let (old_lines, new_lines) = (old.lines(), new.lines());
     let text_diff = TextDiff::configure()
         .newline_terminated(true)
@@ -159,7 +178,7 @@ fn file_diff((kind, path, before, after): File<'_>, shown: &Shown, diff: &mut Di
     };
     let groups = text_diff.grouped_ops(CONTEXT);
     if groups.is_empty() {
-        return;
+        return diff;
     }
     diff.masked |= shown_path != path.as_str();
     let _ = writeln!(diff.text, "--- {}", name("a", before.is_some()));
@@ -195,6 +214,7 @@ fn file_diff((kind, path, before, after): File<'_>, shown: &Shown, diff: &mut Di
             }
         }
     }
+    diff
 }
 
 fn push_lines(sign: char, lines: Option<&[&str]>, text: &mut String) {
@@ -219,17 +239,18 @@ fn hunk_range(range: &std::ops::Range<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::FileKind;
 
     fn of(before: Option<&str>, after: &str) -> Diff {
-        let change = Change {
-            kind: FileKind::Configuration,
-            path: NodePath::new("/etc/c.toml"),
-            named: None,
-            before: before.map(|text| text.as_bytes().to_vec()),
-            after: after.as_bytes().to_vec(),
-        };
-        diff([&change], &Shown::default())
+        let path = NodePath::new("/etc/c.toml");
+        let before = before.map(str::as_bytes);
+        let kind = TextKind::Configuration;
+        of_file(
+            kind,
+            &path,
+            before,
+            Some(after.as_bytes()),
+            &Shown::default(),
+        )
     }
 
     #[test]
@@ -266,6 +287,7 @@ mod tests {
         );
         assert!(!diff.masked && !diff.text.is_empty());
     }
+
     #[test]
     fn of_a_file_that_is_not_toml_only_its_size_is_shown() {
         let diff = of(Some("Authorization: Basic Ym9iOlM=\n\nx\n"), "a = 1\n");
@@ -282,15 +304,12 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_in_a_diff() {
         let text = "# \u{1b}[2J\u{9b}31m \u{202e}x\ty\n";
-        let change = Change {
-            kind: FileKind::Configuration,
-            path: NodePath::new("/etc/x\n+++ b/etc/FAKE\n.toml"),
-            named: None,
-            before: Some(text.as_bytes().to_vec()),
-            after: b"\xef\xbb\xbfa = 1\r\n".to_vec(),
-        };
+        let path = NodePath::new("/etc/x\n+++ b/etc/FAKE\n.toml");
+        let after = "\u{feff}a = 1\r\n".as_bytes();
         for secrets in [false, true] {
-            let diff = diff([&change], &Shown { secrets });
+            let shown = Shown { secrets };
+            let kind = TextKind::Configuration;
+            let diff = of_file(kind, &path, Some(text.as_bytes()), Some(after), &shown);
             let old = if secrets {
                 "-# \\u{1b}[2J\\u{9b}31m \\u{202e}x\ty\n".to_owned()
             } else {

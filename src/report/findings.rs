@@ -1,57 +1,105 @@
-//! Findings as rustc would print them: with file, line, column and the line itself, its secrets masked. Of a file that is
-//! not TOML nobody knows what is secret, and no line is shown.
+//! Findings as rustc would print them: with file, line, column and the line itself.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::Shown;
-use crate::finding::{Finding, Findings, Severity};
+use super::{Excerpt, Position, Report, ShownFinding};
+use crate::finding::Severity;
 use crate::printable::printable;
-use crate::read::{Source, Sources};
-use crate::secret::{Masked, Secrets};
 
-/// All findings as text, each followed by an empty line; empty if there are none.
-pub fn render(findings: &Findings, sources: &Sources, shown: &Shown) -> String {
+/// As many findings of one code are listed; more of them are only counted.
+const LISTED: usize = 50;
+
+/// The findings as text, each followed by an empty line; empty if there are none.
+pub fn render(report: &Report) -> String {
     let renderer = Renderer::styled()
         .decor_style(DecorStyle::Ascii)
         .term_width(120);
-    let excerpts: Vec<Excerpts<'_>> = sources
-        .iter()
-        .map(|source| Excerpts::new(source, shown))
-        .collect();
     let mut text = String::new();
-    for finding in findings.sorted() {
-        let place = finding.place.as_ref().and_then(|place| {
-            excerpts
-                .get(place.file.0)
-                .map(|excerpts| (excerpts, place.range.clone()))
-        });
-        text.push_str(&renderer.render(&[group(finding, place)]));
+    let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+    for finding in &report.findings {
+        let count = counts
+            .entry((finding.code.name, finding.severity))
+            .or_default();
+        *count += 1;
+        if *count > LISTED {
+            continue;
+        }
+        let excerpt = finding
+            .position
+            .as_ref()
+            .and_then(|position| Some((position, position.excerpt.as_ref()?)));
+        let line = excerpt.map(|(position, excerpt)| line(position, excerpt));
+        text.push_str(&renderer.render(&[group(finding, line.as_deref())]));
         text.push_str("\n\n");
+    }
+    for ((code, severity), count) in counts {
+        if let Some(more @ 1..) = count.checked_sub(LISTED) {
+            let title = format!("{more} more of these are not listed");
+            let title = level(severity).primary_title(title).id(code);
+            text.push_str(&renderer.render(&[Group::with_title(title)]));
+            text.push_str("\n\n");
+        }
     }
     text
 }
 
-fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>)>) -> Group<'a> {
-    let level = match finding.severity {
+/// How many findings are in the way.
+pub fn refusal(report: &Report) -> String {
+    let errors = report.findings.iter();
+    let count = errors
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
+    let findings = if count == 1 {
+        "finding is"
+    } else {
+        "findings are"
+    };
+    format!("error: refused: {count} {findings} in the way; nothing was written\n")
+}
+
+fn level(severity: Severity) -> Level<'static> {
+    match severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
-    };
-    let title = level
+    }
+}
+
+/// The excerpt as a line in which the mark stands in its column.
+fn line(position: &Position, excerpt: &Excerpt) -> String {
+    let cut = (position.column - 1).saturating_sub(excerpt.before.chars().count());
+    let padding = " ".repeat(cut);
+    format!(
+        "{padding}{}{}{}",
+        excerpt.before, excerpt.marked, excerpt.after
+    )
+}
+
+fn group<'a>(finding: &'a ShownFinding, line: Option<&'a str>) -> Group<'a> {
+    let title = level(finding.severity)
         .primary_title(finding.message.as_str())
         .id(finding.code.name);
     let mut group = Group::with_title(title);
-    if let Some((excerpts, range)) = place {
-        group = match &excerpts.masked {
-            Some(masked) => group.element(excerpts.snippet(masked, range)),
-            None => {
-                let (line, column) = excerpts.position(range.start);
-                let path = excerpts.path.as_str();
-                group.element(Origin::path(path).line(line).char_column(column))
+    if let Some(position) = &finding.position {
+        group = match (line, &position.excerpt) {
+            (Some(line), Some(excerpt)) => {
+                let end = line.len() - excerpt.after.len();
+                let marked = end - excerpt.marked.len()..end;
+                group.element(
+                    Snippet::source(line)
+                        .path(printable(position.file.as_str()))
+                        .line_start(position.line)
+                        .annotation(AnnotationKind::Primary.span(marked)),
+                )
             }
+            _ => group.element(
+                Origin::path(printable(position.file.as_str()))
+                    .line(position.line)
+                    .char_column(position.column),
+            ),
         };
     }
     if finding.help.is_empty() {
@@ -60,90 +108,75 @@ fn group<'a>(finding: &'a Finding, place: Option<(&'a Excerpts<'a>, Range<usize>
     group.element(Level::HELP.message(finding.help.as_str()))
 }
 
-/// A file whose lines can be shown.
-struct Excerpts<'s> {
-    source: &'s Source,
-    path: String,
-    /// The text to show; `None` if it is not TOML.
-    masked: Option<Masked>,
-    /// The first byte of each line of the masked text; masks keep line ends, so the numbers are the file's.
-    starts: Vec<usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::{self, Findings, Place};
+    use crate::node::NodePath;
+    use crate::read::Sources;
+    use crate::report::build::Basis;
+    use crate::report::{Command, Shown};
+    use crate::request::Request;
 
-impl<'s> Excerpts<'s> {
-    fn new(source: &'s Source, shown: &Shown) -> Self {
-        let text = source.is_utf8().then_some(source.text.as_bytes());
-        let secrets = text.and_then(|text| Secrets::of_bytes(text, source.kind));
-        let masked = secrets.map(|(text, secrets)| {
-            let ranges = if shown.secrets { &[] } else { secrets.ranges() };
-            Masked::new(text, ranges)
-        });
-        let mut starts = vec![0];
-        let text = masked.as_ref().map_or("", |masked| &masked.text);
-        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
-        Self {
-            source,
-            path: printable(source.path.as_str()),
-            masked,
-            starts,
+    /// The report on a text in which each `x` is an unknown key.
+    fn report(text: &str) -> Report {
+        let mut sources = Sources::default();
+        let file = sources.add(&NodePath::new("/c.toml"), text.as_bytes());
+        let mut findings = Findings::default();
+        for (at, _) in text.match_indices('x') {
+            let range = at..at + 1;
+            findings.add(&finding::UNKNOWN_KEY, Place { file, range }, "a key", "");
         }
+        let basis = Basis {
+            command: Command::Plan,
+            request: &Request::default(),
+            inputs: None,
+            findings: &findings,
+            sources: &sources,
+            shown: &Shown::default(),
+        };
+        basis.refused()
     }
 
-    fn line_of(&self, at: usize) -> usize {
-        self.starts
-            .partition_point(|start| *start <= at)
-            .saturating_sub(1)
+    fn plain(report: &Report) -> String {
+        anstream::adapter::strip_str(&render(report)).to_string()
     }
 
-    fn line_range(&self, masked: &Masked, line: usize) -> Range<usize> {
-        let next = self.starts.get(line + 1).copied();
-        let end = next.unwrap_or(masked.text.len());
-        self.starts.get(line).copied().unwrap_or(end)..end
+    #[test]
+    fn a_long_line_is_cut_but_its_columns_are_those_of_the_file() {
+        let text = plain(&report(&format!(
+            "# {}x{}\n",
+            "a ".repeat(400),
+            " b".repeat(400)
+        )));
+        assert!(text.contains("--> /c.toml:1:803\n"), "{text}");
+        assert!(
+            text.contains(" a x b ") && text.lines().all(|line| line.len() <= 120),
+            "{text}"
+        );
     }
 
-    /// Line and column, both from one, of a position in the file as it was read.
-    fn position(&self, at: usize) -> (usize, usize) {
-        let text = &self.source.text;
-        let before = text.get(..self.source.position(at)).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        (before.matches('\n').count() + 1, column)
+    #[test]
+    fn more_than_fifty_findings_of_a_code_are_counted() {
+        let fifty = plain(&report(&"x\n".repeat(50)));
+        assert_eq!(fifty.matches("[unknown-key]: a key").count(), 50);
+        assert!(!fifty.contains("not listed"), "{fifty}");
+        let more = report(&"x\n".repeat(53));
+        let text = plain(&more);
+        assert_eq!(text.matches("[unknown-key]: a key").count(), 50);
+        assert!(
+            text.ends_with("error[unknown-key]: 3 more of these are not listed\n\n"),
+            "{text}"
+        );
+        assert_eq!(more.findings.len(), 53);
     }
 
-    /// The first line of a range, with the range marked in it. Only that line is handed to the renderer, so that
-    /// many findings in a large file cost no more than many in a small one.
-    fn snippet<'a>(
-        &'a self,
-        masked: &'a Masked,
-        range: Range<usize>,
-    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-        let start = masked.position(range.start, false);
-        let end = masked.position(range.end, true).max(start);
-        let line = self.line_of(start);
-        let line_range = self.line_range(masked, line);
-        let text = masked.text.get(line_range.clone()).unwrap_or_default();
-        let text = harmless(text.trim_end_matches(['\r', '\n']));
-        let start = (start - line_range.start).min(text.len());
-        let marked = start..(end - line_range.start).clamp(start, text.len());
-        Snippet::source(text)
-            .path(self.path.as_str())
-            .line_start(line + 1)
-            .annotation(AnnotationKind::Primary.span(marked))
+    #[test]
+    fn many_findings_on_one_line_do_not_each_carry_the_line() {
+        let report = report(&format!("a = [{}]\n", "'x', ".repeat(20_000)));
+        assert_eq!(report.findings.len(), 20_000);
+        let positions = report.findings.iter().flat_map(|finding| &finding.position);
+        let mut excerpts = positions.flat_map(|position| &position.excerpt);
+        assert!(excerpts.all(|excerpt| excerpt.before.len() + excerpt.after.len() < 400));
     }
-}
-
-/// A line without what a terminal would obey, of the same length. Tabs are the renderer's.
-fn harmless(line: &str) -> String {
-    let mut shown = String::with_capacity(line.len());
-    for c in line.chars() {
-        let mut buffer = [0; 4];
-        let text = c.encode_utf8(&mut buffer);
-        // The byte order mark of the file is seen by nobody.
-        if c == '\t' || c == '\u{feff}' || printable(text) == *text {
-            shown.push(c);
-        } else {
-            shown.extend(std::iter::repeat_n('?', text.len()));
-        }
-    }
-    shown
 }

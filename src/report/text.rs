@@ -2,135 +2,150 @@
 
 use std::fmt::Write;
 
-use super::diff::Diff;
-use crate::containerd::host::Pulls;
-use crate::plan::{Fate, Plan, Wanted};
-use crate::read::Inputs;
-use crate::secret::shown_url;
+use super::{
+    Action, Command, Conversion, FileChange, NamespacePulls, Outcome, Report, SettingFate,
+    TakesEffect, diff,
+};
+use crate::containerd::host::ShownHost;
+use crate::printable::printable;
 
-/// The report of a plan with changes, up to the summary with its digest.
-pub fn render(inputs: &Inputs, plan: &Plan, diff: &Diff, digest: &str) -> String {
-    let mut text = String::new();
-    let config = &inputs.options.config;
-    let version = match (plan.converts, inputs.file_version()) {
-        (true, _) => "version 1, converted to 2".to_owned(),
-        (false, 0) => "no version".to_owned(),
-        (false, version) => format!("version {version}"),
-    };
-    let _ = writeln!(text, "Migration of {config} ({version})");
-    let configuration = inputs.snapshot.configuration();
-    let order = configuration.order(&inputs.behaviour());
-    let imported = order.iter().flat_map(|order| &order.files).skip(1);
-    for (number, index) in imported.enumerate() {
-        if let Some(loaded) = configuration.files.get(*index) {
-            let with = if number == 0 { "with" } else { "and" };
-            let _ = writeln!(text, "{with} {}", loaded.file.path);
-        }
+/// What `plan` has to say on stdout besides the findings; nothing if it is refused.
+pub fn render(report: &Report) -> String {
+    match report.outcome {
+        Outcome::Nothing => nothing(report),
+        Outcome::Changes => changes(report),
+        Outcome::Refused | Outcome::Ready | Outcome::NotReady | Outcome::Failed => String::new(),
     }
-    let _ = writeln!(
-        text,
-        "Keeps what containerd {} does; upgrade to containerd {}\n",
-        inputs.from, inputs.options.to
-    );
-    text.push_str(&diff.text);
+}
+
+fn nothing(report: &Report) -> String {
+    let stays = match report.config.conversion {
+        Some(Conversion::NotNeeded) => ", and no registry setting in it to convert it for",
+        Some(Conversion::Converted) | None => "",
+    };
+    let path = printable(report.config.path.as_str());
+    format!("Nothing to migrate in {path}{stays}\n")
+}
+
+fn changes(report: &Report) -> String {
+    let mut text = String::new();
+    let config = &report.config;
+    let version = match (config.conversion, config.version) {
+        (Some(Conversion::Converted), _) => "version 1, converted to 2".to_owned(),
+        (_, None) => "no version".to_owned(),
+        (_, Some(version)) => format!("version {version}"),
+    };
+    let path = printable(config.path.as_str());
+    let _ = writeln!(text, "Migration of {path} ({version})");
+    for (number, file) in config.imports.iter().enumerate() {
+        let with = if number == 0 { "with" } else { "and" };
+        let _ = writeln!(text, "{with} {}", printable(file.as_str()));
+    }
+    if let Some(from) = &report.versions.from {
+        let _ = writeln!(
+            text,
+            "Keeps what containerd {} does; upgrade to containerd {}\n",
+            from.version, report.versions.to.version
+        );
+    }
+    text.push_str(&diff::styled(&diff::render(report)));
     text.push_str("\nPulls: the hosts that containerd tries, in order\n");
-    for namespace in &plan.namespaces {
+    for namespace in &report.namespaces {
         pulls(namespace, &mut text);
     }
-    text.push_str("\nSettings\n");
-    if plan.outcomes.is_empty() {
-        text.push_str("  none of the legacy ones\n");
+    settings(report, &mut text);
+    summary(report, &mut text);
+    if let Some(digest) = &report.digest {
+        let _ = writeln!(text, "Digest: {digest}");
     }
-    for outcome in &plan.outcomes {
-        let _ = write!(text, "  {}", outcome.setting);
-        let mut files = configuration
-            .files
-            .iter()
-            .skip(1)
-            .map(|loaded| &loaded.file);
-        if let Some(file) = files.find(|file| file.id == outcome.place.file) {
-            let _ = write!(text, " in {}", file.path);
-        }
-        text.push('\n');
-        match &outcome.fate {
-            Fate::Carried(files) => {
-                for file in files {
-                    let _ = writeln!(text, "    -> {file}");
-                }
-            }
-            Fate::WithoutEffect(code) => {
-                let _ = writeln!(text, "    without effect: {}", code.name);
-            }
-            Fate::LeftOut(code) => {
-                let _ = writeln!(text, "    left out: {}", code.name);
-            }
-            Fate::Overruled(code) => {
-                let _ = writeln!(text, "    a hosts file decides instead: {}", code.name);
-            }
-            Fate::Stays => text.push_str("    stays as it is\n"),
+    if report.command == Command::Plan {
+        for command in &report.next {
+            let _ = writeln!(text, "Next: {command}");
         }
     }
-    text.push('\n');
-    text.push_str(&summary(plan));
-    let _ = writeln!(text, "Digest: {digest}");
     text
 }
 
-fn pulls(wanted: &Wanted, text: &mut String) {
-    let name = if wanted.unnamed {
-        "any other registry".to_owned()
-    } else {
-        shown_url(&wanted.name)
-    };
-    match wanted.changed {
+fn pulls(namespace: &NamespacePulls, text: &mut String) {
+    let name = printable(namespace.name.as_deref().unwrap_or("any other registry"));
+    let (before, after) = (
+        (&namespace.before, &namespace.before_fails),
+        (&namespace.after, &namespace.after_fails),
+    );
+    match namespace.changed_by {
         None => {
             let _ = writeln!(text, "  {name}: identical");
-            hosts(wanted, &wanted.after, "    ", text);
+            hosts(after, "    ", text);
         }
         Some(code) => {
             let _ = writeln!(text, "  {name}: changed: {}", code.name);
             text.push_str("    today\n");
-            hosts(wanted, &wanted.before, "      ", text);
+            hosts(before, "      ", text);
             text.push_str("    afterwards\n");
-            hosts(wanted, &wanted.after, "      ", text);
+            hosts(after, "      ", text);
         }
     }
 }
 
-fn hosts(wanted: &Wanted, pulls: &Pulls, indentation: &str, text: &mut String) {
-    match pulls.folded() {
-        Pulls::Hosts(hosts) => {
-            for host in hosts {
-                let mut host = host.to_string();
-                if wanted.unnamed {
-                    host = host.replace(&wanted.name, "<registry>");
+fn hosts((hosts, fails): (&Vec<ShownHost>, &Option<String>), indentation: &str, text: &mut String) {
+    for host in hosts {
+        let _ = writeln!(text, "{indentation}{host}");
+    }
+    if let Some(reason) = fails {
+        let reason = printable(reason);
+        let _ = writeln!(text, "{indentation}every pull fails: {reason}");
+    }
+}
+
+fn settings(report: &Report, text: &mut String) {
+    text.push_str("\nSettings\n");
+    if report.settings.is_empty() {
+        text.push_str("  none of the legacy ones\n");
+    }
+    for setting in &report.settings {
+        let _ = write!(text, "  {}", printable(&setting.setting));
+        if setting.file != report.config.path {
+            let _ = write!(text, " in {}", printable(setting.file.as_str()));
+        }
+        text.push('\n');
+        match &setting.outcome {
+            SettingFate::Carried { files } => {
+                for file in files {
+                    let _ = writeln!(text, "    -> {}", printable(file.as_str()));
                 }
-                let _ = writeln!(text, "{indentation}{host}");
             }
-        }
-        Pulls::Fail(reason) => {
-            let _ = writeln!(text, "{indentation}every pull fails: {reason}");
+            SettingFate::WithoutEffect { code } => {
+                let _ = writeln!(text, "    without effect: {}", code.name);
+            }
+            SettingFate::LeftOut { code } => {
+                let _ = writeln!(text, "    left out: {}", code.name);
+            }
+            SettingFate::Overruled { code } => {
+                let _ = writeln!(text, "    a hosts file decides instead: {}", code.name);
+            }
+            SettingFate::Stays => text.push_str("    stays as it is\n"),
         }
     }
+    text.push('\n');
 }
 
-fn summary(plan: &Plan) -> String {
-    let new = plan
-        .changes
-        .iter()
-        .filter(|change| change.before.is_none())
-        .count();
-    let changed = plan.changes.len() - new;
+fn summary(report: &Report, text: &mut String) {
+    let count = |action| {
+        let of_it = |file: &&FileChange| file.action == action;
+        report.files.iter().filter(of_it).count()
+    };
+    let (new, changed) = (count(Action::Create), count(Action::Change));
     let files = |count: usize| if count == 1 { "file" } else { "files" };
-    let mut text = format!(
-        "{new} {} to create, {changed} {} to change; nothing is written yet\n",
+    let _ = writeln!(
+        text,
+        "{new} {} to create, {changed} {} to change; nothing is written yet",
         files(new),
         files(changed)
     );
-    if plan.hosts_files_take_effect && new + changed > 1 {
+    let at_once = |file: &FileChange| file.takes_effect == TakesEffect::AtOnce;
+    if report.files.iter().any(at_once) && report.files.len() > 1 {
         text.push_str(
             "config_path is in effect already: hosts files count from the moment they are written\n",
         );
     }
-    text
 }

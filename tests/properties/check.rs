@@ -12,7 +12,9 @@ use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
 use containerd_registry_migrate::read::{self, Existing, Inputs, Options, Sources, Version1};
-use containerd_registry_migrate::report::{self, Shown};
+use containerd_registry_migrate::report::build::Basis;
+use containerd_registry_migrate::report::{self, Command, Shown};
+use containerd_registry_migrate::request::Request;
 use containerd_registry_migrate::verify;
 
 use crate::layout::{Fate, Kind, Line, Written};
@@ -72,6 +74,11 @@ impl Planned {
             keep_local_pull: false,
             allow: allowed.clone(),
         };
+        let request = Request {
+            existing: options.existing,
+            version_1: options.version_1,
+            ..Request::default()
+        };
         let inputs = match read::read(&disk, options, &mut findings, &mut sources) {
             Ok(inputs) => inputs,
             Err(error) => return Err(format!("not read: {error}")),
@@ -81,21 +88,28 @@ impl Planned {
             plan = plan::plan(inputs, &mut findings);
             verify::verify(inputs, &mut plan, &mut findings);
         }
-        let shown = Shown::new(false);
-        let mut printed = report::findings::render(&findings, &sources, &shown);
         let ended = match (&inputs, findings.refused(), plan.changes.is_empty()) {
             (None, _, _) => Ended::NotRead,
             (_, true, _) => Ended::Refused,
             (_, false, true) => Ended::NothingToDo,
             (_, false, false) => Ended::Pending,
         };
-        if let (Some(inputs), Ended::Pending) = (&inputs, ended) {
-            let diff = report::diff::diff(&plan.changes, &shown);
-            let digest = report::digest::digest(&plan);
-            let text = report::text::render(inputs, &plan, &diff, &digest);
-            printed.push_str(&diff.text);
-            printed.push_str(&text);
-        }
+        let basis = Basis {
+            command: Command::Plan,
+            request: &request,
+            inputs: inputs.as_ref(),
+            findings: &findings,
+            sources: &sources,
+            shown: &Shown::new(false),
+        };
+        let report = match &inputs {
+            Some(inputs) => basis.plan(inputs, &plan),
+            None => basis.refused(),
+        };
+        let mut printed = report::findings::render(&report);
+        printed.push_str(&report::diff::render(&report));
+        printed.push_str(&report::text::render(&report));
+        printed.push_str(&serde_json::to_string(&report).map_err(|error| error.to_string())?);
         Ok(Self {
             ended,
             inputs,

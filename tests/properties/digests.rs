@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use containerd_registry_migrate::plan::{Decider, Plan};
+use containerd_registry_migrate::plan::{Change, Decider, FileKind, Plan};
 use containerd_registry_migrate::report::{self, Shown};
+use containerd_registry_migrate::secret::TextKind;
 
 use crate::check::{Ended, Planned};
 use crate::node::Node;
@@ -92,7 +93,7 @@ fn reviewed(plan: &Plan) -> Vec<String> {
             change.kind, change.path, change.named
         ));
         for (sign, secrets) in [('-', false), ('+', false), ('+', true)] {
-            let diff = report::diff::diff([change], &Shown::new(secrets)).text;
+            let diff = shown_diff(change, secrets);
             let lines = diff.lines().skip_while(|line| !line.starts_with("@@"));
             reviewed.extend(
                 lines
@@ -106,4 +107,14 @@ fn reviewed(plan: &Plan) -> Vec<String> {
     });
     reviewed.extend(decided.map(|wanted| format!("{} {:?}", wanted.name, wanted.after.folded())));
     reviewed
+}
+
+fn shown_diff(change: &Change, secrets: bool) -> String {
+    let kind = match change.kind {
+        FileKind::HostsFile => TextKind::HostsFile,
+        FileKind::Configuration => TextKind::Configuration,
+    };
+    let before = change.before.as_deref();
+    let shown = Shown::new(secrets);
+    report::diff::of_file(kind, &change.path, before, Some(&change.after), &shown).text
 }

@@ -44,15 +44,9 @@ pub(crate) fn is_not_read(planner: &Planner<'_>, findings: &mut Findings) -> boo
         );
         return true;
     }
-    // Of these nothing is mended by a migration, and a plan for a daemon that does not start would mean nothing.
-    let hopeless = [
-        &finding::IMPORT_MISSING,
-        &finding::INVALID_PLUGIN_ID,
-        &finding::MIXED_VERSIONS,
-        &finding::WRONG_TYPE,
-    ];
+    // No migration removes the reason, and a plan for a daemon that does not start would mean nothing.
     matches!(
         planner.inputs.startup(&planner.from),
-        Startup::DoesNotStart(reason) if hopeless.contains(&reason.code)
+        Startup::DoesNotStart(reason) if reason.code.stays
     )
 }

@@ -1,0 +1,171 @@
+//! The commands that only read, from the node to the report. Nothing here prints: the command line does, and tests look
+//! at the data.
+
+use crate::apply;
+use crate::check;
+use crate::containerd::release::{NEWEST, Version};
+use crate::finding::{self, Findings};
+use crate::node::Node;
+use crate::plan::{self, Plan};
+use crate::read::{self, Inputs, Options, ReadError, Sources};
+use crate::report::build::Basis;
+use crate::report::{Command, Report, Shown};
+use crate::request::Request;
+use crate::verify;
+
+/// A plan and what is said of it.
+pub struct Planned {
+    /// What is said.
+    pub report: Report,
+    /// What was read, and what is to be done; `None` if the configuration is not understood.
+    pub plan: Option<(Inputs, Plan)>,
+    /// What may be shown of these files while they are written.
+    pub shown: Shown,
+}
+
+/// The node could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Why.
+    pub error: ReadError,
+    /// What was found before.
+    pub report: Box<Report>,
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for Unread {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+/// Plans the migration and proves the plan. `command` is for whom: `plan` or `apply`.
+pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned, Unread> {
+    let mut material = Material::read(node, command, request)?;
+    let plan = material.plan(node);
+    let shown = material.shown();
+    let basis = material.basis(&shown);
+    let report = match (&material.inputs, &plan) {
+        (Some(inputs), Some(plan)) => basis.plan(inputs, plan),
+        _ => basis.refused(),
+    };
+    Ok(Planned {
+        report,
+        plan: material.inputs.zip(plan),
+        shown,
+    })
+}
+
+/// Looks at the node with the eyes of every known containerd.
+pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
+    let mut material = Material::read(node, Command::Check, request)?;
+    let plan = material.plan(node);
+    let shown = material.shown();
+    let basis = material.basis(&shown);
+    let Some(inputs) = &material.inputs else {
+        return Ok(basis.refused());
+    };
+    let plan = plan.filter(|_| !material.findings.refused());
+    let check = check::check(inputs, plan.as_ref(), &material.findings);
+    Ok(basis.check(&check))
+}
+
+/// What was read and found.
+struct Material<'r> {
+    command: Command,
+    request: &'r Request,
+    inputs: Option<Inputs>,
+    findings: Findings,
+    sources: Sources,
+}
+
+impl<'r> Material<'r> {
+    fn read(node: &Node, command: Command, request: &'r Request) -> Result<Self, Unread> {
+        let mut material = Self {
+            command,
+            request,
+            inputs: None,
+            findings: Findings::new(request.allow.iter().copied()),
+            sources: Sources::default(),
+        };
+        let options = options(request, &mut material.findings);
+        match read::read(node, options, &mut material.findings, &mut material.sources) {
+            Ok(inputs) => {
+                material.inputs = inputs;
+                Ok(material)
+            }
+            Err(error) => {
+                let shown = material.shown();
+                let report = material.basis(&shown).failed(error.to_string());
+                Err(Unread {
+                    error,
+                    report: Box::new(report),
+                })
+            }
+        }
+    }
+
+    /// Makes a plan, proves it, and looks at what would keep it from being written.
+    fn plan(&mut self, node: &Node) -> Option<Plan> {
+        let inputs = self.inputs.as_ref()?;
+        let findings = &mut self.findings;
+        let mut plan = plan::plan(inputs, findings);
+        verify::verify(inputs, &mut plan, findings);
+        for obstacle in apply::obstacles(node, &plan.changes) {
+            let code = &finding::FILE_CANNOT_BE_REPLACED;
+            findings.add(code, None, obstacle.to_string(), obstacle.help());
+        }
+        Some(plan)
+    }
+
+    fn shown(&self) -> Shown {
+        Shown::new(self.request.show_secrets)
+    }
+
+    fn basis<'b>(&'b self, shown: &'b Shown) -> Basis<'b> {
+        Basis {
+            command: self.command,
+            request: self.request,
+            inputs: self.inputs.as_ref(),
+            findings: &self.findings,
+            sources: &self.sources,
+            shown,
+        }
+    }
+}
+
+/// What is read, and for which containerd; one that is newer than the table is taken for the newest in it.
+fn options(request: &Request, findings: &mut Findings) -> Options {
+    let from = request.from;
+    let from = from.map(|from| newest_known(from, "--from", findings));
+    let to = newest_known(request.to.unwrap_or(NEWEST), "--to", findings);
+    Options {
+        config: request.config.clone(),
+        certs_directory: request.certs_directory.clone(),
+        from,
+        to,
+        existing: request.existing,
+        version_1: request.version_1,
+        keep_local_pull: request.keep_local_pull,
+        allow: request.allow.clone(),
+    }
+}
+
+fn newest_known(version: Version, option: &str, findings: &mut Findings) -> Version {
+    let known = version.newest_known();
+    if version <= known {
+        return version;
+    }
+    findings.add(
+        &finding::VERSION_NEWER_THAN_KNOWN,
+        None,
+        format!("{option}: containerd {version} is newer than this program, which knows {known}"),
+        format!("it is taken as {known}; look for a newer release of this program"),
+    );
+    known
+}

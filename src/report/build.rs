@@ -1,0 +1,294 @@
+//! The report of what was found: the one place that knows the types of the other modules and those of the report.
+
+use std::collections::BTreeMap;
+
+use super::lines::Lines;
+use super::{
+    Action, Command, ConfigSummary, Conversion, FileChange, NamespacePulls, Outcome, ReleaseRow,
+    Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion, Versions,
+    diff, digest,
+};
+use crate::apply::NEW_FILE;
+use crate::check;
+use crate::containerd::release::{NEWEST, Version};
+use crate::finding::{self, FileId, Findings};
+use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
+use crate::read::{Inputs, Sources, Version1};
+use crate::request::{Argument, Request, command_line};
+use crate::secret::{TextKind, shown_url};
+
+/// What every report is made from.
+#[derive(Clone, Copy)]
+pub struct Basis<'b> {
+    /// The command that was run.
+    pub command: Command,
+    /// What was asked.
+    pub request: &'b Request,
+    /// What was read; `None` if the configuration is not understood.
+    pub inputs: Option<&'b Inputs>,
+    /// What was found.
+    pub findings: &'b Findings,
+    /// The texts that the findings point into.
+    pub sources: &'b Sources,
+    /// What may be shown of them.
+    pub shown: &'b Shown,
+}
+
+impl Basis<'_> {
+    /// The report of a node that could not be read.
+    pub fn failed(&self, error: String) -> Report {
+        let mut report = self.report(Outcome::Failed);
+        report.error = Some(error);
+        report
+    }
+
+    /// The report where something needs a decision before there is anything else to say.
+    pub fn refused(&self) -> Report {
+        self.report(Outcome::Refused)
+    }
+
+    /// The report of a plan.
+    pub fn plan(&self, inputs: &Inputs, plan: &Plan) -> Report {
+        let outcome = match (self.findings.refused(), plan.changes.is_empty()) {
+            (true, _) => Outcome::Refused,
+            (false, true) => Outcome::Nothing,
+            (false, false) => Outcome::Changes,
+        };
+        let mut report = self.report(outcome);
+        report.config.conversion = match (plan.converts, inputs.options.version_1) {
+            (true, _) => Some(Conversion::Converted),
+            (false, Version1::Convert) if inputs.file_version() <= 1 => Some(Conversion::NotNeeded),
+            (false, _) => None,
+        };
+        if outcome == Outcome::Changes {
+            let restarts = |change: &Change| change.kind == FileKind::Configuration;
+            report.restart_needed = plan.changes.iter().any(restarts);
+            report.files = files(plan, self.shown);
+            report.namespaces = plan.namespaces.iter().map(namespace).collect();
+            report.settings = self.settings(inputs, plan);
+            let digest = digest::digest(plan);
+            report.next = vec![self.apply_command(inputs, &digest)];
+            report.digest = Some(digest);
+        }
+        report
+    }
+
+    /// The report of what every containerd makes of the node.
+    pub fn check(&self, check: &check::Check) -> Report {
+        let mut reasons = check.not_ready.clone();
+        let sorted = self.findings.sorted();
+        let doubts = sorted.iter().filter(|finding| finding.code.doubt);
+        reasons.extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
+        let outcome = if reasons.is_empty() {
+            Outcome::Ready
+        } else {
+            Outcome::NotReady
+        };
+        let mut report = self.report(outcome);
+        report.releases = check.rows.iter().map(release).collect();
+        report.not_ready = reasons;
+        report.remark = check.remark.clone();
+        report
+    }
+
+    /// What every report says.
+    fn report(&self, outcome: Outcome) -> Report {
+        Report {
+            schema: SCHEMA,
+            command: self.command,
+            node: None,
+            outcome,
+            error: None,
+            changed: false,
+            digest: None,
+            run: None,
+            restart_needed: false,
+            versions: self.versions(),
+            config: self.config(),
+            files: Vec::new(),
+            namespaces: Vec::new(),
+            settings: Vec::new(),
+            questions: Vec::new(),
+            findings: self.findings(),
+            releases: Vec::new(),
+            not_ready: Vec::new(),
+            remark: None,
+            notes: Vec::new(),
+            next: Vec::new(),
+            exit_code: outcome.exit_code(),
+        }
+    }
+
+    fn versions(&self) -> Versions {
+        let asked = self.request;
+        let known = |version: Version| version.min(version.newest_known());
+        let from = match self.inputs {
+            Some(inputs) => Some(inputs.from),
+            None => asked.from.map(known),
+        };
+        let to = asked.to.unwrap_or(NEWEST);
+        Versions {
+            from: from.map(|version| UsedVersion {
+                version,
+                assumed: asked.from.is_none(),
+            }),
+            to: UsedVersion {
+                version: known(to),
+                assumed: asked.to.is_none(),
+            },
+        }
+    }
+
+    fn config(&self) -> ConfigSummary {
+        let mut config = ConfigSummary {
+            path: self.request.config.clone(),
+            version: None,
+            conversion: None,
+            imports: Vec::new(),
+        };
+        let Some(inputs) = self.inputs else {
+            return config;
+        };
+        let version = inputs.file_version();
+        config.version = Some(version).filter(|version| *version != 0);
+        let configuration = inputs.snapshot.configuration();
+        let order = configuration.order(&inputs.behaviour());
+        let imported = order.iter().flat_map(|order| &order.files).skip(1);
+        let files = imported.filter_map(|index| configuration.files.get(*index));
+        config.imports = files.map(|loaded| loaded.file.path.clone()).collect();
+        config
+    }
+
+    fn settings(&self, inputs: &Inputs, plan: &Plan) -> Vec<Setting> {
+        let mut lines = AllLines::new(self.sources, true);
+        let files = &inputs.snapshot.configuration().files;
+        let paths: BTreeMap<FileId, _> = files
+            .iter()
+            .map(|loaded| (loaded.file.id, &loaded.file.path))
+            .collect();
+        let setting = |outcome: &SettingOutcome| Setting {
+            setting: outcome.setting.clone(),
+            file: match paths.get(&outcome.place.file) {
+                Some(path) => (*path).clone(),
+                None => inputs.options.config.clone(),
+            },
+            line: match lines.of(outcome.place.file, true) {
+                Some(lines) => lines.line(outcome.place.range.start),
+                None => 1,
+            },
+            outcome: match &outcome.fate {
+                Fate::Carried(files) => SettingFate::Carried {
+                    files: files.clone(),
+                },
+                Fate::WithoutEffect(code) => SettingFate::WithoutEffect { code },
+                Fate::LeftOut(code) => SettingFate::LeftOut { code },
+                Fate::Overruled(code) => SettingFate::Overruled { code },
+                Fate::Stays => SettingFate::Stays,
+            },
+        };
+        plan.outcomes.iter().map(setting).collect()
+    }
+
+    fn findings(&self) -> Vec<ShownFinding> {
+        let mut lines = AllLines::new(self.sources, self.shown.secrets);
+        let finding = |finding: &finding::Finding| ShownFinding {
+            code: finding.code,
+            severity: finding.severity,
+            message: finding.message.clone(),
+            help: finding.help.clone(),
+            position: finding.place.as_ref().and_then(|place| {
+                let excerpt = finding.code.excerpt;
+                let lines = lines.of(place.file, excerpt)?;
+                Some(lines.position(&place.range, excerpt))
+            }),
+        };
+        self.findings.sorted().into_iter().map(finding).collect()
+    }
+
+    /// The command that writes exactly this plan: all that was asked, the containerd that was found, and the digest.
+    fn apply_command(&self, inputs: &Inputs, digest: &str) -> String {
+        let request = Request {
+            from: inputs.options.from,
+            to: self.request.to.map(|_| inputs.options.to),
+            ..self.request.clone()
+        };
+        let mut arguments: Vec<Argument> = request.arguments();
+        arguments.push(("--expect", Some(digest.to_owned())));
+        command_line("apply", arguments)
+    }
+}
+
+/// The lines of every text that is asked for, made once.
+struct AllLines<'s> {
+    sources: &'s Sources,
+    show_secrets: bool,
+    made: BTreeMap<(FileId, bool), Lines<'s>>,
+}
+
+impl<'s> AllLines<'s> {
+    fn new(sources: &'s Sources, show_secrets: bool) -> Self {
+        Self {
+            sources,
+            show_secrets,
+            made: BTreeMap::new(),
+        }
+    }
+
+    /// Those of this text. Of one that is not understood everything is a secret, so that positions would say nothing;
+    /// `is_shown` is whether lines of it will be shown.
+    fn of(&mut self, file: FileId, is_shown: bool) -> Option<&Lines<'s>> {
+        let source = self.sources.get(file)?;
+        let lines = self.made.entry((file, is_shown));
+        Some(lines.or_insert_with(|| Lines::new(source, self.show_secrets || !is_shown)))
+    }
+}
+
+fn files(plan: &Plan, shown: &Shown) -> Vec<FileChange> {
+    let file = |change: &Change| {
+        let (before, after) = (change.before.as_deref(), Some(change.after.as_slice()));
+        let kind = match change.kind {
+            FileKind::HostsFile => TextKind::HostsFile,
+            FileKind::Configuration => TextKind::Configuration,
+        };
+        let diff = diff::of_file(kind, &change.path, before, after, shown);
+        FileChange {
+            path: change.path.clone(),
+            named: change.named.clone(),
+            action: match change.before {
+                None => Action::Create,
+                Some(_) => Action::Change,
+            },
+            mode: change.before.is_none().then(|| format!("{NEW_FILE:04o}")),
+            takes_effect: match change.kind {
+                FileKind::HostsFile if plan.hosts_files_take_effect => TakesEffect::AtOnce,
+                FileKind::HostsFile | FileKind::Configuration => TakesEffect::AfterRestart,
+            },
+            diff: diff.text,
+            masked: diff.masked,
+        }
+    };
+    plan.changes.iter().map(file).collect()
+}
+
+fn namespace(wanted: &Wanted) -> NamespacePulls {
+    let unnamed = wanted.unnamed.then_some(wanted.name.as_str());
+    let [before, after] = [&wanted.before, &wanted.after].map(|pulls| pulls.shown(unnamed));
+    NamespacePulls {
+        name: (!wanted.unnamed).then(|| shown_url(&wanted.name)),
+        unnamed: wanted.unnamed,
+        before: before.hosts,
+        before_fails: before.failure,
+        after: after.hosts,
+        after_fails: after.failure,
+        same: wanted.changed.is_none(),
+        changed_by: wanted.changed,
+    }
+}
+
+fn release(row: &check::Row) -> ReleaseRow {
+    ReleaseRow {
+        versions: row.versions.clone(),
+        today: row.today.clone(),
+        after: row.afterwards.clone(),
+    }
+}

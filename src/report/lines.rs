@@ -1,0 +1,169 @@
+//! Lines and columns of a text, and excerpts of its lines, with secrets masked: one pass over a text, however many
+//! places in it are asked for.
+
+use std::ops::Range;
+
+use super::{Excerpt, Position};
+use crate::read::Source;
+use crate::secret::{Masked, Secrets};
+
+/// A longer line is cut.
+const LONGEST: usize = 400;
+/// How much of a long line is shown on each side of the mark, and at most of the mark itself.
+const NEAR: usize = 120;
+/// For each so many bytes it is known how many characters there are before them.
+const STEP: usize = 1024;
+
+/// A text of which some is not shown.
+pub(super) struct Lines<'s> {
+    source: &'s Source,
+    masked: Masked,
+    /// Whether lines may be shown: of a text that is not TOML nobody knows what is secret.
+    is_shown: bool,
+    /// The first byte of each line. Masks keep line ends, so the numbers are those of the file.
+    starts: Vec<usize>,
+    /// How many characters begin before each `STEP` bytes.
+    characters: Vec<usize>,
+}
+
+impl<'s> Lines<'s> {
+    pub(super) fn new(source: &'s Source, show_secrets: bool) -> Self {
+        let text = source.is_utf8().then_some(source.text.as_bytes());
+        let secrets = text.and_then(|text| Secrets::of_bytes(text, source.kind));
+        let is_shown = secrets.is_some();
+        let masked = match secrets {
+            Some((text, secrets)) if !show_secrets => Masked::new(text, secrets.ranges()),
+            _ => Masked::new(&source.text, &[]),
+        };
+        let text = &masked.text;
+        let mut starts = vec![0];
+        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        let mut characters = vec![0];
+        let mut before = 0;
+        for chunk in text.as_bytes().chunks(STEP) {
+            before += count(chunk);
+            characters.push(before);
+        }
+        Self {
+            source,
+            masked,
+            is_shown,
+            starts,
+            characters,
+        }
+    }
+
+    /// The number of the line that a byte of the file is in, from one.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.line_of(self.masked.position(self.source.position(at), false))
+    }
+
+    /// Where a range of the file begins, with an excerpt of the line, if that may be shown.
+    pub(super) fn position(&self, range: &Range<usize>, with_excerpt: bool) -> Position {
+        let [start, end] = [range.start, range.end].map(|at| self.source.position(at));
+        let start = self.masked.position(start, false);
+        let end = self.masked.position(end, true).max(start);
+        let line = self.line_of(start);
+        let text = &self.masked.text;
+        let line_start = self.starts.get(line - 1).copied().unwrap_or_default();
+        let line_end = self.starts.get(line).copied().unwrap_or(text.len());
+        let shown = text.get(line_start..line_end).unwrap_or_default();
+        let line_end = line_start + shown.trim_end_matches(['\r', '\n']).len();
+        let start = start.min(line_end);
+        let end = end.clamp(start, line_end);
+        Position {
+            file: self.source.path.clone(),
+            line,
+            column: self.before(start) - self.before(line_start) + 1,
+            excerpt: (self.is_shown && with_excerpt)
+                .then(|| self.excerpt(line_start..line_end, start..end)),
+        }
+    }
+
+    fn excerpt(&self, line: Range<usize>, marked: Range<usize>) -> Excerpt {
+        let text = &self.masked.text;
+        let mut shown = line.clone();
+        let mut marked = marked;
+        if line.len() > LONGEST {
+            shown.start = text.floor_char_boundary(marked.start.saturating_sub(NEAR));
+            shown.start = shown.start.max(line.start);
+            marked.end = marked
+                .end
+                .min(text.floor_char_boundary(marked.start + NEAR));
+            shown.end = text.floor_char_boundary(marked.end + NEAR).min(line.end);
+        }
+        let of = |range: Range<usize>| text.get(range).unwrap_or_default().to_owned();
+        Excerpt {
+            before: of(shown.start..marked.start),
+            marked: of(marked.clone()),
+            after: of(marked.end..shown.end),
+        }
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    /// How many characters begin before a byte.
+    fn before(&self, at: usize) -> usize {
+        let step = at / STEP;
+        let rest = self.masked.text.as_bytes().get(step * STEP..at);
+        self.characters.get(step).copied().unwrap_or_default() + count(rest.unwrap_or_default())
+    }
+}
+
+/// How many characters begin in these bytes.
+fn count(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NodePath;
+    use crate::read::Sources;
+
+    /// The positions of these texts' last occurrences.
+    fn positions(text: &str, marked: &[&str]) -> Vec<Position> {
+        let mut sources = Sources::default();
+        sources.add(&NodePath::new("/c.toml"), text.as_bytes());
+        let source = sources.iter().next().unwrap();
+        let lines = Lines::new(source, false);
+        let ranges = marked.iter().map(|marked| {
+            let start = text.rfind(marked).unwrap();
+            start..start + marked.len()
+        });
+        ranges.map(|range| lines.position(&range, true)).collect()
+    }
+
+    #[test]
+    fn columns_count_characters_of_the_line_however_far_into_the_text() {
+        let text = format!(
+            "# {}\nä = 1\n# é{}y\n",
+            "é".repeat(STEP),
+            "x".repeat(3 * STEP)
+        );
+        let found = positions(&text, &["= 1", "y", ""]);
+        let found: Vec<_> = found.iter().map(|p| (p.line, p.column)).collect();
+        assert_eq!(found, [(2, 3), (3, 4 + 3 * STEP), (4, 1)]);
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_near_the_mark_is_kept() {
+        let text = format!("a = [{}9{}]\n", "1, ".repeat(1000), ", 1".repeat(1000));
+        let excerpt = positions(&text, &["9"]).remove(0).excerpt.unwrap();
+        assert_eq!(excerpt.marked, "9");
+        assert_eq!((excerpt.before.len(), excerpt.after.len()), (NEAR, NEAR));
+    }
+
+    #[test]
+    fn a_secret_is_masked_and_its_length_moves_no_column() {
+        for secret in ["x", "a-much-longer-one"] {
+            let text = format!("auth = {{ password = \"{secret}\" }} # here\n");
+            let position = positions(&text, &["here"]).remove(0);
+            assert_eq!(position.column, 34);
+            let excerpt = position.excerpt.unwrap();
+            assert_eq!(excerpt.before, "auth = { password = ******** } # ");
+        }
+    }
+}

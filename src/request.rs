@@ -1,0 +1,135 @@
+//! What is asked of the program, whichever command it is, and the command line that asks the same again.
+
+use crate::containerd::release::Version;
+use crate::finding::Code;
+use crate::node::NodePath;
+use crate::read::{Existing, Version1};
+use crate::shell;
+
+/// The file that the daemon reads, if nothing else is said.
+pub const CONFIG: &str = "/etc/containerd/config.toml";
+
+/// Where the journals of all runs are, if nothing else is said.
+pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
+
+/// Which node, for which containerd, and how open questions are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The directory of this machine that is the root of the node's file system.
+    pub root: String,
+    /// The config.toml to migrate.
+    pub config: NodePath,
+    /// The directory for hosts files, if it was named.
+    pub certs_directory: Option<NodePath>,
+    /// The containerd whose behaviour is kept; `None` is the one that the file's version is for.
+    pub from: Option<Version>,
+    /// The containerd that comes; `None` is the newest known.
+    pub to: Option<Version>,
+    /// Who decides where a hosts file is there already.
+    pub existing: Existing,
+    /// What is done with a version-1 file.
+    pub version_1: Version1,
+    /// Whether containerd is kept from pulling through the transfer service.
+    pub keep_local_pull: bool,
+    /// Where the journals of all runs are.
+    pub state_dir: NodePath,
+    /// The findings that are accepted.
+    pub allow: Vec<&'static Code>,
+    /// Whether secrets are shown. It changes nothing about the plan, and no command that is printed has it.
+    pub show_secrets: bool,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            root: "/".to_owned(),
+            config: NodePath::new(CONFIG),
+            certs_directory: None,
+            from: None,
+            to: None,
+            existing: Existing::Refuse,
+            version_1: Version1::Refuse,
+            keep_local_pull: false,
+            state_dir: NodePath::new(STATE_DIR),
+            allow: Vec::new(),
+            show_secrets: false,
+        }
+    }
+}
+
+/// An option as it is typed, and its value if it takes one.
+pub type Argument = (&'static str, Option<String>);
+
+impl Request {
+    /// The options that say what differs from [`Request::default`].
+    pub fn arguments(&self) -> Vec<Argument> {
+        // Each field by its name, so that none can be forgotten.
+        let Self {
+            root,
+            config,
+            certs_directory,
+            from,
+            to,
+            existing,
+            version_1,
+            keep_local_pull,
+            state_dir,
+            allow,
+            show_secrets: _,
+        } = self;
+        let default = Self::default();
+        let unless =
+            |is_default: bool, value: &dyn ToString| (!is_default).then(|| value.to_string());
+        let version = |version: &Option<Version>| version.map(|version| version.to_string());
+        let existing = match existing {
+            Existing::Refuse => None,
+            Existing::Keep => Some("keep"),
+            Existing::Replace => Some("replace"),
+        };
+        let version_1 = match version_1 {
+            Version1::Refuse => None,
+            Version1::Keep => Some("keep"),
+            Version1::Convert => Some("convert"),
+        };
+        let valued = [
+            ("--root", unless(*root == default.root, root)),
+            ("--config", unless(*config == default.config, config)),
+            (
+                "--certs-dir",
+                certs_directory.as_ref().map(NodePath::to_string),
+            ),
+            ("--from", version(from)),
+            ("--to", version(to)),
+            ("--existing", existing.map(str::to_owned)),
+            ("--v1", version_1.map(str::to_owned)),
+        ];
+        let mut arguments: Vec<Argument> = Vec::new();
+        let given = |(name, value): (&'static str, Option<String>)| Some((name, Some(value?)));
+        arguments.extend(valued.into_iter().filter_map(given));
+        arguments.extend(keep_local_pull.then_some(("--keep-local-pull", None)));
+        let state_dir = unless(*state_dir == default.state_dir, state_dir);
+        arguments.extend(state_dir.map(|path| ("--state-dir", Some(path))));
+        arguments.extend(
+            allow
+                .iter()
+                .map(|code| ("--allow", Some(code.name.to_owned()))),
+        );
+        arguments
+    }
+}
+
+/// A command of this program with its arguments, for a POSIX shell.
+pub fn command_line(command: &str, arguments: impl IntoIterator<Item = Argument>) -> String {
+    let mut words = vec![env!("CARGO_PKG_NAME").to_owned(), command.to_owned()];
+    for (name, value) in arguments {
+        match value {
+            // Alone it would be taken for an option.
+            Some(value) if value.starts_with('-') => {
+                words.push(format!("{name}={}", shell::quote(&value)));
+            }
+            Some(value) => words.extend([name.to_owned(), shell::quote(&value)]),
+            None => words.push(name.to_owned()),
+        }
+    }
+    words.join(" ")
+}
