@@ -110,26 +110,23 @@ against() { # against NAME LIMIT RUNS SETUP ARGUMENTS -- COMMAND...
 
 # A row for time, processor time and peak memory of `plan` for a node.
 numbers() { # numbers NAME LIMIT RUNS NODE
-  local row="| $1 | $2 |" command peak
+  local row="| $1 | $2 |" peak
   measure "$3" "" plan --existing keep --root "$4"
   for ((i = 0; i < columns; i++)); do
-    command=("${programs[i]}" plan --existing keep --root "$4")
-    peak=
-    if [ -n "$time" ]; then
-      "$time" -f %M -o "$work/peak" "${command[@]}" >/dev/null 2>&1 || true
-      peak=$(awk 'END { printf ", %.1f MiB", $1 / 1024 }' "$work/peak")
-    fi
-    processor["${programs[i]} $4"]=$(processor_time "$3" "${command[@]}")
+    processor["${programs[i]} $4"]=$(processor_time "$3" "${programs[i]}" plan --existing keep --root "$4")
+    peak=$([ -z "$time" ] || awk 'END { printf ", %.1f MiB", $1 / 1024 }' "$work/peak")
     row+=" $(milliseconds "${lines[i]}") ($(milliseconds "${processor["${programs[i]} $4"]}"))$peak |"
   done
   numbers+=("$row")
 }
 
-# The seconds of processor time that a command needs at least, in a few runs. They tell more than a clock on a busy machine.
+# The seconds of processor time that a command needs at least, in a few runs: they tell more than a clock on a busy machine.
+# Its peak memory goes to a file.
 processor_time() { # processor_time RUNS COMMAND...
-  local TIMEFORMAT='%U %S'
+  local TIMEFORMAT='%U %S' command=("${@:2}")
+  [ -z "$time" ] || command=("$time" -f %M -o "$work/peak" "${command[@]}")
   for ((run = 0; run < $1; run++)); do
-    { time "${@:2}" >/dev/null 2>&1 || true; } 2>&1
+    { time "${command[@]}" >/dev/null 2>&1 || true; } 2>&1
   done | awk 'NR == 1 || $1 + $2 < least { least = $1 + $2 } END { print least }'
 }
 
@@ -181,7 +178,7 @@ growth "\`plan\` of 2000 mirrors and 2000 stray directories : of half as many" 2
 cp -r "$work/mirrors-1000" "$work/written"
 "${programs[columns - 1]}" apply --yes --root "$work/written" >/dev/null 2>&1 || { note "apply failed: exit status $?"; exit 1; }
 reset="cd '$work' && rm -rf applied copied && cp -r mirrors-1000 applied && sync -f ."
-against "\`apply\` of 1000 hosts files : \`cp -r\` of them and \`sync -f\`" 2 5 "$reset" \
+against "\`apply\` of 1000 hosts files : \`cp -r\` of them and \`sync -f\`" 2 3 "$reset" \
   apply --yes --root "$work/applied" \
   -- sh -c "cp -r '$work/written/etc/containerd/certs.d' '$work/copied' && sync -f '$work/copied'"
 row="| \`apply\` of 1000 hosts files | |"
@@ -189,17 +186,19 @@ for ((i = 0; i < columns; i++)); do row+=" $(milliseconds "${lines[i]}") |"; don
 numbers+=("$row")
 reference "\`cp -r\` of them and \`sync -f\`" "${lines[columns]}"
 
-if [ -n "$valgrind" ]; then
-  for what in "plan, ordinary node|6 million" "--version|"; do
-    row="| instructions: \`${what%%[,|]*}\`${what#"${what%%[,|]*}"} |"
-    arguments=(--version)
-    [[ $what != plan* ]] || arguments=(plan --root "$ordinary")
-    for program in "${programs[@]}"; do
-      row+=" $("$valgrind" --tool=callgrind --callgrind-out-file=/dev/null "$program" "${arguments[@]}" 2>&1 >/dev/null |
-        awk '/Collected/ { printf "%.1f million", $NF / 1e6 }') |"
-    done
-    numbers+=("${row//|/ | }")
+# The instructions of a run, for each program.
+instructions() { # instructions NAME LIMIT ARGUMENTS...
+  local row="| instructions: $1 | $2 |"
+  for program in "${programs[@]}"; do
+    "$valgrind" --tool=callgrind --callgrind-out-file=/dev/null --log-file="$work/instructions" \
+      "$program" "${@:3}" >/dev/null 2>&1 || true
+    row+=" $(awk '/Collected/ { printf "%.1f million", $NF / 1e6 }' "$work/instructions") |"
   done
+  numbers+=("$row")
+}
+if [ -n "$valgrind" ]; then
+  instructions "\`plan\`, ordinary node" "6 million" plan --root "$ordinary"
+  instructions "\`--version\`" "" --version
 fi
 
 # ---- Report ---------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ fn files_below(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What design §2 lists, put together in another way than the digest does it: from the diff. What is written is here as
+/// What the digest is made of, put together in another way than the digest does it: from the diff. What is written is here as
 /// it is, secrets and all; what is removed is masked.
 fn reviewed(plan: &Plan) -> Vec<String> {
     let mut reviewed = Vec::new();
