@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::contents::Contents;
 use super::file::ConfigFile;
-use crate::containerd::release::GoToml;
 use crate::containerd::release::{Behaviour, Major, PatternBase};
 use crate::finding::{Findings, Place};
+use crate::toml::spelling::GoToml;
 use crate::toml::spelling::Refusal;
 
 /// A file with what each containerd makes of it.

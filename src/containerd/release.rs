@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::toml::spelling::GoToml;
+
 /// A released version of containerd. Suffixes such as `~ds1`, `-k3s1` or `-rc.3` are not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -124,31 +126,13 @@ pub enum Major {
     Two,
 }
 
-/// The versions of go-toml that containerd was released with, as far as they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum GoToml {
-    /// 1.8.1 and 1.9.5: containerd 1.5 to 1.7.
-    V1,
-    /// 2.2.3 and 2.2.4: containerd 2.0 to 2.2. Debian's 2.1.9 links a newer one.
-    V2_2,
-    /// 2.3.0: containerd 2.3.
-    V2_3,
-    /// 2.4.3: containerd 2.4.
-    V2_4,
-}
-
-impl GoToml {
-    /// All of them, oldest first.
-    pub const ALL: [Self; 4] = [Self::V1, Self::V2_2, Self::V2_3, Self::V2_4];
-
-    /// What this release of containerd reads its files with (`go.mod` at each tag).
-    pub fn of(version: Version) -> Self {
-        match (version.major, version.minor) {
-            (..=1, _) => Self::V1,
-            (2, ..=2) => Self::V2_2,
-            (2, 3) => Self::V2_3,
-            _ => Self::V2_4,
-        }
+/// What this release of containerd reads its files with (`go.mod` at each tag).
+fn go_toml(version: Version) -> GoToml {
+    match (version.major, version.minor) {
+        (..=1, _) => GoToml::V1,
+        (2, ..=2) => GoToml::V2_2,
+        (2, 3) => GoToml::V2_3,
+        _ => GoToml::V2_4,
     }
 }
 
@@ -295,7 +279,7 @@ impl Behaviour {
         let fallback_without_port = at.has(&[version(1, 7, 24), version(2, 0, 0)]);
         Self {
             major: if two { Major::Two } else { Major::One },
-            go_toml: GoToml::of(at),
+            go_toml: go_toml(at),
             local_names: if loopback {
                 LocalNames::Loopback
             } else {
@@ -443,7 +427,7 @@ mod tests {
 
     #[test]
     fn each_containerd_has_its_go_toml() {
-        let of = |text| GoToml::of(Version::parse(text).unwrap());
+        let of = |text| go_toml(Version::parse(text).unwrap());
         assert_eq!([of("1.5.0"), of("1.7.34")], [GoToml::V1; 2]);
         assert_eq!([of("2.0.0"), of("2.2.7")], [GoToml::V2_2; 2]);
         assert_eq!(of("2.3.4"), GoToml::V2_3);

@@ -14,6 +14,9 @@ use crate::containerd::release::{Behaviour, Major};
 use crate::containerd::sight::Sight;
 use crate::node::NodePath;
 
+/// The registry settings of the same sections together, by the generation that reads them.
+type Merged = HashMap<(Vec<SectionId>, Major), Rc<Legacy>>;
+
 /// The configuration and every certs directory that some containerd reads. What a release makes of them is worked out
 /// when it is first asked for, and once.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub struct Snapshot {
     configuration: Configuration,
     certs: Rc<CertsDirectories>,
     empty_ca_files: Rc<BTreeSet<String>>,
-    merged: RefCell<HashMap<(Vec<SectionId>, Major), Rc<Legacy>>>,
+    merged: RefCell<Merged>,
     sights: RefCell<HashMap<Behaviour, Rc<Sight>>>,
 }
 

@@ -365,7 +365,7 @@ impl Converter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containerd::release::GoToml;
+    use crate::toml::spelling::GoToml;
 
     fn converted(text: &str) -> String {
         let renames = convert(text, &Syntax::parse(text).unwrap()).unwrap();

@@ -15,7 +15,24 @@ use toml_parser::lexer::TokenKind;
 use toml_parser::parser::{Event, EventKind};
 
 use super::syntax::{Entry, Section};
-use crate::containerd::release::GoToml;
+
+/// The versions of go-toml that containerd was released with, as far as they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GoToml {
+    /// 1.8.1 and 1.9.5: containerd 1.5 to 1.7.
+    V1,
+    /// 2.2.3 and 2.2.4: containerd 2.0 to 2.2. Debian's 2.1.9 links a newer one.
+    V2_2,
+    /// 2.3.0: containerd 2.3.
+    V2_3,
+    /// 2.4.3: containerd 2.4.
+    V2_4,
+}
+
+impl GoToml {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 4] = [Self::V1, Self::V2_2, Self::V2_3, Self::V2_4];
+}
 
 /// A spelling that not every go-toml reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,7 @@ use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
 use toml_parser::{Raw, Source, Span as TokenSpan};
 
-use super::spelling::{self, Refusal, Refusals, Scan, Spelling};
-use crate::containerd::release::GoToml;
+use super::spelling::{self, GoToml, Refusal, Refusals, Scan, Spelling};
 
 /// Why a text is not TOML: toml_edit's words, without the line that it stands on (the line may hold a secret).
 #[derive(Clone, Debug, PartialEq, Eq)]

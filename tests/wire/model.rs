@@ -58,7 +58,7 @@ impl Model {
             }
             _ => false,
         };
-        (!agrees).then(|| format!("the view says {:?}, the daemon {boot:?}", startup))
+        (!agrees).then(|| format!("the sight says {startup:?}, the daemon {boot:?}"))
     }
 
     /// The hosts that containerd tries for the images of a namespace, in order, repeats folded, each

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::containerd::release::Behaviour;
-use crate::containerd::release::GoToml;
 use crate::finding::FileId;
 use crate::node::NodePath;
+use crate::toml::spelling::GoToml;
 use crate::toml::syntax::{Syntax, SyntaxError};
 
 /// The name of the directory for everything that has none of its own.

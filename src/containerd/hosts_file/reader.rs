@@ -11,10 +11,11 @@ use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, Plain, RegistryDir
 use crate::containerd::host::{
     Host, Pulls, Scheme, TlsSettings, default_host, is_loopback, request_path,
 };
-use crate::containerd::release::{Behaviour, GoToml, HttpsFirst, LocalDefault, Major};
+use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
 use crate::secret::{shown_url, shown_word};
+use crate::toml::spelling::GoToml;
 use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
