@@ -270,19 +270,30 @@ fn no_command_shows_a_secret() {
         encoded.trim_end_matches('='),
         basic.trim_end_matches('='),
     ];
-    let mut failures = String::new();
-    for node in corpus() {
+    let leaks = |node: &Node| {
         let root = scratch.join(&node.name);
+        let mut leaks = String::new();
         for (command, output) in printed(&root, &node.files, &formats) {
             let leak = output
                 .lines()
                 .find(|line| needles.iter().any(|needle| line.contains(needle)));
             if let Some(line) = leak {
-                let _ = writeln!(failures, "{}: {command}: {line}", node.name);
+                let _ = writeln!(leaks, "{}: {command}: {line}", node.name);
             }
         }
         fs::remove_dir_all(root).unwrap();
-    }
+        leaks
+    };
+    let nodes = corpus();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: String = std::thread::scope(|scope| {
+        let parts = nodes.chunks(nodes.len().div_ceil(threads));
+        let workers: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter().map(leaks).collect::<String>()))
+            .collect();
+        let found = workers.into_iter().map(|worker| worker.join().unwrap());
+        found.collect()
+    });
     assert!(failures.is_empty(), "{failures}");
 }
 
