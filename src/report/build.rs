@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::digest::{Digester, text_kind};
 use super::lines::Lines;
 use super::{
     Action, Command, ConfigSummary, Conversion, FileChange, NamespacePulls, Outcome, ReleaseRow,
     Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion, Versions,
-    diff, digest,
+    diff,
 };
 use crate::apply::NEW_FILE;
 use crate::check;
@@ -15,7 +16,7 @@ use crate::finding::{self, FileId, Findings};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::read::{Inputs, Sources, Version1};
 use crate::request::{Argument, Request, command_line};
-use crate::secret::{TextKind, shown_url};
+use crate::secret::{FileText, shown_url};
 
 /// What every report is made from.
 #[derive(Clone, Copy)]
@@ -63,10 +64,10 @@ impl Basis<'_> {
         if outcome == Outcome::Changes {
             let restarts = |change: &Change| change.kind == FileKind::Configuration;
             report.restart_needed = plan.changes.iter().any(restarts);
-            report.files = files(plan, self.shown);
+            let (files, digest) = files_and_digest(plan, self.shown);
+            report.files = files;
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
-            let digest = digest::digest(plan);
             report.next = vec![self.apply_command(inputs, &digest)];
             report.digest = Some(digest);
         }
@@ -243,15 +244,18 @@ impl<'s> AllLines<'s> {
     }
 }
 
-fn files(plan: &Plan, shown: &Shown) -> Vec<FileChange> {
-    let file = |change: &Change| {
-        let (before, after) = (change.before.as_deref(), Some(change.after.as_slice()));
-        let kind = match change.kind {
-            FileKind::HostsFile => TextKind::HostsFile,
-            FileKind::Configuration => TextKind::Configuration,
-        };
-        let diff = diff::of_file(kind, &change.path, before, after, shown);
-        FileChange {
+/// The files of a plan with their diffs, and the digest of it all. Each file is taken apart once.
+fn files_and_digest(plan: &Plan, shown: &Shown) -> (Vec<FileChange>, String) {
+    let mut digester = Digester::new(plan.changes.len());
+    let mut files = Vec::with_capacity(plan.changes.len());
+    for change in &plan.changes {
+        let kind = text_kind(change.kind);
+        let before = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
+        let after = FileText::new(&change.after, kind);
+        digester.change(change, &before, &after);
+        let before = change.before.is_some().then_some(&before);
+        let diff = diff::of_file(&change.path, before, Some(&after), shown);
+        files.push(FileChange {
             path: change.path.clone(),
             named: change.named.clone(),
             action: match change.before {
@@ -265,9 +269,9 @@ fn files(plan: &Plan, shown: &Shown) -> Vec<FileChange> {
             },
             diff: diff.text,
             masked: diff.masked,
-        }
-    };
-    plan.changes.iter().map(file).collect()
+        });
+    }
+    (files, digester.finish(plan))
 }
 
 fn namespace(wanted: &Wanted) -> NamespacePulls {

@@ -8,7 +8,7 @@ use super::{FileChange, Report, Shown};
 use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::NodePath;
 use crate::printable::printable;
-use crate::secret::{Masked, Secrets, TextKind};
+use crate::secret::{FileText, Masked, TextKind, Understood};
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
@@ -46,7 +46,8 @@ pub fn of_files<'c>(
         } else {
             TextKind::Configuration
         };
-        let diff = of_file(kind, path, before, after, shown);
+        let [before, after] = [before, after].map(|bytes| Some(FileText::new(bytes?, kind)));
+        let diff = of_file(path, before.as_ref(), after.as_ref(), shown);
         all.text.push_str(&diff.text);
         all.masked |= diff.masked;
     }
@@ -84,8 +85,11 @@ struct ShownText {
 }
 
 impl ShownText {
-    fn new(bytes: Option<&[u8]>, kind: TextKind, shown: &Shown) -> Self {
-        let bytes = bytes.unwrap_or_default();
+    fn new(file: Option<&FileText<'_>>, shown: &Shown) -> Self {
+        let Some(file) = file else {
+            return Self::printable("");
+        };
+        let bytes = file.bytes;
         if shown.secrets {
             let text = String::from_utf8_lossy(bytes);
             let mut shown_text = Self::printable(&text);
@@ -99,7 +103,7 @@ impl ShownText {
             }
             return shown_text;
         }
-        let Some((text, secrets)) = Secrets::of_bytes(bytes, kind) else {
+        let Some(Understood { text, secrets, .. }) = &file.understood else {
             return Self {
                 text: format!("(not TOML, and so not shown: {})\n", super::summary(bytes)),
                 altered: vec![0],
@@ -130,12 +134,19 @@ impl ShownText {
         for (number, line) in text.split_inclusive('\n').enumerate() {
             let content = line.strip_suffix('\n').unwrap_or(line);
             let content = content.strip_suffix('\r').unwrap_or(content);
-            let fields: Vec<String> = content.split('\t').map(printable).collect();
-            let shown = fields.join("\t");
-            if shown != content {
-                shown_text.altered.push(number);
+            if content
+                .bytes()
+                .all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte))
+            {
+                shown_text.text.push_str(content);
+            } else {
+                let fields: Vec<String> = content.split('\t').map(printable).collect();
+                let shown = fields.join("\t");
+                if shown != content {
+                    shown_text.altered.push(number);
+                }
+                shown_text.text.push_str(&shown);
             }
-            shown_text.text.push_str(&shown);
             shown_text
                 .text
                 .push_str(line.get(content.len()..).unwrap_or_default());
@@ -155,14 +166,13 @@ impl ShownText {
 
 /// The diff of one file.
 pub fn of_file(
-    kind: TextKind,
     path: &NodePath,
-    before: Option<&[u8]>,
-    after: Option<&[u8]>,
+    before: Option<&FileText<'_>>,
+    after: Option<&FileText<'_>>,
     shown: &Shown,
 ) -> Diff {
     let mut diff = Diff::default();
-    let [old, new] = [before, after].map(|bytes| ShownText::new(bytes, kind, shown));
+    let [old, new] = [before, after].map(|file| ShownText::new(file, shown));
     let (old_lines, new_lines) = (old.lines(), new.lines());
     let text_diff = TextDiff::configure()
         .newline_terminated(true)
@@ -244,13 +254,9 @@ mod tests {
         let path = NodePath::new("/etc/c.toml");
         let before = before.map(str::as_bytes);
         let kind = TextKind::Configuration;
-        of_file(
-            kind,
-            &path,
-            before,
-            Some(after.as_bytes()),
-            &Shown::default(),
-        )
+        let before = before.map(|bytes| FileText::new(bytes, kind));
+        let after = FileText::new(after.as_bytes(), kind);
+        of_file(&path, before.as_ref(), Some(&after), &Shown::default())
     }
 
     #[test]
@@ -309,7 +315,8 @@ mod tests {
         for secrets in [false, true] {
             let shown = Shown { secrets };
             let kind = TextKind::Configuration;
-            let diff = of_file(kind, &path, Some(text.as_bytes()), Some(after), &shown);
+            let [before, after] = [text.as_bytes(), after].map(|bytes| FileText::new(bytes, kind));
+            let diff = of_file(&path, Some(&before), Some(&after), &shown);
             let old = if secrets {
                 "-# \\u{1b}[2J\\u{9b}31m \\u{202e}x\ty\n".to_owned()
             } else {

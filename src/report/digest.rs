@@ -11,8 +11,7 @@ use similar::{Algorithm, DiffOp};
 
 use crate::containerd::host::{Host, Pulls};
 use crate::plan::{Change, Decider, FileKind, Plan, Wanted};
-use crate::secret::{Masked, Secrets, TextKind, shown_url, without_user_information};
-use crate::toml::syntax::Syntax;
+use crate::secret::{FileText, Masked, TextKind, Understood, shown_url, without_user_information};
 
 /// What the encoding begins with. Whoever changes it makes reviewed plans worthless, and says so here.
 const VERSION: &str = "containerd-registry-migrate digest 1";
@@ -25,21 +24,55 @@ const ROUNDS: u32 = 1 << 16;
 /// edit the tables in which its lines stand and the lines, masked; and the pulls afterwards of the namespaces that change
 /// or that an existing file decides.
 pub fn digest(plan: &Plan) -> String {
-    let mut encoder = Encoder(Sha256::new());
-    encoder.text(VERSION);
-    encoder.list(&plan.changes, |change, encoder| {
-        encode_change(change, encoder)
-    });
-    let decided = |wanted: &&Wanted| {
-        wanted.changed.is_some() || matches!(wanted.decider, Decider::HostsFile | Decider::KeptFile)
-    };
-    let namespaces: Vec<&Wanted> = plan.namespaces.iter().filter(decided).collect();
-    encoder.list(&namespaces, |wanted, encoder| {
-        encoder.text(&without_user_information(&wanted.name));
-        encoder.flag(wanted.unnamed);
-        encode_pulls(&wanted.after, encoder);
-    });
-    super::hexadecimal(&encoder.0.finalize())
+    let mut digester = Digester::new(plan.changes.len());
+    for change in &plan.changes {
+        let kind = text_kind(change.kind);
+        let before = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
+        digester.change(change, &before, &FileText::new(&change.after, kind));
+    }
+    digester.finish(plan)
+}
+
+/// The digest, file by file.
+pub struct Digester(Encoder);
+
+impl Digester {
+    /// For a plan of so many changes.
+    pub fn new(changes: usize) -> Self {
+        let mut encoder = Encoder(Sha256::new());
+        encoder.text(VERSION);
+        encoder.number(changes);
+        Self(encoder)
+    }
+
+    /// Adds a change, with its file before and after.
+    pub fn change(&mut self, change: &Change, before: &FileText<'_>, after: &FileText<'_>) {
+        encode_change(change, before, after, &mut self.0);
+    }
+
+    /// The digest, once all changes are added.
+    pub fn finish(self, plan: &Plan) -> String {
+        let Self(mut encoder) = self;
+        let decided = |wanted: &&Wanted| {
+            wanted.changed.is_some()
+                || matches!(wanted.decider, Decider::HostsFile | Decider::KeptFile)
+        };
+        let namespaces: Vec<&Wanted> = plan.namespaces.iter().filter(decided).collect();
+        encoder.list(&namespaces, |wanted, encoder| {
+            encoder.text(&without_user_information(&wanted.name));
+            encoder.flag(wanted.unnamed);
+            encode_pulls(&wanted.after, encoder);
+        });
+        super::hexadecimal(&encoder.0.finalize())
+    }
+}
+
+/// Which settings are known in a file of this kind.
+pub fn text_kind(kind: FileKind) -> TextKind {
+    match kind {
+        FileKind::HostsFile => TextKind::HostsFile,
+        FileKind::Configuration => TextKind::Configuration,
+    }
 }
 
 /// Writes values one after the other so that what was written can be told from the bytes.
@@ -72,10 +105,15 @@ impl Encoder {
     }
 }
 
-fn encode_change(change: &Change, encoder: &mut Encoder) {
-    let (kind, name) = match change.kind {
-        FileKind::HostsFile => (TextKind::HostsFile, "hosts file"),
-        FileKind::Configuration => (TextKind::Configuration, "configuration"),
+fn encode_change(
+    change: &Change,
+    before: &FileText<'_>,
+    after: &FileText<'_>,
+    encoder: &mut Encoder,
+) {
+    let name = match change.kind {
+        FileKind::HostsFile => "hosts file",
+        FileKind::Configuration => "configuration",
     };
     encoder.text(change.named.as_ref().unwrap_or(&change.path).as_str());
     encoder.text(change.path.as_str());
@@ -84,8 +122,7 @@ fn encode_change(change: &Change, encoder: &mut Encoder) {
     if change.before.is_none() {
         encoder.0.update(MODE.to_be_bytes());
     }
-    let before = change.before.as_deref().unwrap_or_default();
-    let (old, new) = (Side::new(before, kind), Side::new(&change.after, kind));
+    let (old, new) = (Side::new(before), Side::new(after));
     let edits = similar::capture_diff_slices(Algorithm::Myers, &old.raw, &new.raw);
     let edits: Vec<&DiffOp> = edits
         .iter()
@@ -109,18 +146,22 @@ struct Side<'b> {
     tables: Vec<Vec<String>>,
     /// Where each line begins, and last the end.
     starts: Vec<usize>,
-    secrets: Secrets,
+    secrets: &'b [Range<usize>],
 }
 
 impl<'b> Side<'b> {
-    fn new(bytes: &'b [u8], kind: TextKind) -> Self {
+    fn new(file: &'b FileText<'b>) -> Self {
+        let bytes = file.bytes;
         let raw: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         let mut starts = vec![0];
         for line in &raw {
             starts.push(starts.last().copied().unwrap_or_default() + line.len());
         }
-        let parsed = std::str::from_utf8(bytes).ok();
-        let Some((text, syntax)) = parsed.and_then(|text| Some((text, Syntax::parse(text).ok()?)))
+        let Some(Understood {
+            text,
+            syntax,
+            secrets,
+        }) = &file.understood
         else {
             // What is not TOML is shown as one, by size and digest.
             return Self {
@@ -129,10 +170,9 @@ impl<'b> Side<'b> {
                 shown: vec![(0, super::summary(bytes))],
                 tables: vec![Vec::new()],
                 starts: vec![0, bytes.len()],
-                secrets: Secrets::default(),
+                secrets: &[],
             };
         };
-        let secrets = Secrets::of(text, &syntax, kind);
         let masked = Masked::new(text, secrets.ranges()).text;
         let mut tables = Vec::new();
         let mut headers = Vec::new();
@@ -160,7 +200,7 @@ impl<'b> Side<'b> {
             raw,
             tables,
             starts,
-            secrets,
+            secrets: secrets.ranges(),
         }
     }
 
@@ -185,7 +225,9 @@ impl<'b> Side<'b> {
         for lines in written {
             let at = |line: usize| self.starts.get(line).copied().unwrap_or_default();
             let range = at(lines.start)..at(lines.end);
-            for secret in self.secrets.inside(&range) {
+            let end = self.secrets.partition_point(|one| one.start < range.end);
+            let start = self.secrets.partition_point(|one| one.end <= range.start);
+            for secret in self.secrets.get(start..end).unwrap_or_default() {
                 found = true;
                 encoder.bytes(self.bytes.get(secret.clone()).unwrap_or_default());
             }
@@ -247,7 +289,14 @@ mod tests {
             after: after.as_bytes().to_vec(),
         };
         let mut encoder = Encoder(Sha256::new());
-        encode_change(&change, &mut encoder);
+        let kind = text_kind(kind);
+        let old = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
+        encode_change(
+            &change,
+            &old,
+            &FileText::new(&change.after, kind),
+            &mut encoder,
+        );
         super::super::hexadecimal(&encoder.0.finalize())
     }
 

@@ -80,9 +80,8 @@ impl Secrets {
 
     /// The text of a file with its secrets; `None` if it is not TOML, so that nobody knows what is secret in it.
     pub fn of_bytes(bytes: &[u8], kind: TextKind) -> Option<(&str, Self)> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let syntax = Syntax::parse(text).ok()?;
-        Some((text, Self::of(text, &syntax, kind)))
+        let understood = FileText::new(bytes, kind).understood?;
+        Some((understood.text, understood.secrets))
     }
 
     /// The secrets of a line that is for people: what a command printed.
@@ -122,6 +121,42 @@ impl Secrets {
     /// Whether `range` touches a secret.
     pub fn touches(&self, range: &Range<usize>) -> bool {
         !self.inside(range).is_empty()
+    }
+}
+
+/// A file's bytes, taken apart once for all that is said of it.
+#[derive(Debug)]
+pub struct FileText<'b> {
+    /// The bytes.
+    pub bytes: &'b [u8],
+    /// `None` if they are not TOML, so that nobody knows what is secret in them.
+    pub understood: Option<Understood<'b>>,
+}
+
+/// A TOML text with what is written in it and what of that is secret.
+#[derive(Debug)]
+pub struct Understood<'b> {
+    /// The text.
+    pub text: &'b str,
+    /// What is written in it.
+    pub syntax: Syntax,
+    /// What of that is secret.
+    pub secrets: Secrets,
+}
+
+impl<'b> FileText<'b> {
+    /// Takes the bytes apart.
+    pub fn new(bytes: &'b [u8], kind: TextKind) -> Self {
+        let text = std::str::from_utf8(bytes).ok();
+        let understood = text.and_then(|text| {
+            let syntax = Syntax::parse(text).ok()?;
+            Some(Understood {
+                secrets: Secrets::of(text, &syntax, kind),
+                text,
+                syntax,
+            })
+        });
+        Self { bytes, understood }
     }
 }
 

@@ -198,19 +198,19 @@ struct Strings {
 impl<'s> Settings<'_> {
     pub(super) fn entries(&mut self, entries: &'s [Entry], position: &Position<'s>) {
         for entry in entries {
-            let in_secret_table = position.in_secret_table;
-            let below = position.below(&entry.keys);
             self.keys(&entry.keys, position);
             let Some((last, parents)) = entry.keys.split_last() else {
                 continue;
             };
+            let above = position.below(parents);
+            let mut below = above.clone();
+            below.push(&last.name);
             if let ValueKind::Table(inner) = &entry.value.kind {
                 self.entries(inner, &below);
                 continue;
             }
             // `auth = "…"` is a value, not a table of them; that it is one is known by its name.
-            let above = position.below(parents);
-            let in_secret_table = in_secret_table || above.in_secret_table;
+            let in_secret_table = above.in_secret_table;
             let content = below.content(self.kind).filter(|_| !in_secret_table);
             let names_secret = !above.is_chosen() && words::names_secret(&last.name);
             let strings = Strings {

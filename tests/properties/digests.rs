@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use containerd_registry_migrate::plan::{Change, Decider, FileKind, Plan};
+use containerd_registry_migrate::plan::{Change, Decider, Plan};
+use containerd_registry_migrate::report::digest::text_kind;
 use containerd_registry_migrate::report::{self, Shown};
-use containerd_registry_migrate::secret::TextKind;
+use containerd_registry_migrate::secret::FileText;
 
 use crate::check::{Ended, Planned};
 use crate::node::Node;
@@ -110,11 +111,9 @@ fn reviewed(plan: &Plan) -> Vec<String> {
 }
 
 fn shown_diff(change: &Change, secrets: bool) -> String {
-    let kind = match change.kind {
-        FileKind::HostsFile => TextKind::HostsFile,
-        FileKind::Configuration => TextKind::Configuration,
-    };
-    let before = change.before.as_deref();
-    let shown = Shown::new(secrets);
-    report::diff::of_file(kind, &change.path, before, Some(&change.after), &shown).text
+    let kind = text_kind(change.kind);
+    let text = |bytes| FileText::new(bytes, kind);
+    let before = change.before.as_deref().map(text);
+    let (after, shown) = (text(&change.after), Shown::new(secrets));
+    report::diff::of_file(&change.path, before.as_ref(), Some(&after), &shown).text
 }
