@@ -12,7 +12,9 @@ struct Expected {
     case: &'static str,
     /// The namespace whose pulls differ, or all of them.
     namespace: Option<&'static str>,
-    /// What the versions of the daemons begin with.
+    /// What the daemons' versions begin with, as [`Containerd::build`] writes them.
+    ///
+    /// [`Containerd::build`]: crate::daemon::Containerd::build
     versions: &'static [&'static str],
     from: From,
     reason: &'static str,
@@ -31,7 +33,7 @@ pub(crate) enum From {
 
 const EVERY: &[&str] = &[""];
 /// Debian builds its 2.1.9 with a newer go-toml than containerd's release has.
-const DEBIAN_2: &[&str] = &["2.1.9"];
+const DEBIAN_2: &[&str] = &["2.1.9-debian"];
 const DEBIAN_2_READS: &str = "Debian's 2.1.9 links a newer go-toml, which reads this";
 
 const EXPECTED: &[Expected] = &[
@@ -202,7 +204,7 @@ impl Expectations {
     }
 
     /// What did not happen although a daemon ran with which it should have.
-    pub(crate) fn unseen(&self, versions: &[&str]) -> Vec<String> {
+    pub(crate) fn unseen(&self, versions: &[String]) -> Vec<String> {
         let due = |expected: &Expected| versions.iter().any(|version| expected.is_for(version));
         let unseen = self
             .0
