@@ -87,7 +87,7 @@ fetch() {
 # The Go client with its state below target/ and nothing of the caller's settings that could change a build.
 private_go() {
     env -C "$go/main" CGO_ENABLED=0 GOWORK=off GOFLAGS='-modcacherw -mod=mod' GOTOOLCHAIN="$toolchain" \
-        GOMODCACHE="$go/modules" GOCACHE="$go/cache" GOENV=off ${GOPROXY:+GOPROXY="$GOPROXY"} nice -n 10 go "$@"
+        GOMODCACHE="$go/modules" GOCACHE="$go/cache" nice -n 10 go "$@"
 }
 
 module_of() {
@@ -110,8 +110,9 @@ build() {
     # `go install module@version` refuses a go.mod with `exclude` or `replace`, so the release is built as a dependency
     # of a main module which repeats all of its go.mod. The `go` line counts most: it decides how strict URLs are read.
     # A replacement that is a folder is containerd's own API in its repository; its release is required beside it.
-    gomod=$(private_go mod download -json "$module@v$release" | sed -n 's/^\t"GoMod": "\(.*\)",*$/\1/p')
-    [ -n "$gomod" ] || { echo "the Go proxy does not serve v$release"; return 1; }
+    private_go mod download -json "$module@v$release" >"$go/module.json" ||
+        { sed -n 's/^\t"Error": "\(.*\)",*$/\1/p' "$go/module.json"; return 1; }
+    gomod=$(sed -n 's/^\t"GoMod": "\(.*\)",*$/\1/p' "$go/module.json")
     grep -v '=> \./' "$gomod" | sed 's/^module .*/module daemon/' >"$go/main/go.mod"
     private_go mod edit -require="$module@v$release" || return 1
     rm -rf "$go/built" && mkdir -p "$go/built/usr/bin"
@@ -137,7 +138,7 @@ is_as_pinned() {
 }
 
 # Builds a release unless it is there, and says what is there then or why it is not.
-install() {
+provide() {
     release=$1 toml=$2 place=$3
     if ! is_as_pinned "$release" "$toml" "$place" >/dev/null 2>&1; then
         command -v go >/dev/null || { echo "containerd $release: skipped, there is no Go"; return 1; }
@@ -155,8 +156,10 @@ install() {
         sed -n 's/.*pelletier\/\(go-toml[^[:space:]]*\)[[:space:]]\([^[:space:]]*\).*/\1 \2/p' "$folder/$place/linked" | head -n 1)"
 }
 
+trap 'rm -f "$folder/.err"' EXIT
+
 if [ $# -gt 0 ]; then
-    install "${1#v}" "" "releases/${1#v}"
+    provide "${1#v}" "" "releases/${1#v}"
     exit
 fi
 
@@ -195,7 +198,7 @@ while read -r release toml; do
     case "$line $lines " in
     2.1*" 2.1 "*) continue ;;
     esac
-    if install "$release" "$toml" "$line"; then
+    if provide "$release" "$toml" "$line"; then
         lines="$lines $line"
     fi
 done <<end
@@ -208,7 +211,6 @@ for line in 1.6 1.7 2.0 2.1 2.2 2.3 2.4; do
     *) missing="$missing $line" ;;
     esac
 done
-rm -f "$folder/.err"
 [ -n "$lines" ] || echo "no containerd can be had: the wire tests are skipped"
 if [ -n "$missing" ]; then
     echo "no containerd of the lines$missing is here"

@@ -364,11 +364,6 @@ pub(crate) const STALLED: &[Stalled] = &[
         is_cancelled: false,
     },
     Stalled {
-        name: "before-the-first-byte",
-        stall: Stall::Body(0),
-        is_cancelled: false,
-    },
-    Stalled {
         name: "in-the-first-mebibyte",
         stall: Stall::Body(1000),
         is_cancelled: false,
@@ -384,7 +379,7 @@ pub(crate) const STALLED: &[Stalled] = &[
 pub(crate) fn stalled(daemons: &Daemons, stalled: &Stalled) -> Result<(), String> {
     let config = MIGRATED_BY_HAND[0].1;
     let transferred = format!(
-        "{config}[plugins.\"io.containerd.grpc.v1.cri\"]\n  image_pull_progress_timeout = \"3s\"\n"
+        "{config}[plugins.\"io.containerd.grpc.v1.cri\"]\n  image_pull_progress_timeout = \"2s\"\n"
     );
     let pulled = format!(
         "{transferred}[plugins.\"io.containerd.cri.v1.images\"]\n  use_local_image_pull = true\n"
@@ -396,7 +391,7 @@ pub(crate) fn stalled(daemons: &Daemons, stalled: &Stalled) -> Result<(), String
         stalled: Some((layer, stalled.stall)),
         ..image
     });
-    world.patience = Duration::from_secs(15);
+    world.patience = Duration::from_secs(10);
     let image = "docker.io/library/small:1".to_string();
     let transferred = node.with_files("transferred", &[(CONFIG, &transferred)]);
     let daemons = daemons.all().into_iter();
