@@ -77,7 +77,7 @@ const EXPECTED: &[Expected] = &[
     Expected {
         case: "several-paths-discarded-file-replace",
         namespace: Some("docker.io"),
-        versions: &["1.7.3", "2."],
+        versions: EVERY,
         from: From::Before,
         reason: "what is kept is what 1.7.24 does, which discards the file; 1.7.32 and later read it before",
     },

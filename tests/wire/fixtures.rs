@@ -68,14 +68,7 @@ impl Fixture {
         daemons: &'daemons Daemons,
         config: &str,
     ) -> Vec<&'daemons Containerd> {
-        let from = self.run.option("--from").map(generation);
-        let version = self.config_version(&self.run.node());
-        let default = match version {
-            ..=2 => (1, 0),
-            3 => (2, 0),
-            _ => (2, 3),
-        };
-        let from = from.unwrap_or(default);
+        let from = self.from();
         let of_two = from.0 >= 2;
         let candidates = if of_two { daemons.two() } else { daemons.one() };
         // What a daemon does not load today, it does not show.
@@ -89,17 +82,23 @@ impl Fixture {
             .collect()
     }
 
+    /// The line that the node runs today: what it is told, or the oldest that reads such a file.
+    fn from(&self) -> (u32, u32) {
+        let by_file = match self.config_version(&self.run.node()) {
+            ..=2 => (1, 0),
+            3 => (2, 0),
+            _ => (2, 3),
+        };
+        self.run.option("--from").map_or(by_file, generation)
+    }
+
     /// Whether this daemon is to do after the migration what the references did before.
     fn is_promised(&self, daemon: &Containerd, of_two: bool) -> bool {
         let below = self
             .run
             .option("--to")
             .is_none_or(|to| daemon.generation <= generation(to));
-        let above = !of_two
-            || self
-                .run
-                .option("--from")
-                .is_none_or(|from| daemon.generation >= generation(from));
+        let above = !of_two || daemon.generation >= self.from();
         let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
         let allowed = |code: &str| {
             self.run
