@@ -75,6 +75,10 @@ impl Fixture {
         candidates
             .into_iter()
             .filter(|daemon| !of_two || daemon.generation >= from)
+            // Who accepts this keeps what 2.0 to 2.2 do; what later lines do has runs of its own.
+            .filter(|daemon| {
+                daemon.generation < (2, 3) || from >= (2, 3) || !self.allows("other-plugin-id")
+            })
             .filter(|daemon| {
                 let model = Model::of(&self.run.node(), Path::new(config), &daemon.version);
                 model.is_some_and(|model| model.loads())
@@ -92,6 +96,11 @@ impl Fixture {
         self.run.option("--from").map_or(by_file, generation)
     }
 
+    fn allows(&self, code: &str) -> bool {
+        let mut pairs = self.run.args.windows(2);
+        pairs.any(|pair| pair == ["--allow", code])
+    }
+
     /// Whether this daemon is to do after the migration what the references did before.
     fn is_promised(&self, daemon: &Containerd, of_two: bool) -> bool {
         let below = self
@@ -100,13 +109,7 @@ impl Fixture {
             .is_none_or(|to| daemon.generation <= generation(to));
         let above = !of_two || daemon.generation >= self.from();
         let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
-        let allowed = |code: &str| {
-            self.run
-                .args
-                .windows(2)
-                .any(|pair| pair == ["--allow", code])
-        };
-        let between = allowed("intermediate-version") || allowed("mixed-versions");
+        let between = self.allows("intermediate-version") || self.allows("mixed-versions");
         below
             && above
             && !loses_version_1

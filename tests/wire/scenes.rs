@@ -259,6 +259,37 @@ pub(crate) const BROKEN: &[Broken] = &[
         ],
     },
     Broken {
+        name: "dial-timeout-on-plain-http",
+        files: &[
+            (
+                CONFIG,
+                r#"version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+"#,
+            ),
+            (
+                "etc/containerd/certs.d/r.example/hosts.toml",
+                "server = \"https://r.example\"\n\n[host.\"http://m.example:5000\"]\n  dial_timeout = \"5s\"\n",
+            ),
+        ],
+        image: "r.example/wire/image:t",
+        outcomes: &[
+            (
+                "2.0.",
+                Outcome::Asks(&[
+                    "https://m.example:5000/…",
+                    "http://m.example:5000/v2",
+                    "https://r.example/v2",
+                ]),
+            ),
+            (
+                "",
+                Outcome::Asks(&["http://m.example:5000/v2", "https://r.example/v2"]),
+            ),
+        ],
+    },
+    Broken {
         name: "legacy-tls",
         files: &[(
             CONFIG,
