@@ -206,6 +206,13 @@ const EXPECTED: &[Expected] = &[
         reason: "1.x reads the file although it is no TOML; the views do not, and the plan is refused",
     },
     Expected {
+        case: "discarded-control-character-from-2",
+        namespace: Some("ghcr.io"),
+        versions: &["1."],
+        from: From::Prediction,
+        reason: "1.x reads the file although it is no TOML; the views do not, and on a node that runs 1.x the plan is refused",
+    },
+    Expected {
         case: "toml-escape-in-header",
         namespace: None,
         versions: &["1."],
