@@ -228,6 +228,14 @@ impl Fixture {
         if self.run.option("--from").is_none() && !from.is_empty() {
             options.extend(["--from".to_string(), from.to_string()]);
         }
+        // The release that a run is pinned to may be older than the daemon of that line.
+        let reference = self.run.option("--from").unwrap_or(from);
+        let to = options.iter().position(|option| option == "--to");
+        if let Some(to) = to.and_then(|place| options.get_mut(place + 1))
+            && generation(to) == generation(reference)
+        {
+            *to = reference.to_string();
+        }
         node.applied(&format!("after-{from}"), &options)
     }
 
