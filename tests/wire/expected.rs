@@ -38,54 +38,7 @@ const FROM_2_3: &[&str] = &["2.3.", "2.4."];
 const DEBIAN_2: &[&str] = &["2.1.9-debian"];
 const DEBIAN_2_READS: &str = "Debian's 2.1.9 links a newer go-toml, which reads this";
 
-/// Those of 2.3 that start with a drop-in of a higher version. To be removed with the row in `release.rs`.
-const STARTS_WITH_NEWER_DROP_IN: &[&str] = &["2.3.5", "2.3.6", "2.3.7"];
-const TABLE_REFUSES_NEWER_DROP_IN: &str =
-    "2.3.5 took out the check of a drop-in's version; the table says 2.4.0";
-
 const EXPECTED: &[Expected] = &[
-    Expected {
-        case: "mixed-version-2-drop-in-below-version-1",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
-    Expected {
-        case: "mixed-version-3-drop-in",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
-    Expected {
-        case: "mixed-version-3-drop-in-from-2-1",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
-    Expected {
-        case: "mixed-version-3-drop-in-from-2-4",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
-    Expected {
-        case: "mixed-version-3-drop-in-with-mirrors-allowed",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
-    Expected {
-        case: "mixed-version-3-drop-in-without-plugins",
-        namespace: None,
-        versions: STARTS_WITH_NEWER_DROP_IN,
-        from: From::Prediction,
-        reason: TABLE_REFUSES_NEWER_DROP_IN,
-    },
     Expected {
         case: "certificate-files-unreadable",
         namespace: None,
