@@ -16,8 +16,8 @@ need strace strace
 need setfacl acl
 need unshare util-linux
 
-# The daemons that the wire tests and the guarded restart run; without network those tests skip themselves.
+# The daemons that the wire tests and the guarded restart run; without network those tests skip themselves, and without
+# Go the lines that Debian does not have are skipped.
 tests/containerd.sh
-
 
 cargo test --locked

@@ -26,22 +26,25 @@ const fn version(major: u16, minor: u16, patch: u16) -> Version {
     }
 }
 
-/// Every release line that the behaviour table knows, with its newest release.
-const LINES: &[Version] = &[
+/// Every release line that the behaviour table knows, oldest first, with its newest release.
+const LINES: [Version; 8] = [
     version(1, 5, 18),
     version(1, 6, 39),
-    version(1, 7, 34),
-    version(2, 0, 11),
+    version(1, 7, 35),
+    version(2, 0, 14),
     version(2, 1, 9),
-    version(2, 2, 7),
-    version(2, 3, 4),
-    version(2, 4, 0),
+    version(2, 2, 9),
+    version(2, 3, 7),
+    version(2, 4, 2),
 ];
 
 /// The first release with `config_path`; before it there is nothing to migrate to.
 pub const OLDEST: Version = version(1, 5, 0);
 /// The newest release that the table knows.
-pub const NEWEST: Version = version(2, 4, 0);
+pub const NEWEST: Version = {
+    let [.., newest] = LINES;
+    newest
+};
 
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,7 +214,8 @@ pub struct Behaviour {
     /// What the name of a plugin must look like in a file of version 2 and later.
     pub plugin_names: PluginNames,
     /// A drop-in of a higher version than config.toml keeps the daemon from starting
-    /// (`cmd/containerd/server/config/config.go@v2.3.4`:475; taken out again for 2.4).
+    /// (2.3.0 to 2.3.4: `cmd/containerd/server/config/config.go@v2.3.4`:475; reverted by 1125b053f in 2.3.5 and by
+    /// a8ed54668 before 2.4.0). On daemons: 2.3.4 refuses it; 2.3.5, 2.3.7, 2.4.0 and 2.4.2 do not.
     pub refuses_newer_drop_in: bool,
     /// Pulls go through the transfer service unless a setting forbids it (2.1,
     /// `internal/cri/server/images/image_pull.go@v2.1.9`:311).
@@ -328,7 +332,8 @@ impl Behaviour {
                 (false, true) => PluginNames::FourPartsOfContainerd,
                 (false, false) => PluginNames::FourParts,
             },
-            refuses_newer_drop_in: at.has(&[version(2, 3, 0)]) && !at.has(&[version(2, 4, 0)]),
+            refuses_newer_drop_in: at.has(&[version(2, 3, 0)])
+                && !at.has(&[version(2, 3, 5), version(2, 4, 0)]),
             transfer_service: at.has(&[version(2, 1, 0)]),
         }
     }
@@ -393,7 +398,7 @@ mod tests {
     fn suffixes_are_dropped_and_a_line_means_its_newest_release() {
         assert_eq!(Version::parse("1.6.20~ds1"), Some(version(1, 6, 20)));
         assert_eq!(Version::parse("v2.0.5-k3s1"), Some(version(2, 0, 5)));
-        assert_eq!(Version::parse("1.7"), Some(version(1, 7, 34)));
+        assert_eq!(Version::parse("1.7"), Some(version(1, 7, 35)));
         assert_eq!(Version::parse("9.9"), Some(version(9, 9, 0)));
         for bad in ["", "1", "1.x", "1.7.34.1", "latest", "1.7 beta", "70000.1"] {
             assert_eq!(Version::parse(bad), None, "{bad}");
@@ -422,7 +427,11 @@ mod tests {
         assert_eq!(https_first("1.7.24"), HttpsFirst::NotPort80);
 
         let dial = |text| Behaviour::of(Version::parse(text).unwrap()).dial_timeout_is_tls;
-        assert!(!dial("2.0.6") && dial("2.0.7") && dial("2.0.11") && !dial("2.1.0"));
+        assert!(!dial("2.0.6") && dial("2.0.7") && dial("2.0.14") && !dial("2.1.0"));
+
+        let refuses = |text| Behaviour::of(Version::parse(text).unwrap()).refuses_newer_drop_in;
+        assert!(!refuses("2.2.9") && refuses("2.3.0") && refuses("2.3.4"));
+        assert!(!refuses("2.3.5") && !refuses("2.4.0"));
     }
 
     #[test]
@@ -438,7 +447,7 @@ mod tests {
     fn the_range_holds_every_known_release_and_its_ends() {
         let (from, to) = (version(1, 7, 30), version(2, 0, 2));
         let between = Version::between(from, to);
-        assert_eq!(between.len(), 5 + 3);
+        assert_eq!(between.len(), 6 + 3);
         assert_eq!(
             Version::between(version(1, 7, 99), version(2, 0, 0)).len(),
             2

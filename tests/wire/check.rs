@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread;
 
 use crate::compare::{hosts, lines, side_by_side, without_own_port};
@@ -22,6 +23,34 @@ const SUFFIXES: [&str; 2] = [
 
 /// So many complaints about one case are shown; the rest is more of the same.
 const SHOWN: usize = 8;
+
+/// How many pulls of one daemon were compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Compared {
+    /// With what was pulled before the migration.
+    pub(crate) with_before: usize,
+    /// With what the model says.
+    pub(crate) with_model: usize,
+}
+
+/// By release line and build.
+type Counts = BTreeMap<((u32, u32), String), Compared>;
+
+static COMPARED: Mutex<Counts> = Mutex::new(BTreeMap::new());
+
+/// What was compared so far.
+pub(crate) fn compared() -> Counts {
+    COMPARED.lock().unwrap().clone()
+}
+
+fn count(daemon: &Containerd, what: impl FnOnce(&mut Compared)) {
+    let mut compared = COMPARED.lock().unwrap();
+    what(
+        compared
+            .entry((daemon.generation, daemon.build()))
+            .or_default(),
+    );
+}
 
 /// The images of every namespace that a node's settings can concern.
 pub(crate) fn images(node: &Node) -> Vec<String> {
@@ -93,6 +122,7 @@ fn outcome(pull: &Pull) -> Vec<String> {
     lines.push(match &pull.answer {
         Answer::Pulled(image) => format!("pulled {image}"),
         Answer::Failed(_) => "no image".to_string(),
+        Answer::None => "no answer".to_string(),
     });
     lines
 }
@@ -107,8 +137,9 @@ struct Report<'run> {
 impl<'run> Report<'run> {
     /// A complaint about the last of the runs, unless it is meant to be so.
     fn complain(&mut self, image: &str, from: From, text: String, runs: &[&Side<'run>]) {
-        let about = runs.last().map_or("", |side| &side.run.daemon.version);
-        if self.expected.covers(namespace(image), about, from) {
+        let about = runs.last().map(|side| side.run.daemon.build());
+        let about = about.unwrap_or_default();
+        if self.expected.covers(namespace(image), &about, from) {
             return;
         }
         self.complaints.push(text);
@@ -116,7 +147,7 @@ impl<'run> Report<'run> {
             .extend(runs.iter().map(|side| (side.title.clone(), side.run)));
     }
 
-    fn finish(mut self, name: &str, versions: &[&str]) -> Result<(), String> {
+    fn finish(mut self, name: &str, versions: &[String]) -> Result<(), String> {
         let unseen = self.expected.unseen(versions);
         let unseen = unseen
             .iter()
@@ -212,6 +243,10 @@ impl Case<'_> {
                 report.complain("", From::Prediction, text, &[&after]);
                 continue;
             }
+            if !kept.is_empty() {
+                let pulls = after.run.pulls.len();
+                count(&after.run.daemon, |compared| compared.with_before += pulls);
+            }
             for before in &kept {
                 for (image, text) in differences(before, &after) {
                     if self.accepted.covers(&image) {
@@ -250,6 +285,11 @@ impl Case<'_> {
                 let text = format!("  {}: the library does not understand it\n", side.title);
                 report.complain("", From::Prediction, text, &[&side]);
             }
+            if model.is_some() {
+                count(&run.daemon, |compared| {
+                    compared.with_model += run.pulls.len();
+                });
+            }
             for pull in &run.pulls {
                 let namespace = namespace(&pull.image);
                 let asked = hosts(&pull.events, REPOSITORY);
@@ -274,7 +314,7 @@ impl Case<'_> {
                 }
             }
         }
-        let versions: Vec<_> = runs.iter().map(|run| run.daemon.version.as_str()).collect();
+        let versions: Vec<_> = runs.iter().map(|run| run.daemon.build()).collect();
         report.finish(self.name, &versions)
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Answer {
     Pulled(String),
     /// The error's text.
     Failed(String),
+    /// Nothing in time.
+    None,
 }
 
 /// Pulls an image and waits for the answer.

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
 
@@ -18,10 +18,10 @@ use crate::cri::{self, Answer};
 use crate::proxy::{Recorder, Role};
 use crate::world::World;
 
-/// A containerd that was unpacked by `tests/containerd.sh`.
+/// A containerd that `tests/containerd.sh` installed.
 #[derive(Clone, Debug)]
 pub(crate) struct Containerd {
-    /// The suite of Debian that it comes from.
+    /// Where it comes from: a suite of Debian, or a release line of containerd's own.
     pub(crate) suite: String,
     /// Such as `1.6.20`, without a distribution's suffix.
     pub(crate) version: String,
@@ -36,12 +36,42 @@ impl fmt::Display for Containerd {
     }
 }
 
+impl Containerd {
+    /// The version, and whose build it is where that is not containerd's own: `2.1.9-debian`.
+    pub(crate) fn build(&self) -> String {
+        let is_own = self
+            .suite
+            .starts_with(|letter: char| letter.is_ascii_digit());
+        let suffix = if is_own { "" } else { "-debian" };
+        format!("{}{suffix}", self.version)
+    }
+}
+
 /// The daemons that are here and start, oldest first, and a line for each one that does not.
+///
+/// With `WIRE_RELEASE` it is that release alone, which `tests/release.sh` built, and for a 2.x the newest 1.x that is
+/// here: nodes are migrated from it.
 pub(crate) fn available() -> (Vec<Containerd>, Vec<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/containerd");
+    let (mut found, skipped) = installed(&folder);
+    if let Some(release) = env::var_os("WIRE_RELEASE") {
+        let (mut one, _) = installed(&folder.join("releases"));
+        one.retain(|daemon| *daemon.version == *release);
+        assert!(!one.is_empty(), "run tests/release.sh");
+        if one.iter().any(|daemon| daemon.generation.0 >= 2) {
+            found.retain(|daemon| daemon.generation.0 == 1);
+            one.splice(..0, found.pop());
+        }
+        return (one, Vec::new());
+    }
+    (found, skipped)
+}
+
+/// The daemons in the subdirectories of a folder.
+fn installed(folder: &Path) -> (Vec<Containerd>, Vec<String>) {
     let mut found: Vec<Containerd> = Vec::new();
     let mut skipped = Vec::new();
-    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let suite = entry.file_name().to_string_lossy().into_owned();
         let binaries = entry.path().join("usr/bin");
         if !binaries.join("containerd").exists() {
@@ -77,14 +107,48 @@ pub(crate) fn available() -> (Vec<Containerd>, Vec<String>) {
         }
     }
     found.sort_by_key(|daemon| {
+        let patch: Option<u32> = daemon
+            .version
+            .split('.')
+            .nth(2)
+            .and_then(|patch| patch.parse().ok());
         (
             daemon.generation,
-            daemon.version.clone(),
+            patch,
+            daemon.build(),
             daemon.suite.clone(),
         )
     });
-    found.dedup_by_key(|daemon| daemon.version.clone());
+    found.dedup_by_key(|daemon| daemon.build());
     (found, skipped)
+}
+
+/// So many daemons run at one time for each core, whatever the number of daemons and tests: they wait about as much as
+/// they work, and with more of them a boot or a pull would come near its deadline.
+const DAEMONS_PER_CORE: usize = 3;
+
+/// How many daemons run.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ONE_LESS: Condvar = Condvar::new();
+
+/// The permission to run one daemon.
+struct Slot;
+
+impl Slot {
+    fn wait() -> Slot {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let running = RUNNING.lock().unwrap();
+        let is_full = |running: &mut usize| *running >= cores * DAEMONS_PER_CORE;
+        *ONE_LESS.wait_while(running, is_full).unwrap() += 1;
+        Slot
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap() -= 1;
+        ONE_LESS.notify_one();
+    }
 }
 
 /// How far a daemon came.
@@ -148,8 +212,9 @@ impl Run {
     }
 }
 
-/// Runs a daemon on a node's tree and pulls the images one after the other.
+/// Runs a daemon on a node's tree, when its turn comes, and pulls the images one after the other.
 pub(crate) fn run(daemon: &Containerd, node: &Path, world: &Arc<World>, images: &[String]) -> Run {
+    let _slot = Slot::wait();
     // A thread of its own, since it enters the daemon's network namespace and never leaves it.
     thread::scope(|scope| {
         scope
@@ -206,6 +271,8 @@ impl Process {
             .env("HTTPS_PROXY", &proxy)
             .env("SSL_CERT_FILE", "/wire/system.pem")
             .env("SSL_CERT_DIR", "/wire/none")
+            // It lives for a second; collecting garbage is a fifth of its work.
+            .env("GOGC", "off")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -280,7 +347,7 @@ impl Process {
                     tokio::task::spawn_local(std::rc::Rc::clone(&recorder).serve(listener, role));
                 }
                 for image in images {
-                    let answer = self.pull(image).await;
+                    let answer = self.pull(image, world.patience).await;
                     let events = folded(&recorder.take().await);
                     pulls.push(Pull {
                         image: image.clone(),
@@ -298,15 +365,15 @@ impl Process {
         }
     }
 
-    async fn pull(&self, image: &str) -> Answer {
+    async fn pull(&self, image: &str, patience: Duration) -> Answer {
         let socket = self.shared.join("socket");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + patience;
         loop {
             let limit = deadline.saturating_duration_since(Instant::now());
             let answer = match tokio::time::timeout(limit, cri::pull(&socket, image)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => Answer::Failed(format!("no answer: {error}")),
-                Err(_) => return Answer::Failed("no answer within a minute".to_string()),
+                Err(_) => return Answer::None,
             };
             // CRI answers so for some milliseconds after the boot.
             match &answer {

@@ -68,25 +68,37 @@ impl Fixture {
         daemons: &'daemons Daemons,
         config: &str,
     ) -> Vec<&'daemons Containerd> {
-        let from = self.run.option("--from").map(generation);
-        let version = self.config_version(&self.run.node());
-        let default = match version {
-            ..=2 => (1, 0),
-            3 => (2, 0),
-            _ => (2, 3),
-        };
-        let from = from.unwrap_or(default);
+        let from = self.from();
         let of_two = from.0 >= 2;
         let candidates = if of_two { daemons.two() } else { daemons.one() };
         // What a daemon does not load today, it does not show.
         candidates
             .into_iter()
             .filter(|daemon| !of_two || daemon.generation >= from)
+            // Who accepts this keeps what 2.0 to 2.2 do; what later lines do has runs of its own.
+            .filter(|daemon| {
+                daemon.generation < (2, 3) || from >= (2, 3) || !self.allows("other-plugin-id")
+            })
             .filter(|daemon| {
                 let model = Model::of(&self.run.node(), Path::new(config), &daemon.version);
                 model.is_some_and(|model| model.loads())
             })
             .collect()
+    }
+
+    /// The line that the node runs today: what it is told, or the oldest that reads such a file.
+    fn from(&self) -> (u32, u32) {
+        let by_file = match self.config_version(&self.run.node()) {
+            ..=2 => (1, 0),
+            3 => (2, 0),
+            _ => (2, 3),
+        };
+        self.run.option("--from").map_or(by_file, generation)
+    }
+
+    fn allows(&self, code: &str) -> bool {
+        let mut pairs = self.run.args.windows(2);
+        pairs.any(|pair| pair == ["--allow", code])
     }
 
     /// Whether this daemon is to do after the migration what the references did before.
@@ -95,19 +107,9 @@ impl Fixture {
             .run
             .option("--to")
             .is_none_or(|to| daemon.generation <= generation(to));
-        let above = !of_two
-            || self
-                .run
-                .option("--from")
-                .is_none_or(|from| daemon.generation >= generation(from));
+        let above = !of_two || daemon.generation >= self.from();
         let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
-        let allowed = |code: &str| {
-            self.run
-                .args
-                .windows(2)
-                .any(|pair| pair == ["--allow", code])
-        };
-        let between = allowed("intermediate-version") || allowed("mixed-versions");
+        let between = self.allows("intermediate-version") || self.allows("mixed-versions");
         below
             && above
             && !loses_version_1
@@ -225,6 +227,14 @@ impl Fixture {
         let mut options = self.run.args.clone();
         if self.run.option("--from").is_none() && !from.is_empty() {
             options.extend(["--from".to_string(), from.to_string()]);
+        }
+        // The release that a run is pinned to may be older than the daemon of that line.
+        let reference = self.run.option("--from").unwrap_or(from);
+        let to = options.iter().position(|option| option == "--to");
+        if let Some(to) = to.and_then(|place| options.get_mut(place + 1))
+            && generation(to) == generation(reference)
+        {
+            *to = reference.to_string();
         }
         node.applied(&format!("after-{from}"), &options)
     }

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifie
 
 use crate::compare::{Event, What, without_own_port};
 use crate::cri::percent_decoded;
-use crate::world::{World, without_port};
+use crate::world::{Stall, World, without_port};
 
 /// Answers for the whole world and remembers.
 pub(crate) struct Recorder {
@@ -265,11 +265,26 @@ impl Recorder {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        stream.write_all(head.as_bytes()).await?;
-        if request.method != "HEAD" {
-            stream.write_all(&body).await?;
+        if request.method == "HEAD" {
+            stream.write_all(head.as_bytes()).await?;
+            return stream.shutdown().await;
         }
-        stream.shutdown().await
+        match self.world.stall(path) {
+            None => {
+                stream.write_all(head.as_bytes()).await?;
+                stream.write_all(&body).await?;
+                return stream.shutdown().await;
+            }
+            Some(Stall::Head) => {}
+            Some(Stall::Body(length)) => {
+                stream.write_all(head.as_bytes()).await?;
+                stream
+                    .write_all(body.get(..length).unwrap_or(&body))
+                    .await?;
+                stream.flush().await?;
+            }
+        }
+        std::future::pending().await
     }
 
     fn response(

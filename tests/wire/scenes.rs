@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -12,24 +13,16 @@ use crate::compare::hosts;
 use crate::cri::Answer;
 use crate::daemon::{Boot, Containerd, Run};
 use crate::node::Node;
-use crate::world::{ServedImage, World};
+use crate::world::{ServedImage, Stall, World};
 
 const CONFIG: &str = "etc/containerd/config.toml";
 
 /// An image behind a mirror on loopback with a path, a private authority and a client certificate
 /// is there before and after the migration, and nowhere else.
 pub(crate) fn real_pull(daemons: &Daemons, by_hand: bool) -> Result<(), String> {
-    let config = r#"version = 2
-[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
-  endpoint = ["https://localhost:8443/cache"]
-[plugins."io.containerd.grpc.v1.cri".registry.configs."localhost:8443".tls]
-  ca_file = "/etc/ssl/mirror/ca.pem"
-  cert_file = "/etc/ssl/mirror/client.crt"
-  key_file = "/etc/ssl/mirror/client.key"
-"#;
-    let mut node = Node::of_files(&[(CONFIG, config)]);
+    let mut node = Node::of_files(&[(CONFIG, LEGACY)]);
     let world: &mut World = Arc::get_mut(&mut node.world).unwrap();
-    world.image = Some(served_image());
+    world.image = Some(served_image(b"hello\n").0);
     let image = "docker.io/library/small:1".to_string();
 
     let mut trees: Vec<(&Containerd, PathBuf)> = Vec::new();
@@ -81,6 +74,15 @@ pub(crate) fn real_pull(daemons: &Daemons, by_hand: bool) -> Result<(), String> 
     }
 }
 
+const LEGACY: &str = r#"version = 2
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+  endpoint = ["https://localhost:8443/cache"]
+[plugins."io.containerd.grpc.v1.cri".registry.configs."localhost:8443".tls]
+  ca_file = "/etc/ssl/mirror/ca.pem"
+  cert_file = "/etc/ssl/mirror/client.crt"
+  key_file = "/etc/ssl/mirror/client.key"
+"#;
+
 const HOSTS_OF_DOCKER_IO: &str = "etc/containerd/certs.d/docker.io/hosts.toml";
 
 const MIGRATED_BY_HAND: &[(&str, &str)] = &[
@@ -104,9 +106,9 @@ const MIGRATED_BY_HAND: &[(&str, &str)] = &[
     ),
 ];
 
-/// One layer with one file, its configuration and its manifest.
-fn served_image() -> ServedImage {
-    let layer = tar_of("hello", b"hello\n");
+/// One layer with one file, its configuration and its manifest; and what the layer's path ends with.
+fn served_image(content: &[u8]) -> (ServedImage, String) {
+    let layer = tar_of("hello", content);
     let layer_digest = digest(&layer);
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{layer_digest}"]}}}}"#
@@ -135,12 +137,14 @@ fn served_image() -> ServedImage {
         ),
         (format!("blobs/{layer_digest}"), (blob, layer)),
     ]);
-    ServedImage {
+    let image = ServedImage {
         host: "localhost:8443".to_string(),
         prefix: "/cache/library/small/".to_string(),
         client: "/etc/ssl/mirror/client.crt".to_string(),
         contents,
-    }
+        stalled: None,
+    };
+    (image, format!("blobs/{layer_digest}"))
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -247,11 +251,42 @@ pub(crate) const BROKEN: &[Broken] = &[
         ],
         image: "r.example/wire/image:t",
         outcomes: &[
-            ("1.7.32", Outcome::Asks(&["https://m.example/v2"])),
-            ("1.7.33", Outcome::Asks(&["https://m.example/v2"])),
-            ("1.7.34", Outcome::Asks(&["https://m.example/v2"])),
+            ("1.7.30", Outcome::Asks(&["https://r.example/v2"])),
+            ("1.7.31", Outcome::Asks(&["https://r.example/v2"])),
+            ("1.7.3", Outcome::Asks(&["https://m.example/v2"])),
             ("1.", Outcome::Asks(&["https://r.example/v2"])),
             ("2.", Outcome::Asks(&["https://m.example/v2"])),
+        ],
+    },
+    Broken {
+        name: "dial-timeout-on-plain-http",
+        files: &[
+            (
+                CONFIG,
+                r#"version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+"#,
+            ),
+            (
+                "etc/containerd/certs.d/r.example/hosts.toml",
+                "server = \"https://r.example\"\n\n[host.\"http://m.example:5000\"]\n  dial_timeout = \"5s\"\n",
+            ),
+        ],
+        image: "r.example/wire/image:t",
+        outcomes: &[
+            (
+                "2.0.",
+                Outcome::Asks(&[
+                    "https://m.example:5000/…",
+                    "http://m.example:5000/v2",
+                    "https://r.example/v2",
+                ]),
+            ),
+            (
+                "",
+                Outcome::Asks(&["http://m.example:5000/v2", "https://r.example/v2"]),
+            ),
         ],
     },
     Broken {
@@ -340,5 +375,98 @@ impl Outcome {
             .iter()
             .map(|pull| hosts(&pull.events, "wire/image"));
         (!happened).then(|| format!("{:?} {:?}", run.boot, pulls.collect::<Vec<_>>()))
+    }
+}
+
+/// A mirror that stops in the middle of an answer, under an `image_pull_progress_timeout` of some seconds.
+pub(crate) struct Stalled {
+    pub(crate) name: &'static str,
+    stall: Stall,
+    /// Whether the pull is cancelled when it goes through the transfer service. Local pull is cancelled wherever it
+    /// stops, from 1.7 on: 1.6 does not have the setting.
+    is_cancelled: bool,
+}
+
+/// The transfer service watches a layer from its first bytes that are written, and it writes a mebibyte at a time.
+pub(crate) const STALLED: &[Stalled] = &[
+    Stalled {
+        name: "before-the-head",
+        stall: Stall::Head,
+        is_cancelled: false,
+    },
+    Stalled {
+        name: "in-the-first-mebibyte",
+        stall: Stall::Body(1000),
+        is_cancelled: false,
+    },
+    Stalled {
+        name: "after-three-mebibytes",
+        stall: Stall::Body(3 << 20),
+        is_cancelled: true,
+    },
+];
+
+/// What `image_pull_progress_timeout` does: the reason for what `pull-service-changes` says.
+pub(crate) fn stalled(daemons: &Daemons, stalled: &Stalled) -> Result<(), String> {
+    let config = MIGRATED_BY_HAND[0].1;
+    let transferred = format!(
+        "{config}[plugins.\"io.containerd.grpc.v1.cri\"]\n  image_pull_progress_timeout = \"2s\"\n"
+    );
+    let pulled = format!(
+        "{transferred}[plugins.\"io.containerd.cri.v1.images\"]\n  use_local_image_pull = true\n"
+    );
+    let mut node = Node::of_files(&[(CONFIG, &pulled), MIGRATED_BY_HAND[1]]);
+    let world: &mut World = Arc::get_mut(&mut node.world).unwrap();
+    let (image, layer) = served_image(&vec![b'x'; 4 << 20]);
+    world.image = Some(ServedImage {
+        stalled: Some((layer, stalled.stall)),
+        ..image
+    });
+    world.patience = Duration::from_secs(10);
+    let image = "docker.io/library/small:1".to_string();
+    let transferred = node.with_files("transferred", &[(CONFIG, &transferred)]);
+    let daemons = daemons.all().into_iter();
+    let trees: Vec<_> = daemons
+        .flat_map(|daemon| {
+            let has_transfer_service = daemon.generation >= (2, 1);
+            let trees = [(daemon, node.tree()), (daemon, transferred.clone())];
+            trees
+                .into_iter()
+                .take(1 + usize::from(has_transfer_service))
+        })
+        .collect();
+    let mut report = String::new();
+    for (run, (daemon, tree)) in run_all(&node, &[image], &trees).iter().zip(&trees) {
+        let is_local = *tree == node.tree();
+        let answer = run.pulls.first().map(|pull| &pull.answer);
+        let is_cancelled = match answer {
+            Some(Answer::Failed(text)) if text.contains("context canceled") => true,
+            Some(Answer::None) => false,
+            _ => {
+                report.push_str(&format!(
+                    "{daemon}: {:?} {answer:?}\n{}",
+                    run.boot,
+                    run.log_that_matters()
+                ));
+                continue;
+            }
+        };
+        let expected = match is_local {
+            true => daemon.generation >= (1, 7),
+            false => stalled.is_cancelled,
+        };
+        if is_cancelled != expected {
+            let service = if is_local {
+                "local pull"
+            } else {
+                "transfer service"
+            };
+            report.push_str(&format!("{daemon}, {service}: {answer:?}\n"));
+        }
+    }
+    if report.is_empty() {
+        Ok(())
+    } else {
+        Err(report)
     }
 }

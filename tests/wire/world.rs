@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
@@ -21,6 +22,17 @@ pub(crate) struct ServedImage {
     pub(crate) client: String,
     /// Manifest and blobs by what stands after the repository's name: media type and bytes.
     pub(crate) contents: BTreeMap<String, (String, Vec<u8>)>,
+    /// What of `contents` comes in part only, and how much of it.
+    pub(crate) stalled: Option<(String, Stall)>,
+}
+
+/// Where an answer stops while its connection stays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stall {
+    /// Before its head.
+    Head,
+    /// After so many bytes of its body.
+    Body(usize),
 }
 
 /// What the daemons of a case meet.
@@ -37,6 +49,8 @@ pub(crate) struct World {
     /// Namespaces whose images are worth a pull.
     pub(crate) namespaces: BTreeSet<String>,
     pub(crate) image: Option<ServedImage>,
+    /// How long a pull may take.
+    pub(crate) patience: Duration,
 }
 
 impl World {
@@ -51,6 +65,7 @@ impl World {
             ports: BTreeSet::from([80, 443]),
             namespaces: BTreeSet::from(["docker.io".to_string(), "unnamed.example".to_string()]),
             image: None,
+            patience: Duration::from_secs(60),
         };
         let mut urls = Vec::new();
         let files = toml_files(tree);
@@ -271,6 +286,12 @@ impl World {
 
     pub(crate) fn wants_credentials(&self, host: &str, port: u16) -> bool {
         spellings(host, port).any(|name| self.credentials.contains(&name))
+    }
+
+    /// Where the answer to a request for this path stops, if it does.
+    pub(crate) fn stall(&self, path: &str) -> Option<Stall> {
+        let (content, stall) = self.image.as_ref()?.stalled.as_ref()?;
+        path.ends_with(content).then_some(*stall)
     }
 }
 
