@@ -161,10 +161,14 @@ fn newest_known(version: Version, option: &str, findings: &mut Findings) -> Vers
     if version <= known {
         return version;
     }
+    // A patch release changes nothing that a table would have to say, or a release of this program follows.
+    if version.is_of_line(known) {
+        return known;
+    }
     findings.add(
         &finding::VERSION_NEWER_THAN_KNOWN,
         None,
-        format!("{option}: containerd {version} is newer than this program, which knows {known}"),
+        format!("{option}: the release line of containerd {version} is newer than this program, which knows {known}"),
         format!("it is taken as {known}; look for a newer release of this program"),
     );
     known

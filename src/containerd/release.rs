@@ -99,10 +99,15 @@ impl Version {
         versions
     }
 
+    /// Whether both are of one release line.
+    pub fn is_of_line(self, other: Self) -> bool {
+        (self.major, self.minor) == (other.major, other.minor)
+    }
+
     /// The newest known release of this one's line; of a line that is not known, the newest of all.
     pub fn newest_known(self) -> Self {
         let mut lines = LINES.iter();
-        let line = lines.find(|line| (line.major, line.minor) == (self.major, self.minor));
+        let line = lines.find(|line| line.is_of_line(self));
         line.copied().unwrap_or(NEWEST)
     }
 

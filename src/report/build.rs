@@ -161,7 +161,7 @@ impl Basis<'_> {
     }
 
     fn settings(&self, inputs: &Inputs, plan: &Plan) -> Vec<Setting> {
-        let mut lines = AllLines::new(self.sources, true);
+        let mut lines = AllLines::new(self.sources, self.shown.secrets);
         let files = &inputs.snapshot.configuration().files;
         let paths: BTreeMap<FileId, _> = files
             .iter()
@@ -173,7 +173,7 @@ impl Basis<'_> {
                 Some(path) => (*path).clone(),
                 None => inputs.options.config.clone(),
             },
-            line: match lines.of(outcome.place.file, true) {
+            line: match lines.of(outcome.place.file, false) {
                 Some(lines) => lines.line(outcome.place.range.start),
                 None => 1,
             },
@@ -219,7 +219,7 @@ impl Basis<'_> {
     }
 }
 
-/// The lines of every text that is asked for, made once.
+/// The lines of every text that is asked for, made once. Where no line of it is shown, only the numbers are known.
 struct AllLines<'s> {
     sources: &'s Sources,
     show_secrets: bool,
@@ -235,12 +235,13 @@ impl<'s> AllLines<'s> {
         }
     }
 
-    /// Those of this text. Of one that is not understood everything is a secret, so that positions would say nothing;
-    /// `is_shown` is whether lines of it will be shown.
     fn of(&mut self, file: FileId, is_shown: bool) -> Option<&Lines<'s>> {
         let source = self.sources.get(file)?;
         let lines = self.made.entry((file, is_shown));
-        Some(lines.or_insert_with(|| Lines::new(source, self.show_secrets || !is_shown)))
+        Some(lines.or_insert_with(|| match is_shown {
+            true => Lines::new(source, self.show_secrets),
+            false => Lines::numbers(source),
+        }))
     }
 }
 

@@ -35,6 +35,15 @@ impl<'s> Lines<'s> {
             Some((text, secrets)) if !show_secrets => Masked::new(text, secrets.ranges()),
             _ => Masked::new(&source.text, &[]),
         };
+        Self::of(source, masked, is_shown)
+    }
+
+    /// Lines of which only the numbers are asked for.
+    pub(super) fn numbers(source: &'s Source) -> Self {
+        Self::of(source, Masked::new(&source.text, &[]), false)
+    }
+
+    fn of(source: &'s Source, masked: Masked, is_shown: bool) -> Self {
         let text = &masked.text;
         let mut starts = vec![0];
         starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));

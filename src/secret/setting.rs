@@ -153,7 +153,15 @@ impl<'s> Position<'s> {
             TextKind::Configuration => CONFIGURATION,
             TextKind::HostsFile => HOSTS_FILE,
         };
-        let found = table.iter().find(|(pattern, content)| {
+        let last = self.path.last()?;
+        // Most settings are in no table, which the last name tells without taking patterns apart.
+        let ends = |pattern: &str| {
+            let start = pattern.len().checked_sub(last.len());
+            let end = start.and_then(|start| pattern.get(start..));
+            pattern.ends_with('*') || end.is_some_and(|end| end.eq_ignore_ascii_case(last))
+        };
+        let mut candidates = table.iter().filter(|(pattern, _)| ends(pattern));
+        let found = candidates.find(|(pattern, content)| {
             // Words such as `level` and `type` are known in their own tables only.
             let is_tail = self.is_tail && *content != Word && !pattern.ends_with('*');
             self.matches(pattern, is_tail)
@@ -197,29 +205,36 @@ struct Strings {
 
 impl<'s> Settings<'_> {
     pub(super) fn entries(&mut self, entries: &'s [Entry], position: &Position<'s>) {
+        let mut below = position.clone();
         for entry in entries {
             self.keys(&entry.keys, position);
             let Some((last, parents)) = entry.keys.split_last() else {
                 continue;
             };
-            let above = position.below(parents);
-            let mut below = above.clone();
-            below.push(&last.name);
-            if let ValueKind::Table(inner) = &entry.value.kind {
-                self.entries(inner, &below);
-                continue;
+            for key in parents {
+                below.push(&key.name);
             }
             // `auth = "…"` is a value, not a table of them; that it is one is known by its name.
-            let in_secret_table = above.in_secret_table;
-            let content = below.content(self.kind).filter(|_| !in_secret_table);
-            let names_secret = !above.is_chosen() && words::names_secret(&last.name);
-            let strings = Strings {
-                content,
-                is_secret: in_secret_table || names_secret || is_one_of(&last.name, ARGUMENTS),
-                hides_numbers: content.is_none() && (in_secret_table || names_secret),
-                hides_all: in_secret_table,
-            };
-            self.value(&entry.value, strings, &below);
+            let in_secret_table = below.in_secret_table;
+            let is_chosen = below.is_chosen();
+            below.push(&last.name);
+            match &entry.value.kind {
+                ValueKind::Table(inner) => self.entries(inner, &below),
+                _ => {
+                    let content = below.content(self.kind).filter(|_| !in_secret_table);
+                    let names_secret = !is_chosen && words::names_secret(&last.name);
+                    let is_argument = is_one_of(&last.name, ARGUMENTS);
+                    let strings = Strings {
+                        content,
+                        is_secret: in_secret_table || names_secret || is_argument,
+                        hides_numbers: content.is_none() && (in_secret_table || names_secret),
+                        hides_all: in_secret_table,
+                    };
+                    self.value(&entry.value, strings, &below);
+                }
+            }
+            below.path.truncate(position.path.len());
+            below.in_secret_table = position.in_secret_table;
         }
     }
 

@@ -224,7 +224,11 @@ pub(super) fn announces(word: &str) -> Announces {
     }
     let lower = word.to_lowercase();
     let is_ascii = lower.is_ascii();
-    for name in PASSWORDS.iter().filter(|name| !is_ascii || name.is_ascii()) {
+    let has = letters(lower.as_bytes());
+    // A word without all letters of a name does not have the name in it.
+    let may_have = |name: &&&str| letters(name.as_bytes()) & !has == 0;
+    let names = PASSWORDS.iter().filter(|name| !is_ascii || name.is_ascii());
+    for name in names.filter(may_have) {
         if let Some(at) = find(&lower, name) {
             let end = at + name.len();
             // `password_prod` is one name; after 密码 the value may follow at once.
