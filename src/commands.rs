@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::plan::{self, Plan};
 use crate::read::{self, Inputs, Options, ReadError, Sources};
 use crate::report::build::Basis;
-use crate::report::{Command, Report, Shown};
+use crate::report::{Command, Report};
 use crate::request::Request;
 use crate::verify;
 
@@ -19,8 +19,6 @@ pub struct Planned {
     pub report: Report,
     /// What was read, and what is to be done; `None` if the configuration is not understood.
     pub plan: Option<(Inputs, Plan)>,
-    /// What may be shown of these files while they are written.
-    pub shown: Shown,
 }
 
 /// The node could not be read.
@@ -48,8 +46,7 @@ impl std::error::Error for Unread {
 pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned, Unread> {
     let mut material = Material::read(node, command, request)?;
     let plan = material.plan(node);
-    let shown = material.shown();
-    let basis = material.basis(&shown);
+    let basis = material.basis();
     let report = match (&material.inputs, &plan) {
         (Some(inputs), Some(plan)) => basis.plan(inputs, plan),
         _ => basis.refused(),
@@ -57,7 +54,6 @@ pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned,
     Ok(Planned {
         report,
         plan: material.inputs.zip(plan),
-        shown,
     })
 }
 
@@ -65,8 +61,7 @@ pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned,
 pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
     let mut material = Material::read(node, Command::Check, request)?;
     let plan = material.plan(node);
-    let shown = material.shown();
-    let basis = material.basis(&shown);
+    let basis = material.basis();
     let Some(inputs) = &material.inputs else {
         return Ok(basis.refused());
     };
@@ -100,8 +95,7 @@ impl<'r> Material<'r> {
                 Ok(material)
             }
             Err(error) => {
-                let shown = material.shown();
-                let report = material.basis(&shown).failed(error.to_string());
+                let report = material.basis().failed(error.to_string());
                 Err(Unread {
                     error,
                     report: Box::new(report),
@@ -123,18 +117,13 @@ impl<'r> Material<'r> {
         Some(plan)
     }
 
-    fn shown(&self) -> Shown {
-        Shown::new(self.request.show_secrets)
-    }
-
-    fn basis<'b>(&'b self, shown: &'b Shown) -> Basis<'b> {
+    fn basis(&self) -> Basis<'_> {
         Basis {
             command: self.command,
             request: self.request,
             inputs: self.inputs.as_ref(),
             findings: &self.findings,
             sources: &self.sources,
-            shown,
         }
     }
 }

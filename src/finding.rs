@@ -46,8 +46,6 @@ pub struct Code {
     pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
-    /// Whether the line may be shown that it is about. In a file that is not understood nobody knows what is secret.
-    pub excerpt: bool,
     /// Whether `check` is not ready because of it: no prediction about pulls is certain, or no plan can be written.
     pub doubt: bool,
     /// Whether it is said of the value or the file that it is about, and not again of each containerd that does not
@@ -65,7 +63,6 @@ impl Code {
         meaning: "",
         explanation: "",
         decision: Decision::HandEdit,
-        excerpt: true,
         doubt: false,
         said_once: false,
         stays: false,
@@ -218,7 +215,7 @@ codes! {
         "The head of the file or its path says that another program writes it. If that program renders mirrors again \
          beside config_path, CRI does not load at the next restart of containerd and the node goes NotReady. Change \
          what is rendered at its source, too.";
-    GO_TEMPLATE "go-template" { excerpt: false } Error HandEdit,
+    GO_TEMPLATE "go-template" Error HandEdit,
         "the file is a template, not the configuration that is made of it",
         "The file has Go template marks (`{{`), so it is what a configuration is made from and not the configuration \
          itself. Run the tool on the file that containerd reads, and change the template by hand.";
@@ -246,7 +243,7 @@ codes! {
          does not start with any other: `[plugins.cri]`, or a name with dots that is not in quotes, which TOML takes \
          apart. 2.x ignores such tables, but wants names with a dot in disabled_plugins and required_plugins. Mend \
          the name, or remove it.";
-    INVALID_TOML "invalid-toml" { excerpt: false } Error HandEdit,
+    INVALID_TOML "invalid-toml" Error HandEdit,
         "the file is not valid TOML",
         "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
          no TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
@@ -297,7 +294,7 @@ codes! {
         "no host is left for this name: every pull fails today",
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
          today. Mend the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
-    NOT_UTF8 "not-utf8" { excerpt: false } Error HandEdit,
+    NOT_UTF8 "not-utf8" Error HandEdit,
         "the file is not UTF-8, which TOML and containerd 2.x require",
         "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x lets broken bytes pass in comments. \
          Save the file as UTF-8; the message says which byte is the first that is not.";

@@ -222,7 +222,7 @@ impl Run {
                 report,
                 inputs,
                 plan,
-                shown: planned.shown,
+                shown: Shown::new(self.common.show_secrets),
                 digest,
             })),
             (Outcome::Nothing, ..) => {

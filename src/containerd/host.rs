@@ -212,13 +212,13 @@ impl ShownHost {
             Scheme::Http => &none,
             Scheme::Https | Scheme::HttpsThenHttp => &host.tls,
         };
-        let client = tls
-            .client
-            .iter()
-            .map(|(certificate, key)| ClientCertificate {
-                certificate: shown_path(certificate).to_owned(),
-                key: Some(shown_path(key).to_owned()).filter(|key| !key.is_empty()),
-            });
+        let client = tls.client.iter().map(|(certificate, key)| {
+            let [certificate, key] = [certificate, key].map(|file| shown_path(file).to_owned());
+            ClientCertificate {
+                certificate,
+                key: Some(key).filter(|key| !key.is_empty()),
+            }
+        });
         Self {
             url: format!("{}://{name}{}", host.scheme, host.path),
             ca: tls

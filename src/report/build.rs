@@ -31,8 +31,6 @@ pub struct Basis<'b> {
     pub findings: &'b Findings,
     /// The texts that the findings point into.
     pub sources: &'b Sources,
-    /// What may be shown of them.
-    pub shown: &'b Shown,
 }
 
 impl Basis<'_> {
@@ -64,7 +62,7 @@ impl Basis<'_> {
         if outcome == Outcome::Changes {
             let restarts = |change: &Change| change.kind == FileKind::Configuration;
             report.restart_needed = plan.changes.iter().any(restarts);
-            let (files, digest) = files_and_digest(plan, self.shown);
+            let (files, digest) = files_and_digest(plan, &self.shown());
             report.files = files;
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
@@ -90,6 +88,10 @@ impl Basis<'_> {
         report.not_ready = reasons;
         report.remark = check.remark.clone();
         report
+    }
+
+    fn shown(&self) -> Shown {
+        Shown::new(self.request.show_secrets)
     }
 
     /// What every report says.
@@ -161,7 +163,7 @@ impl Basis<'_> {
     }
 
     fn settings(&self, inputs: &Inputs, plan: &Plan) -> Vec<Setting> {
-        let mut lines = AllLines::new(self.sources, self.shown.secrets);
+        let mut lines = AllLines::new(self.sources, None);
         let files = &inputs.snapshot.configuration().files;
         let paths: BTreeMap<FileId, _> = files
             .iter()
@@ -173,7 +175,7 @@ impl Basis<'_> {
                 Some(path) => (*path).clone(),
                 None => inputs.options.config.clone(),
             },
-            line: match lines.of(outcome.place.file, false) {
+            line: match lines.of(outcome.place.file) {
                 Some(lines) => lines.line(outcome.place.range.start),
                 None => 1,
             },
@@ -191,17 +193,16 @@ impl Basis<'_> {
     }
 
     fn findings(&self) -> Vec<ShownFinding> {
-        let mut lines = AllLines::new(self.sources, self.shown.secrets);
+        let mut lines = AllLines::new(self.sources, Some(self.shown()));
         let finding = |finding: &finding::Finding| ShownFinding {
             code: finding.code,
             severity: finding.severity,
             message: finding.message.clone(),
             help: finding.help.clone(),
-            position: finding.place.as_ref().and_then(|place| {
-                let excerpt = finding.code.excerpt;
-                let lines = lines.of(place.file, excerpt)?;
-                Some(lines.position(&place.range, excerpt))
-            }),
+            position: finding
+                .place
+                .as_ref()
+                .and_then(|place| Some(lines.of(place.file)?.position(&place.range))),
         };
         self.findings.sorted().into_iter().map(finding).collect()
     }
@@ -222,25 +223,26 @@ impl Basis<'_> {
 /// The lines of every text that is asked for, made once. Where no line of it is shown, only the numbers are known.
 struct AllLines<'s> {
     sources: &'s Sources,
-    show_secrets: bool,
-    made: BTreeMap<(FileId, bool), Lines<'s>>,
+    /// `None` where only the numbers of lines are asked for.
+    shown: Option<Shown>,
+    made: BTreeMap<FileId, Lines<'s>>,
 }
 
 impl<'s> AllLines<'s> {
-    fn new(sources: &'s Sources, show_secrets: bool) -> Self {
+    fn new(sources: &'s Sources, shown: Option<Shown>) -> Self {
         Self {
             sources,
-            show_secrets,
+            shown,
             made: BTreeMap::new(),
         }
     }
 
-    fn of(&mut self, file: FileId, is_shown: bool) -> Option<&Lines<'s>> {
+    fn of(&mut self, file: FileId) -> Option<&Lines<'s>> {
         let source = self.sources.get(file)?;
-        let lines = self.made.entry((file, is_shown));
-        Some(lines.or_insert_with(|| match is_shown {
-            true => Lines::new(source, self.show_secrets),
-            false => Lines::numbers(source),
+        let lines = self.made.entry(file);
+        Some(lines.or_insert_with(|| match self.shown {
+            Some(shown) => Lines::new(source, shown),
+            None => Lines::numbers(source),
         }))
     }
 }

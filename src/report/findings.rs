@@ -1,6 +1,7 @@
 //! Findings as rustc would print them: with file, line, column and the line itself.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -32,7 +33,7 @@ pub fn render(report: &Report) -> String {
             .as_ref()
             .and_then(|position| Some((position, position.excerpt.as_ref()?)));
         let line = excerpt.map(|(position, excerpt)| line(position, excerpt));
-        text.push_str(&renderer.render(&[group(finding, line.as_deref())]));
+        text.push_str(&renderer.render(&[group(finding, line.as_ref())]));
         text.push_str("\n\n");
     }
     for ((code, severity), count) in counts {
@@ -68,34 +69,44 @@ fn level(severity: Severity) -> Level<'static> {
     }
 }
 
-/// The excerpt as a line in which the mark stands in its column.
-fn line(position: &Position, excerpt: &Excerpt) -> String {
+/// The excerpt as a line in which the mark stands in its column, and the mark.
+fn line(position: &Position, excerpt: &Excerpt) -> (String, Range<usize>) {
     let cut = (position.column - 1).saturating_sub(excerpt.before.chars().count());
-    let padding = " ".repeat(cut);
-    format!(
-        "{padding}{}{}{}",
-        excerpt.before, excerpt.marked, excerpt.after
-    )
+    let mut line = " ".repeat(cut);
+    line.extend(excerpt.before.chars().map(harmless));
+    let start = line.len();
+    line.extend(excerpt.marked.chars().map(harmless));
+    let marked = start..line.len();
+    line.extend(excerpt.after.chars().map(harmless));
+    (line, marked)
 }
 
-fn group<'a>(finding: &'a ShownFinding, line: Option<&'a str>) -> Group<'a> {
+/// A character without what a terminal would obey. Tabs are the renderer's, and the byte order mark of a file is seen by
+/// nobody.
+fn harmless(c: char) -> char {
+    let mut buffer = [0; 4];
+    let text = c.encode_utf8(&mut buffer);
+    if ['\t', '\u{feff}'].contains(&c) || printable(text) == *text {
+        c
+    } else {
+        '?'
+    }
+}
+
+fn group<'a>(finding: &'a ShownFinding, line: Option<&'a (String, Range<usize>)>) -> Group<'a> {
     let title = level(finding.severity)
         .primary_title(finding.message.as_str())
         .id(finding.code.name);
     let mut group = Group::with_title(title);
     if let Some(position) = &finding.position {
-        group = match (line, &position.excerpt) {
-            (Some(line), Some(excerpt)) => {
-                let end = line.len() - excerpt.after.len();
-                let marked = end - excerpt.marked.len()..end;
-                group.element(
-                    Snippet::source(line)
-                        .path(printable(position.file.as_str()))
-                        .line_start(position.line)
-                        .annotation(AnnotationKind::Primary.span(marked)),
-                )
-            }
-            _ => group.element(
+        group = match line {
+            Some((line, marked)) => group.element(
+                Snippet::source(line.as_str())
+                    .path(printable(position.file.as_str()))
+                    .line_start(position.line)
+                    .annotation(AnnotationKind::Primary.span(marked.clone())),
+            ),
+            None => group.element(
                 Origin::path(printable(position.file.as_str()))
                     .line(position.line)
                     .char_column(position.column),
@@ -114,8 +125,8 @@ mod tests {
     use crate::finding::{self, Findings, Place};
     use crate::node::NodePath;
     use crate::read::Sources;
+    use crate::report::Command;
     use crate::report::build::Basis;
-    use crate::report::{Command, Shown};
     use crate::request::Request;
 
     /// The report on a text in which each `x` is an unknown key.
@@ -133,7 +144,6 @@ mod tests {
             inputs: None,
             findings: &findings,
             sources: &sources,
-            shown: &Shown::default(),
         };
         basis.refused()
     }
@@ -154,6 +164,13 @@ mod tests {
             text.contains(" a x b ") && text.lines().all(|line| line.len() <= 120),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_an_excerpt() {
+        let text = plain(&report("# \u{9b}31m \u{202e} x\n"));
+        assert!(text.contains("# ?31m ? x\n"), "{text:?}");
+        assert!(text.contains("--> /c.toml:1:10\n"), "{text:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Excerpt, Position};
+use super::{Excerpt, Position, Shown};
 use crate::read::Source;
 use crate::secret::{Masked, Secrets};
 
@@ -14,12 +14,11 @@ const NEAR: usize = 120;
 /// For each so many bytes it is known how many characters there are before them.
 const STEP: usize = 1024;
 
-/// A text of which some is not shown.
+/// A text, as far as it is shown.
 pub(super) struct Lines<'s> {
     source: &'s Source,
-    masked: Masked,
-    /// Whether lines may be shown: of a text that is not TOML nobody knows what is secret.
-    is_shown: bool,
+    /// The text with its masks; `None` if it is not TOML, so that nobody knows what is secret in it.
+    masked: Option<Masked>,
     /// The first byte of each line. Masks keep line ends, so the numbers are those of the file.
     starts: Vec<usize>,
     /// How many characters begin before each `STEP` bytes.
@@ -27,24 +26,23 @@ pub(super) struct Lines<'s> {
 }
 
 impl<'s> Lines<'s> {
-    pub(super) fn new(source: &'s Source, show_secrets: bool) -> Self {
-        let text = source.is_utf8().then_some(source.text.as_bytes());
-        let secrets = text.and_then(|text| Secrets::of_bytes(text, source.kind));
-        let is_shown = secrets.is_some();
-        let masked = match secrets {
-            Some((text, secrets)) if !show_secrets => Masked::new(text, secrets.ranges()),
-            _ => Masked::new(&source.text, &[]),
-        };
-        Self::of(source, masked, is_shown)
+    pub(super) fn new(source: &'s Source, shown: Shown) -> Self {
+        let bytes = source.is_utf8().then_some(source.text.as_bytes());
+        let secrets = bytes.and_then(|bytes| Secrets::of_bytes(bytes, source.kind));
+        let masked = secrets.map(|(text, secrets)| {
+            let ranges = if shown.secrets { &[] } else { secrets.ranges() };
+            Masked::new(text, ranges)
+        });
+        Self::of(source, masked)
     }
 
     /// Lines of which only the numbers are asked for.
     pub(super) fn numbers(source: &'s Source) -> Self {
-        Self::of(source, Masked::new(&source.text, &[]), false)
+        Self::of(source, None)
     }
 
-    fn of(source: &'s Source, masked: Masked, is_shown: bool) -> Self {
-        let text = &masked.text;
+    fn of(source: &'s Source, masked: Option<Masked>) -> Self {
+        let text = masked.as_ref().map_or(&source.text, |masked| &masked.text);
         let mut starts = vec![0];
         starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
         let mut characters = vec![0];
@@ -56,41 +54,52 @@ impl<'s> Lines<'s> {
         Self {
             source,
             masked,
-            is_shown,
             starts,
             characters,
         }
     }
 
+    /// The text in which positions are.
+    fn text(&self) -> &str {
+        let masked = self.masked.as_ref();
+        masked.map_or(&self.source.text, |masked| &masked.text)
+    }
+
+    /// Where a byte of the file is in the text; inside a secret, at the mask's start or, for `end`, its end.
+    fn at(&self, at: usize, end: bool) -> usize {
+        let at = self.source.position(at);
+        let masked = self.masked.as_ref();
+        masked.map_or(at, |masked| masked.position(at, end))
+    }
+
     /// The number of the line that a byte of the file is in, from one.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.line_of(self.masked.position(self.source.position(at), false))
+        self.line_of(self.at(at, false))
     }
 
     /// Where a range of the file begins, with an excerpt of the line, if that may be shown.
-    pub(super) fn position(&self, range: &Range<usize>, with_excerpt: bool) -> Position {
-        let [start, end] = [range.start, range.end].map(|at| self.source.position(at));
-        let start = self.masked.position(start, false);
-        let end = self.masked.position(end, true).max(start);
+    pub(super) fn position(&self, range: &Range<usize>) -> Position {
+        let start = self.at(range.start, false);
+        let end = self.at(range.end, true).max(start);
         let line = self.line_of(start);
-        let text = &self.masked.text;
+        let text = self.text();
         let line_start = self.starts.get(line - 1).copied().unwrap_or_default();
         let line_end = self.starts.get(line).copied().unwrap_or(text.len());
         let shown = text.get(line_start..line_end).unwrap_or_default();
         let line_end = line_start + shown.trim_end_matches(['\r', '\n']).len();
         let start = start.min(line_end);
         let end = end.clamp(start, line_end);
+        let excerpt = || self.excerpt(line_start..line_end, start..end);
         Position {
             file: self.source.path.clone(),
             line,
             column: self.before(start) - self.before(line_start) + 1,
-            excerpt: (self.is_shown && with_excerpt)
-                .then(|| self.excerpt(line_start..line_end, start..end)),
+            excerpt: self.masked.is_some().then(excerpt),
         }
     }
 
     fn excerpt(&self, line: Range<usize>, marked: Range<usize>) -> Excerpt {
-        let text = &self.masked.text;
+        let text = self.text();
         let mut shown = line.clone();
         let mut marked = marked;
         if line.len() > LONGEST {
@@ -116,7 +125,7 @@ impl<'s> Lines<'s> {
     /// How many characters begin before a byte.
     fn before(&self, at: usize) -> usize {
         let step = at / STEP;
-        let rest = self.masked.text.as_bytes().get(step * STEP..at);
+        let rest = self.text().as_bytes().get(step * STEP..at);
         self.characters.get(step).copied().unwrap_or_default() + count(rest.unwrap_or_default())
     }
 }
@@ -137,12 +146,12 @@ mod tests {
         let mut sources = Sources::default();
         sources.add(&NodePath::new("/c.toml"), text.as_bytes());
         let source = sources.iter().next().unwrap();
-        let lines = Lines::new(source, false);
+        let lines = Lines::new(source, Shown::default());
         let ranges = marked.iter().map(|marked| {
             let start = text.rfind(marked).unwrap();
             start..start + marked.len()
         });
-        ranges.map(|range| lines.position(&range, true)).collect()
+        ranges.map(|range| lines.position(&range)).collect()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
 use containerd_registry_migrate::read::{self, Existing, Inputs, Options, Sources, Version1};
 use containerd_registry_migrate::report::build::Basis;
-use containerd_registry_migrate::report::{self, Command, Shown};
+use containerd_registry_migrate::report::{self, Command};
 use containerd_registry_migrate::request::Request;
 use containerd_registry_migrate::verify;
 
@@ -100,7 +100,6 @@ impl Planned {
             inputs: inputs.as_ref(),
             findings: &findings,
             sources: &sources,
-            shown: &Shown::new(false),
         };
         let report = match &inputs {
             Some(inputs) => basis.plan(inputs, &plan),
