@@ -159,6 +159,20 @@ const EXPECTED: &[Expected] = &[
         reason: "1.x reads the file although it is no TOML; the views do not, and the plan is refused",
     },
     Expected {
+        case: "host-that-cannot-be-dialled",
+        namespace: Some("docker.io"),
+        versions: EVERY,
+        from: From::Prediction,
+        reason: "no connection can be made to such hosts; the recorder is a proxy, which takes every name",
+    },
+    Expected {
+        case: "name-too-long",
+        namespace: None,
+        versions: &["1.6."],
+        from: From::Prediction,
+        reason: "1.6 refuses images whose name has more than 255 characters with the registry's; later lines count the rest alone",
+    },
+    Expected {
         case: "discarded-control-character-from-2",
         namespace: Some("ghcr.io"),
         versions: &["1."],
