@@ -222,7 +222,7 @@ impl Run {
                 report,
                 inputs,
                 plan,
-                shown: Shown::new(self.common.show_secrets),
+                shown: self.shown(node),
                 digest,
             })),
             (Outcome::Nothing, ..) => {

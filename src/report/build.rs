@@ -240,7 +240,7 @@ impl<'s> AllLines<'s> {
     fn of(&mut self, file: FileId) -> Option<&Lines<'s>> {
         let source = self.sources.get(file)?;
         let lines = self.made.entry(file);
-        Some(lines.or_insert_with(|| match self.shown {
+        Some(lines.or_insert_with(|| match &self.shown {
             Some(shown) => Lines::new(source, shown),
             None => Lines::numbers(source),
         }))

@@ -313,7 +313,7 @@ mod tests {
         let path = NodePath::new("/etc/x\n+++ b/etc/FAKE\n.toml");
         let after = "\u{feff}a = 1\r\n".as_bytes();
         for secrets in [false, true] {
-            let shown = Shown { secrets };
+            let shown = Shown::new(secrets);
             let kind = TextKind::Configuration;
             let [before, after] = [text.as_bytes(), after].map(|bytes| FileText::new(bytes, kind));
             let diff = of_file(&path, Some(&before), Some(&after), &shown);

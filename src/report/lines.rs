@@ -26,7 +26,7 @@ pub(super) struct Lines<'s> {
 }
 
 impl<'s> Lines<'s> {
-    pub(super) fn new(source: &'s Source, shown: Shown) -> Self {
+    pub(super) fn new(source: &'s Source, shown: &Shown) -> Self {
         let bytes = source.is_utf8().then_some(source.text.as_bytes());
         let secrets = bytes.and_then(|bytes| Secrets::of_bytes(bytes, source.kind));
         let masked = secrets.map(|(text, secrets)| {
@@ -146,7 +146,7 @@ mod tests {
         let mut sources = Sources::default();
         sources.add(&NodePath::new("/c.toml"), text.as_bytes());
         let source = sources.iter().next().unwrap();
-        let lines = Lines::new(source, Shown::default());
+        let lines = Lines::new(source, &Shown::default());
         let ranges = marked.iter().map(|marked| {
             let start = text.rfind(marked).unwrap();
             start..start + marked.len()

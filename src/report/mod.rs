@@ -17,6 +17,7 @@ pub mod text;
 pub mod transaction;
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -27,7 +28,8 @@ use crate::containerd::release::Version;
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
 use crate::printable::printable;
-use crate::secret::{Masked, Secrets};
+use crate::read::Sources;
+use crate::secret::{MASK, Masked, Secrets};
 
 /// The version of the report's form. Fields are only ever added.
 pub const SCHEMA: u32 = 1;
@@ -368,25 +370,65 @@ impl Serialize for Code {
 }
 
 /// What may be shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// Whether secrets are shown as they are (`--show-secrets`).
     pub secrets: bool,
+    /// The secrets of the node's files, for what commands print: a daemon may repeat them in its log, where no position
+    /// tells them. Nothing else is looked through for them.
+    known: Rc<[String]>,
 }
 
 impl Shown {
     /// Secrets are shown if `secrets` says so.
     pub fn new(secrets: bool) -> Self {
-        Self { secrets }
+        Self {
+            secrets,
+            known: Rc::default(),
+        }
+    }
+
+    /// The same, with the secrets of these files masked in what commands print.
+    pub fn knowing(secrets: bool, sources: &Sources) -> Self {
+        /// Shorter ones are parts of ordinary words.
+        const SHORTEST: usize = 6;
+        let mut known: Vec<String> = Vec::new();
+        for source in sources.iter() {
+            let Some((text, found)) = Secrets::of_bytes(source.text.as_bytes(), source.kind) else {
+                continue;
+            };
+            let values = found
+                .ranges()
+                .iter()
+                .filter_map(|range| text.get(range.clone()));
+            let values = values.map(|value| value.trim_matches(['"', '\'']));
+            known.extend(
+                values
+                    .filter(|value| value.len() >= SHORTEST)
+                    .map(str::to_owned),
+            );
+        }
+        // Of two that overlap the longer one is masked whole.
+        known.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        known.dedup();
+        Self {
+            secrets,
+            known: Rc::from(known),
+        }
     }
 
     /// A command, or a line that one has printed, as it may be shown.
-    pub fn prose(self, line: &str) -> String {
+    pub fn prose(&self, line: &str) -> String {
         if self.secrets {
-            printable(line)
-        } else {
-            printable(&Masked::new(line, Secrets::of_prose(line).ranges()).text)
+            return printable(line);
         }
+        let mut shown = Masked::new(line, Secrets::of_prose(line).ranges()).text;
+        for known in self.known.iter() {
+            if shown.contains(known.as_str()) {
+                shown = shown.replace(known.as_str(), MASK);
+            }
+        }
+        printable(&shown)
     }
 }
 
