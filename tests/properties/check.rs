@@ -15,6 +15,7 @@ use containerd_registry_migrate::read::{self, Existing, Inputs, Options, Sources
 use containerd_registry_migrate::report::build::Basis;
 use containerd_registry_migrate::report::{self, Command};
 use containerd_registry_migrate::request::Request;
+use containerd_registry_migrate::secret::shown_url;
 use containerd_registry_migrate::verify;
 
 use crate::layout::{Fate, Kind, Line, Written};
@@ -549,6 +550,8 @@ fn leaf_array(registry: &Meaning, leaf: &[String]) -> Option<usize> {
 }
 
 fn quoted(name: &str) -> String {
+    // Outcomes are shown, and user information in names is not.
+    let name = &*shown_url(name);
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) {
         return name.to_owned();
