@@ -339,8 +339,8 @@ codes! {
         "without legacy settings containerd 2.1 and later pull through the transfer service",
         "containerd 2.1 and later pull through their transfer service, unless a legacy registry setting or one of a \
          few others keeps the local puller. With the last legacy setting gone, that changes. Requests, credentials \
-         and images are the same; `registry.headers` no longer reach token servers, image_pull_progress_timeout no \
-         longer acts, and error texts differ. --keep-local-pull writes use_local_image_pull = true, which 2.1 and \
+         and images are the same; `registry.headers` no longer reach token servers, image_pull_progress_timeout \
+         acts only once the first mebibyte of a layer has arrived, and error texts differ. --keep-local-pull writes use_local_image_pull = true, which 2.1 and \
          later read and 1.x does not.";
     RELATIVE_CERTIFICATE_PATH "relative-certificate-path" Warning HandEdit,
         "a relative certificate path is made absolute against /, where containerd runs",

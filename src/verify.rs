@@ -262,7 +262,7 @@ impl<'i> Planned<'i> {
                 None,
                 format!("containerd {to} pulls through its transfer service once no legacy setting is left"),
                 "requests, credentials and images stay the same; `registry.headers` no longer reach token servers, and \
-                 `image_pull_progress_timeout` no longer acts; --keep-local-pull stays with the puller of today",
+                 `image_pull_progress_timeout` acts only once the first mebibyte of a layer has arrived; --keep-local-pull stays with the puller of today",
             );
         }
     }
