@@ -5,7 +5,7 @@
 //! difference has to be said before the upgrade finds it. Here is one row for each spelling that toml_edit reads and
 //! some go-toml does not, measured with the versions that containerd was released with (`tests/data/toml-dialects`).
 //!
-//! A text that toml_edit does not read is not looked at here, with one exception: [`nobody_reads`].
+//! A text that toml_edit does not read is not looked at here, with one exception: `nobody_reads`.
 
 use std::ops::Range;
 

@@ -5,22 +5,33 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use containerd_registry_migrate::containerd::release::Version;
+
 use crate::disk::{PROGRAM, Scratch};
 
-/// The directories with a daemon that starts here.
+/// The directories with the oldest and the newest daemon that start here: what a guard sees of a daemon is the same in
+/// every release of a generation.
 fn daemons() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/containerd");
     let entries = std::fs::read_dir(folder).into_iter().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .map(|entry| entry.unwrap().path().join("usr/bin"))
-        .filter(|path| {
-            let version = Command::new(path.join("containerd"))
+    let mut found: Vec<(Version, PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.unwrap().path().join("usr/bin");
+            let output = Command::new(path.join("containerd"))
                 .arg("--version")
-                .output();
-            version.is_ok_and(|output| output.status.success())
+                .output()
+                .ok()?;
+            // `containerd github.com/containerd/containerd v1.7.24 <revision>`
+            let text = String::from_utf8(output.stdout).ok()?;
+            let version = text.split_whitespace().nth(2)?;
+            Some((Version::parse(version)?, path))
         })
         .collect();
     found.sort();
+    let mut found: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
+    if found.len() > 2 {
+        found.drain(1..found.len() - 1);
+    }
     if found.is_empty() {
         assert_ne!(
             std::env::var("CI").as_deref(),
