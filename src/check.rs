@@ -409,13 +409,11 @@ fn not_ready(inputs: &Inputs, judge: &Judge<'_>) -> Vec<String> {
         let (today, comes) = (sight_from.pulls(&name), sight_to.pulls(&name));
         let title = if unnamed { "any other registry" } else { &name };
         if !today.same(&comes) {
-            let text = format!("{title}: {today} on containerd {from}, but {comes} on {to}");
-            let text = if unnamed {
-                text.replace(&name, "<registry>")
-            } else {
-                text
-            };
-            reasons.push(text);
+            let [today, comes] =
+                [&today, &comes].map(|pulls| pulls.shown(unnamed.then_some(&name)));
+            reasons.push(format!(
+                "{title}: {today} on containerd {from}, but {comes} on {to}"
+            ));
         }
         if let Pulls::Hosts(hosts) = &today {
             let hosts = hosts.iter().map(|host| host.host.clone());

@@ -322,7 +322,8 @@ impl<'i> Planned<'i> {
             if generation.versions.contains(&inputs.options.to) {
                 comes = Some(planned.clone());
             }
-            let mut planned_text = planned.to_string();
+            let unnamed = wanted.unnamed.then_some(wanted.name.as_str());
+            let mut planned_text = planned.shown(unnamed).to_string();
             if !same_credentials {
                 planned_text.push_str(", with other credentials or headers");
             }
@@ -335,7 +336,7 @@ impl<'i> Planned<'i> {
                 None => differences.push(Difference {
                     code,
                     versions: generation.versions.clone(),
-                    expected: expected.to_string(),
+                    expected: expected.shown(unnamed).to_string(),
                     planned,
                 }),
             }
@@ -505,16 +506,13 @@ impl Difference {
         } else {
             format!("`{}`", wanted.name)
         };
-        let mut message = format!(
+        let message = format!(
             "containerd {} would not pull from {name} as {} does: wanted {}; it would be {}",
             ranges(self.versions),
             inputs.from,
             self.expected,
             self.planned
         );
-        if wanted.unnamed {
-            message = message.replace(&wanted.name, "<registry>");
-        }
         if self.code == &finding::EXISTING_HOSTS_FILE {
             let built_in = "the built-in `config_path` counts once no mirror is left";
             if inputs.options.existing == Existing::Keep {

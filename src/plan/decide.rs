@@ -24,14 +24,12 @@ struct Both<'a> {
 
 impl std::fmt::Display for Both<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = format!(
-            "the settings give {}; the file gives {}{}",
-            self.settings, self.file, self.on
-        );
-        formatter.write_str(&match self.unnamed {
-            Some(name) => text.replace(name, "<registry>"),
-            None => text,
-        })
+        let [settings, file] = [self.settings, self.file].map(|pulls| pulls.shown(self.unnamed));
+        write!(
+            formatter,
+            "the settings give {settings}; the file gives {file}{}",
+            self.on
+        )
     }
 }
 
