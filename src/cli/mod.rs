@@ -270,10 +270,9 @@ impl Run {
         }
         self.print_findings(&unread.report);
         let root = &self.common.root;
-        let error = anyhow::Error::new(unread);
         Err(match root.as_str() {
-            "/" => error,
-            _ => error.context(format!("inside {root}")),
+            "/" => anyhow::Error::new(unread),
+            _ => anyhow::anyhow!("{unread} (inside {root})"),
         })
     }
 
