@@ -11,7 +11,9 @@ use similar::{Algorithm, DiffOp};
 
 use crate::containerd::host::{Host, Pulls};
 use crate::plan::{Change, Decider, FileKind, Plan, Wanted};
-use crate::secret::{FileText, Masked, TextKind, Understood, shown_url, without_user_information};
+use crate::secret::{
+    FileText, Masked, Secrets, TextKind, Understood, shown_url, without_user_information,
+};
 
 /// What the encoding begins with. Whoever changes it makes reviewed plans worthless, and says so here.
 const VERSION: &str = "containerd-registry-migrate digest 1";
@@ -146,7 +148,8 @@ struct Side<'b> {
     tables: Vec<Vec<String>>,
     /// Where each line begins, and last the end.
     starts: Vec<usize>,
-    secrets: &'b [Range<usize>],
+    /// `None` if it is not TOML.
+    secrets: Option<&'b Secrets>,
 }
 
 impl<'b> Side<'b> {
@@ -170,7 +173,7 @@ impl<'b> Side<'b> {
                 shown: vec![(0, super::summary(bytes))],
                 tables: vec![Vec::new()],
                 starts: vec![0, bytes.len()],
-                secrets: &[],
+                secrets: None,
             };
         };
         let masked = Masked::new(text, secrets.ranges()).text;
@@ -200,7 +203,7 @@ impl<'b> Side<'b> {
             raw,
             tables,
             starts,
-            secrets: secrets.ranges(),
+            secrets: Some(secrets),
         }
     }
 
@@ -225,9 +228,8 @@ impl<'b> Side<'b> {
         for lines in written {
             let at = |line: usize| self.starts.get(line).copied().unwrap_or_default();
             let range = at(lines.start)..at(lines.end);
-            let end = self.secrets.partition_point(|one| one.start < range.end);
-            let start = self.secrets.partition_point(|one| one.end <= range.start);
-            for secret in self.secrets.get(start..end).unwrap_or_default() {
+            let secrets = self.secrets.map(|secrets| secrets.inside(&range));
+            for secret in secrets.unwrap_or_default() {
                 found = true;
                 encoder.bytes(self.bytes.get(secret.clone()).unwrap_or_default());
             }
