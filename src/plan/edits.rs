@@ -48,12 +48,7 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
             .filter(|(file, _)| sets_config_path && *file == decides);
         let Some((step, comments)) = edit(planner, decides, &loaded.file, last.map(|(_, id)| id))
         else {
-            findings.add(
-                &finding::PROOF_FAILED,
-                loaded.file.place(0..0),
-                "there is no place for `config_path` in this file",
-                "set `config_path` by hand and report this file as a bug",
-            );
+            no_place(&loaded.file, "config_path", findings);
             return None;
         };
         let text = if planner.converts && index == 0 {
@@ -72,6 +67,15 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
             .extend(comments.map(|comment| (index, comment)));
     }
     Some(edits)
+}
+
+fn no_place(file: &ConfigFile, key: &str, findings: &mut Findings) {
+    findings.add(
+        &finding::PROOF_FAILED,
+        file.place(0..0),
+        format!("there is no place for `{key}` in this file"),
+        format!("set `{key}` by hand and report this file as a bug"),
+    );
 }
 
 /// One file without what is removed, with `config_path` if `last` is the name of the section in the last file that has
@@ -110,30 +114,36 @@ fn edit(
 }
 
 /// With the last legacy setting gone, 2.1 and later pull through the transfer service (docs/containerd.md §12.4). Where
-/// that is so and the operator wants the puller of today, the last file says so. `files` are the edited files.
-pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits) -> Option<()> {
+/// that is so and the operator wants the puller of today, the last file says so. Where there is no place for that, it is
+/// a finding.
+pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings: &mut Findings) {
     let to = Behaviour::of(planner.inputs.options.to);
     if !planner.inputs.options.keep_local_pull || !to.transfer_service {
-        return Some(());
+        return;
     }
     let snapshot = &planner.inputs.snapshot;
-    let after = snapshot.after(edits.texts(), [])?;
+    // What cannot be read any more, and what no file has a section for, `verify` says.
+    let (Some(after), Some((last, _))) = (snapshot.after(edits.texts(), []), planner.from.last)
+    else {
+        return;
+    };
     // Where a release drops the section of a version-1 file, the conversion makes it take effect first.
     let pulls_locally = !snapshot.seen_by(&to).transfer_service
         || planner.converts && planner.registry().keeps_local_pull();
+    let Some(loaded) = after.configuration().files.get(last) else {
+        return;
+    };
     if !pulls_locally || !after.seen_by(&to).transfer_service {
-        return Some(());
+        return;
     }
-    let (last, _) = planner.from.last?;
-    let loaded = after.configuration().files.get(last)?;
     let setting = local_pull(&loaded.file, loaded.contents(Major::Two));
     let removed = PathSet::default();
-    let edited = edit::edit(
-        &loaded.file.text,
-        &loaded.file.syntax,
-        &removed,
-        std::slice::from_ref(&setting),
-    )?;
+    let settings = std::slice::from_ref(&setting);
+    let edited = edit::edit(&loaded.file.text, &loaded.file.syntax, &removed, settings);
+    let Some(edited) = edited else {
+        no_place(&loaded.file, &setting.key, findings);
+        return;
+    };
     let text: Rc<str> = Rc::from(edited.text);
     let real = &loaded.file.real;
     let files = &planner.configuration().files;
@@ -150,7 +160,6 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits) -> Optio
             });
         }
     }
-    Some(())
 }
 
 /// The configuration files that change, in the order in which they are written: the last one that has the section
@@ -233,6 +242,7 @@ fn removed_legacy(placement: &Placement<'_>, removed: &mut Vec<Vec<String>>) {
         });
     }
 }
+
 /// `use_local_image_pull = true` in the table that 2.x reads and 1.x does not, in whatever file.
 fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
     let id = PluginId::Images.name();

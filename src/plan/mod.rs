@@ -145,7 +145,7 @@ fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
         rules::certs_directory::check_dangling(&planner, &change.path, findings);
     }
     let outcomes = settings::settle(&planner, &wanted, &certs, findings);
-    let _ = edits::keep_local_pull(&planner, &mut edits);
+    edits::keep_local_pull(&planner, &mut edits, findings);
     // Where a file is replaced, what is wrong with it is over, too.
     let replaces = planner.inputs.options.existing == Existing::Replace;
     let replaced = changes.iter().filter(|_| replaces);
