@@ -128,7 +128,7 @@ impl Run {
         for bytes in files.iter().flat_map(|file| [&file.now, &file.old]) {
             sources.add(&NodePath::new("/"), bytes.as_deref().unwrap_or_default());
         }
-        let shown = Shown::knowing(self.common.show_secrets, &sources);
+        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
         let restart =
             "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
         let is_text = self.common.format == Format::Text;
@@ -183,7 +183,7 @@ impl Run {
         for bytes in apply::unfinished_bytes(node, &self.common.state_dir) {
             sources.add(&NodePath::new("/"), &bytes);
         }
-        let shown = Shown::knowing(self.common.show_secrets, &sources);
+        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
         let mut is_restarted = false;
         let report = &mut |progress: Progress| {
             match progress {
@@ -256,20 +256,13 @@ impl Run {
         read::configuration(node, &NodePath::new(&self.common.config), sources)
     }
 
-    /// What may be shown while this node is changed. A configuration that cannot be read now is said where it matters.
-    pub(super) fn shown(&self, node: &Node) -> Shown {
-        let mut sources = Sources::default();
-        let _ = self.configuration(node, &mut sources);
-        Shown::knowing(self.common.show_secrets, &sources)
-    }
-
     /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.
     fn failed_on(&self, error: &ApplyError, mut sources: Sources) -> u8 {
         for file in report::transaction::changed(error) {
             sources.add(&file.path, &file.after);
             sources.add(&file.path, file.found.as_deref().unwrap_or_default());
         }
-        let shown = Shown::knowing(self.common.show_secrets, &sources);
+        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
         self.failed(error, &shown)
     }
 

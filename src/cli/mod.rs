@@ -218,13 +218,17 @@ impl Run {
         let report = planned.report;
         self.print_findings(&report);
         match (report.outcome, planned.plan, report.digest.clone()) {
-            (Outcome::Changes, Some((inputs, plan)), Some(digest)) => Ok(Some(Planned {
-                report,
-                inputs,
-                plan,
-                shown: self.shown(node),
-                digest,
-            })),
+            (Outcome::Changes, Some((inputs, plan)), Some(digest)) => {
+                let files = inputs.snapshot.configuration().files.iter();
+                let texts = files.map(|loaded| (loaded.file.text.as_str(), loaded.file.secrets()));
+                Ok(Some(Planned {
+                    report,
+                    shown: Shown::knowing(self.common.show_secrets, texts),
+                    inputs,
+                    plan,
+                    digest,
+                }))
+            }
             (Outcome::Nothing, ..) => {
                 self.print_changes(&report);
                 Ok(None)

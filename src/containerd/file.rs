@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
+use crate::secret::{Secrets, TextKind};
 use crate::toml::syntax::{self, Syntax, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
@@ -87,6 +88,11 @@ impl ConfigFile {
     /// What the text means.
     pub fn tree(&self) -> &Table {
         self.syntax.tree()
+    }
+
+    /// What of the text is secret.
+    pub fn secrets(&self) -> Secrets {
+        Secrets::of(&self.text, &self.syntax, TextKind::Configuration)
     }
 
     /// The socket that containerd listens at, if the file says so.

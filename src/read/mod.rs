@@ -16,7 +16,7 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
-use crate::secret::TextKind;
+use crate::secret::{Secrets, TextKind};
 
 mod certs;
 mod imports;
@@ -286,6 +286,12 @@ impl Sources {
             text,
         });
         FileId(self.files.len() - 1)
+    }
+
+    /// The texts that are TOML, with their secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, Secrets)> {
+        let texts = self.files.iter();
+        texts.filter_map(|source| Secrets::of_bytes(source.text.as_bytes(), source.kind))
     }
 
     /// The file of this number.

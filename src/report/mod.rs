@@ -28,7 +28,6 @@ use crate::containerd::release::Version;
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
 use crate::printable::printable;
-use crate::read::Sources;
 use crate::secret::{MASK, Masked, Secrets};
 
 /// The version of the report's form. Fields are only ever added.
@@ -388,20 +387,17 @@ impl Shown {
         }
     }
 
-    /// The same, with the secrets of these files masked in what commands print.
-    pub fn knowing(secrets: bool, sources: &Sources) -> Self {
+    /// The same, with the secrets of these texts masked in what commands print.
+    pub fn knowing<'t>(secrets: bool, texts: impl IntoIterator<Item = (&'t str, Secrets)>) -> Self {
         /// Shorter ones are parts of ordinary words.
         const SHORTEST: usize = 6;
         let mut known: Vec<String> = Vec::new();
-        for source in sources.iter() {
-            let Some((text, found)) = Secrets::of_bytes(source.text.as_bytes(), source.kind) else {
-                continue;
-            };
+        for (text, found) in texts {
             let values = found
                 .ranges()
                 .iter()
-                .filter_map(|range| text.get(range.clone()));
-            let values = values.map(|value| value.trim_matches(['"', '\'']));
+                .filter_map(|range| text.get(range.clone()))
+                .map(|value| value.trim_matches(['"', '\'']));
             known.extend(
                 values
                     .filter(|value| value.len() >= SHORTEST)
