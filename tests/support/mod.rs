@@ -34,7 +34,7 @@ pub struct Fixture {
     pub args: Vec<String>,
     /// The exit code of `plan`.
     pub exit: i32,
-    /// The codes on stderr, in order.
+    /// The codes of the findings.
     pub findings: Vec<String>,
     /// The exit code of `check`; none where it depends on more than the node.
     pub check: Option<i32>,
@@ -319,23 +319,6 @@ pub struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
-}
-
-impl Ran {
-    /// The codes of the findings, in the order in which they were printed.
-    pub fn findings(&self) -> Vec<String> {
-        let found = self.stderr.lines().filter_map(finding);
-        found.map(|(_, code)| code.to_owned()).collect()
-    }
-}
-
-/// The level and the code of a finding, if this is the first line of one.
-fn finding(line: &str) -> Option<(&str, &str)> {
-    let (level, rest) = line.split_once('[')?;
-    let (code, _) = rest.split_once("]: ")?;
-    ["error", "warning", "note"]
-        .contains(&level)
-        .then_some((level, code))
 }
 
 /// Runs the program without a terminal and without colours.

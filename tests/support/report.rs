@@ -1,138 +1,103 @@
 //! What a plan says, as data without its words: what golden files hold, so that a change of words or layout does not
 //! change them.
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
 
-use serde_json::{Value, json};
-
-use super::Ran;
-
-/// The report of a `plan`, taken from what it printed.
-pub fn report(plan: &Ran) -> Value {
-    let pulls: Vec<Value> = pulls(&plan.stdout)
-        .iter()
-        .map(|pull| {
-            let mut value = json!({ "namespace": pull.namespace, "afterwards": pull.afterwards });
-            if let Some(change) = &pull.change {
-                value["change"] = json!(change);
-                value["today"] = json!(pull.today);
-            }
-            value
-        })
-        .collect();
-    json!({
-        "exit": plan.code,
-        "findings": findings(&plan.stderr),
-        "files": files(&plan.stdout),
-        "pulls": pulls,
-        "settings": settings(&plan.stdout),
-    })
-}
-
-/// Where the images of a namespace are pulled from.
-#[derive(Debug, Default)]
-pub struct Pull {
-    /// None for every registry that is not listed.
-    pub namespace: Option<String>,
-    /// The code of the finding that says why pulls change, if they do.
-    pub change: Option<String>,
-    pub today: Vec<String>,
-    pub afterwards: Vec<String>,
-}
-
-/// The pull table of a printed plan.
-pub fn pulls(plan: &str) -> Vec<Pull> {
-    let mut pulls: Vec<Pull> = Vec::new();
-    let mut is_today = false;
-    for line in section(plan, "\nPulls: ", "\nSettings\n").lines().skip(1) {
-        let Some(row) = line.strip_prefix("  ") else {
-            continue;
-        };
-        let Some(pull) = pulls.last_mut().filter(|_| row.starts_with("  ")) else {
-            let (namespace, change) = row
-                .strip_suffix(": identical")
-                .map(|namespace| (namespace, None))
-                .or_else(|| {
-                    let (namespace, code) = row.split_once(": changed")?;
-                    Some((namespace, Some(code.trim_start_matches(": ").to_owned())))
-                })
-                .unwrap_or_else(|| panic!("neither identical nor changed: {row}"));
-            pulls.push(Pull {
-                namespace: (namespace != "any other registry").then(|| namespace.to_owned()),
-                change,
-                ..Pull::default()
-            });
-            is_today = false;
-            continue;
-        };
-        match row.trim() {
-            "today" => is_today = true,
-            "afterwards" => is_today = false,
-            host if is_today => pull.today.push(host.to_owned()),
-            host => pull.afterwards.push(host.to_owned()),
-        }
+/// What is kept of the report of a `plan`: all that is decided, and none of the texts.
+pub fn golden(report: &Value) -> Value {
+    let mut golden = Map::new();
+    for key in ["outcome", "exit_code"] {
+        golden.insert(key.to_owned(), report[key].clone());
     }
-    pulls
-}
-
-/// Level, code and place of each finding.
-fn findings(stderr: &str) -> Vec<Value> {
-    let mut findings: Vec<Value> = Vec::new();
-    for line in stderr.lines() {
-        if let Some((level, code)) = super::finding(line) {
-            findings.push(json!({ "level": level, "code": code }));
-        } else if let Some(place) = line.trim_start().strip_prefix("--> ")
-            && let Some(finding) = findings.last_mut()
-        {
-            // The column is where the excerpt points; the place is file and line.
-            let place = place.rsplit_once(':').map_or(place, |(place, _)| place);
-            finding["place"] = json!(place);
-        }
-    }
-    findings
-}
-
-/// The files of the diff, with what becomes of each.
-fn files(plan: &str) -> BTreeMap<String, &'static str> {
-    let lines: Vec<&str> = plan.lines().collect();
-    let headers = lines.windows(3).filter_map(|lines| match lines {
-        [old, new, hunk] if hunk.starts_with("@@ ") => {
-            Some((old.strip_prefix("--- ")?, new.strip_prefix("+++ ")?))
-        }
-        _ => None,
+    let files = map(report, "files", |file| {
+        without(file, &["diff", "masked", "mode"])
     });
-    headers
-        .map(|(old, new)| match (old, new) {
-            ("/dev/null", new) => (new.trim_start_matches('b').to_owned(), "created"),
-            (old, "/dev/null") => (old.trim_start_matches('a').to_owned(), "removed"),
-            (_, new) => (new.trim_start_matches('b').to_owned(), "changed"),
-        })
-        .collect()
-}
-
-/// What becomes of each setting: paths that it is carried to, codes of findings that say why it is not, or "stays".
-fn settings(plan: &str) -> Vec<Value> {
-    let mut settings: Vec<(String, Vec<String>)> = Vec::new();
-    for line in section(plan, "\nSettings\n", "\nDigest: ").lines() {
-        if let Some(outcome) = line.strip_prefix("    ") {
-            let outcome = outcome
-                .strip_prefix("-> ")
-                .or_else(|| outcome.rsplit_once(": ").map(|(_, code)| code))
-                .unwrap_or("stays");
-            if let Some((_, outcomes)) = settings.last_mut() {
-                outcomes.push(outcome.to_owned());
-            }
-        } else if let Some(setting) = line.strip_prefix("  ") {
-            settings.push((setting.to_owned(), Vec::new()));
+    golden.insert("files".to_owned(), files);
+    golden.insert("findings".to_owned(), map(report, "findings", finding));
+    let pulls = map(report, "namespaces", |namespace| {
+        let mut pulls = without(namespace, &["unnamed"]);
+        for side in ["before", "after"] {
+            pulls[side] = map(namespace, side, host);
         }
-    }
-    settings
-        .into_iter()
-        .map(|(setting, becomes)| json!({ "setting": setting, "becomes": becomes }))
-        .collect()
+        // Why they fail is a text; that they do is not.
+        for fails in ["before_fails", "after_fails"] {
+            if pulls.get(fails).is_some() {
+                pulls[fails] = json!(true);
+            }
+        }
+        if pulls["same"] == true && pulls["before"] == pulls["after"] {
+            pulls.as_object_mut().unwrap().remove("before");
+        }
+        pulls
+    });
+    golden.insert("namespaces".to_owned(), pulls);
+    let settings = map(report, "settings", Value::clone);
+    golden.insert("settings".to_owned(), settings);
+    let questions = map(report, "questions", |question| {
+        let answers = map(question, "answers", |answer| answer["option"].clone());
+        json!({ "code": question["code"], "answers": answers })
+    });
+    golden.insert("questions".to_owned(), questions);
+    golden.retain(|_, value| value.as_array().is_none_or(|array| !array.is_empty()));
+    Value::Object(golden)
 }
 
-fn section<'text>(text: &'text str, start: &str, end: &str) -> &'text str {
-    let rest = text.split_once(start).map_or("", |(_, rest)| rest);
-    rest.split_once(end).map_or(rest, |(section, _)| section)
+/// The codes of the findings of a report, sorted.
+pub fn codes(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    let code = |finding: &Value| finding["code"].as_str().unwrap().to_owned();
+    let mut codes: Vec<String> = findings.map(code).collect();
+    codes.sort();
+    codes
+}
+
+/// The URLs of the hosts that are tried for a namespace after the migration; `None` if the report does not say.
+pub fn urls_after(report: &Value, namespace: &str) -> Option<Vec<String>> {
+    let namespaces = report["namespaces"].as_array()?;
+    let named = |name: Value| namespaces.iter().find(|row| row["name"] == name);
+    let row = named(json!(namespace)).or_else(|| named(Value::Null))?;
+    let hosts = row["after"].as_array()?.iter();
+    let url = |host: &Value| {
+        host["url"]
+            .as_str()
+            .unwrap()
+            .replace("<registry>", namespace)
+    };
+    Some(hosts.map(url).collect())
+}
+
+/// Code, severity and place of a finding.
+fn finding(finding: &Value) -> Value {
+    let (code, severity) = (finding["code"].as_str(), finding["severity"].as_str());
+    let text = format!("{}[{}]", severity.unwrap(), code.unwrap());
+    match finding["file"].as_str() {
+        Some(file) => json!(format!("{text} {file}:{}", finding["line"])),
+        None => json!(text),
+    }
+}
+
+/// A host without what every ordinary one has: its URL alone, if that is all that there is to it.
+fn host(host: &Value) -> Value {
+    let mut host = host.as_object().unwrap().clone();
+    host.retain(|key, value| match key.as_str() {
+        "pull" | "resolve" => value != true,
+        _ => value != false && *value != json!([]),
+    });
+    match host.get("url") {
+        Some(url) if host.len() == 1 => url.clone(),
+        _ => Value::Object(host),
+    }
+}
+
+fn map(value: &Value, key: &str, each: impl Fn(&Value) -> Value) -> Value {
+    let array = value[key]
+        .as_array()
+        .unwrap_or_else(|| panic!("{key} in {value}"));
+    Value::Array(array.iter().map(each).collect())
+}
+
+fn without(value: &Value, keys: &[&str]) -> Value {
+    let mut object = value.as_object().unwrap().clone();
+    object.retain(|key, _| !keys.contains(&key.as_str()));
+    Value::Object(object)
 }
