@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 
 use super::arguments::{Apply, Changing, Format, Rollback};
-use super::{Planned, Run, exit, print, print_error};
+use super::{Planned, Run, exit, explain, print, print_error};
 use crate::apply::guard::{self, Guard, Health, Progress};
 use crate::apply::{
     self, Applied, ApplyError, ChangedSinceApply, Interrupt, Purpose, Recovered, Recovery,
@@ -44,7 +44,8 @@ impl Run {
                 break (session, planned, guard);
             }
         };
-        self.print_changes(&planned.report);
+        self.print_report(&planned.report)
+            .map_err(|error| explain(&error))?;
         if asks && !self.ask("Write these changes?")? {
             return Ok(exit::PENDING);
         }

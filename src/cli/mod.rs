@@ -166,17 +166,17 @@ impl Run {
         let node = Node::open(&self.common.root)?;
         let unfinished = apply::unfinished(&node, &self.common.state_dir);
         let notes = unfinished.iter().map(report::transaction::unfinished);
-        if self.common.format != Format::Json {
-            notes.clone().for_each(|note| print_error(&note));
-        }
+        let notes: Vec<String> = notes.map(|note| note.trim_end().to_owned()).collect();
         let request = self.request(&node)?;
-        let planned = commands::plan(&node, report::Command::Plan, &request);
-        let mut report = match planned {
+        let mut report = match commands::plan(&node, report::Command::Plan, &request) {
             Ok(planned) => planned.report,
-            Err(unread) => return self.unread(unread),
+            Err(mut unread) => {
+                unread.report.notes = notes;
+                return self.unread(unread);
+            }
         };
-        report.notes = notes.map(|note| note.trim_end().to_owned()).collect();
-        self.print_plan(&report)?;
+        report.notes = notes;
+        self.print_report(&report)?;
         Ok(report.exit_code)
     }
 
@@ -190,12 +190,7 @@ impl Run {
             Ok(report) => report,
             Err(unread) => return self.unread(unread),
         };
-        if self.common.format == Format::Json {
-            print_json(&report)?;
-        } else {
-            self.print_findings(&report);
-            print(&report::check::render(&report));
-        }
+        self.print_report(&report)?;
         Ok(report.exit_code)
     }
 
@@ -204,8 +199,8 @@ impl Run {
         Node::open(&self.common.root).map_err(|error| explain(&error.into()))
     }
 
-    /// Makes the plan and prints its findings. `None` if there is nothing to do, which has been said; an error is
-    /// the exit code, and has been explained.
+    /// Makes the plan. `None` if there is nothing to do, which has been said; an error is the exit code, and has been
+    /// explained.
     fn make_plan(&self, node: &Node) -> Result<Option<Planned>, u8> {
         let made = self
             .request(node)
@@ -216,7 +211,6 @@ impl Run {
             Err(error) => return Err(explain(&error)),
         };
         let report = planned.report;
-        self.print_findings(&report);
         match (report.outcome, planned.plan, report.digest.clone()) {
             (Outcome::Changes, Some((inputs, plan)), Some(digest)) => {
                 let files = inputs.snapshot.configuration().files.iter();
@@ -229,11 +223,14 @@ impl Run {
                     digest,
                 }))
             }
-            (Outcome::Nothing, ..) => {
-                self.print_changes(&report);
-                Ok(None)
+            (outcome, ..) => {
+                self.print_report(&report)
+                    .map_err(|error| explain(&error))?;
+                match outcome {
+                    Outcome::Nothing => Ok(None),
+                    _ => Err(report.exit_code),
+                }
             }
-            _ => Err(report.exit_code),
         }
     }
 
@@ -268,11 +265,10 @@ impl Run {
 
     /// Says why the node could not be read.
     fn unread(&self, unread: Unread) -> anyhow::Result<u8> {
+        self.print_report(&unread.report)?;
         if self.common.format == Format::Json {
-            print_json(&unread.report)?;
             return Ok(unread.report.exit_code);
         }
-        self.print_findings(&unread.report);
         let root = &self.common.root;
         Err(match root.as_str() {
             "/" => anyhow::Error::new(unread),
@@ -280,36 +276,22 @@ impl Run {
         })
     }
 
-    /// The findings, and whether they are in the way.
-    fn print_findings(&self, report: &Report) {
-        print_error(&report::findings::render(report));
-        if report.outcome == Outcome::Refused {
-            print_error(&report::findings::refusal(report));
-        }
-    }
-
-    fn print_plan(&self, report: &Report) -> anyhow::Result<()> {
-        if self.common.format == Format::Json {
-            return print_json(report);
-        }
-        self.print_findings(report);
-        self.print_changes(report);
-        Ok(())
-    }
-
-    /// The plan without its findings.
-    fn print_changes(&self, report: &Report) {
+    /// The whole report on stdout; only what a diff has no place for is on stderr.
+    fn print_report(&self, report: &Report) -> anyhow::Result<()> {
         match self.common.format {
+            Format::Json => return print_json(report),
+            Format::Text => print(&report::text::render(report)),
             Format::Diff => {
+                print_error(&report::text::preamble(report));
                 print(&report::diff::render(report));
                 if report.files.iter().any(|file| file.masked) {
                     print_error(
-                        "note: what is secret or not UTF-8 is masked in this diff, so that it is for reading only\n",
+                        "note: secrets are masked; this diff cannot be applied with patch\n",
                     );
                 }
             }
-            Format::Text | Format::Json => print(&report::text::render(report)),
         }
+        Ok(())
     }
 }
 

@@ -1,21 +1,38 @@
-//! The report in words: what the plan is for, the diff, the pull table, what becomes of every setting.
+//! The report in words, the whole document: notes and findings, and what the command has found out about the node.
 
 use std::fmt::Write;
 
 use super::{
     Action, Command, Conversion, FileChange, NamespacePulls, Outcome, Report, SettingFate,
-    TakesEffect, diff,
+    TakesEffect, check, diff, findings,
 };
 use crate::containerd::host::ShownHost;
 use crate::printable::printable;
 
-/// What `plan` has to say on stdout besides the findings; nothing if it is refused.
+/// Everything that the report says.
 pub fn render(report: &Report) -> String {
-    match report.outcome {
+    let mut text = preamble(report);
+    text.push_str(&match report.outcome {
         Outcome::Nothing => nothing(report),
         Outcome::Changes => changes(report),
-        Outcome::Refused | Outcome::Ready | Outcome::NotReady | Outcome::Failed => String::new(),
+        Outcome::Ready | Outcome::NotReady => check::render(report),
+        Outcome::Refused | Outcome::Failed => String::new(),
+    });
+    text
+}
+
+/// What comes before the result: notes, findings, and whether something has to be decided. With a format that has no
+/// place for them, they are printed elsewhere.
+pub fn preamble(report: &Report) -> String {
+    let mut text = String::new();
+    for note in &report.notes {
+        let _ = writeln!(text, "{note}");
     }
+    text.push_str(&findings::render(report));
+    if report.outcome == Outcome::Refused {
+        text.push_str(&findings::refusal(report));
+    }
+    text
 }
 
 fn nothing(report: &Report) -> String {

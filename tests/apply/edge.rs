@@ -396,13 +396,12 @@ fn a_plan_looks_for_unfinished_runs_in_the_state_directory_that_is_given() {
         command.args(options);
         expect(&mut command, 1)
     };
-    let output = plan(&["--state-dir", "/srv/journals"]);
-    let said = stderr(&output);
+    let stdout = |options: &[&str]| String::from_utf8_lossy(&plan(options).stdout).into_owned();
+    let said = stdout(&["--state-dir", "/srv/journals"]);
     assert!(
         said.contains("note: run 1 is waiting for its restart"),
         "{said}"
     );
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains(" --state-dir /srv/journals"), "{stdout}");
-    assert!(!stderr(&plan(&[])).contains("run 1"));
+    assert!(said.contains(" --state-dir /srv/journals"), "{said}");
+    assert!(!stdout(&[]).contains("run 1"));
 }
