@@ -3,6 +3,7 @@
 //! A finding is data. `Err` is for I/O and broken promises; whatever an operator wrote into a file ends here. The
 //! table of all codes is in this module, and a code that is not in the table does not exist.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
@@ -674,8 +675,8 @@ impl Findings {
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// The findings by file and place; those without a place come last. What is said of a plan that can be written is
-    /// left out where there is none.
+    /// Errors, then warnings, then notes; of each by file and place, and those without a place last. What is said of a
+    /// plan that can be written is left out where there is none.
     pub fn sorted(&self) -> Vec<&Finding> {
         let of_plan = [&SAME_AS_DEFAULT, &PULL_SERVICE_CHANGES];
         let refused = self.refused();
@@ -684,7 +685,7 @@ impl Findings {
         findings.sort_by_key(|finding| {
             let place = finding.place.as_ref();
             let position = place.map(|place| (place.file, place.range.start, place.range.end));
-            (place.is_none(), position)
+            (Reverse(finding.severity), place.is_none(), position)
         });
         findings
     }
@@ -730,5 +731,34 @@ mod tests {
         assert!(findings.refused());
         findings.add(&WRONG_TYPE, None, "t", "");
         assert_eq!(findings.sorted().len(), 2);
+    }
+
+    #[test]
+    fn errors_come_before_warnings_and_notes_and_then_the_order_of_the_files() {
+        let mut findings = Findings::default();
+        let place = |file, start: usize| Place {
+            file: FileId(file),
+            range: start..start + 1,
+        };
+        findings.add(&REPEATED_ENDPOINT, place(0, 1), "note", "");
+        findings.add(&STRAY_FILE, None, "warning without a place", "");
+        findings.add(&STRAY_FILE, place(1, 5), "warning in the second file", "");
+        findings.add(&STRAY_FILE, place(0, 9), "warning", "");
+        findings.add(&WRONG_TYPE, place(1, 7), "second error", "");
+        findings.add(&WRONG_TYPE, place(1, 3), "error", "");
+        let sorted: Vec<&str> = findings
+            .sorted()
+            .iter()
+            .map(|f| f.message.as_str())
+            .collect();
+        let expected = [
+            "error",
+            "second error",
+            "warning",
+            "warning in the second file",
+            "warning without a place",
+            "note",
+        ];
+        assert_eq!(sorted, expected);
     }
 }
