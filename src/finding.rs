@@ -160,9 +160,10 @@ codes! {
          needed. Both versions are shown. Save the edit elsewhere, or accept the finding, which gives it up; the \
          journal keeps it.";
     COMMENT_DROPPED "comment-dropped" Note HandEdit,
-        "a comment goes away with an entry that gets no hosts file",
-        "A comment stood with an entry for which no hosts file is written, so there is no place that it could move \
-         to. The old file with it stays in the journal of the run. Write it down elsewhere if it is needed.";
+        "a comment is removed with its entry and is in no hosts file",
+        "No hosts file is written for the entry that the comment belongs to, or the hosts file exists and more users can \
+         read it than the file with the comment. The old file stays in the journal of the run. Write the comment down \
+         elsewhere if it is needed.";
     CRI_DISABLED "cri-disabled" { said_once: true } Warning HandEdit,
         "CRI is in disabled_plugins, so that the registry settings have no effect",
         "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
@@ -374,9 +375,8 @@ codes! {
          to the next (`v1Migrate` goes over a map). Put what is meant under one name.";
     SECRET_COMMENT "secret-comment" Note HandEdit,
         "a comment that looks like a secret is not moved into a hosts file",
-        "The comment looks like a password or token, or repeats one that stands elsewhere in the file. hosts.toml \
-         files are readable by everyone, so it is not moved into one. The old file with it stays in the journal of \
-         the run.";
+        "The comment looks like a password or token. Everyone may be able to read a hosts.toml file, so it is not moved \
+         into one. The old file with it stays in the journal of the run.";
     SECTION_SHADOWED "section-shadowed" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "registry settings that imports make inert on one containerd and live on another",

@@ -114,6 +114,8 @@ pub struct NodeFile {
     pub path: NodePath,
     /// Its contents.
     pub bytes: Vec<u8>,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 /// What a name in a directory leads to.
@@ -200,6 +202,7 @@ impl Node {
         let (real, Some(file)) = self.open_existing(path)? else {
             return Ok(None);
         };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
         // A sparse file may say that it is small while it grows.
         let bytes = read_all(File::from(file).take(limit + 1)).map_err(failed)?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
@@ -208,7 +211,11 @@ impl Node {
                 format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
             return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
         }
-        Ok(Some(NodeFile { path: real, bytes }))
+        Ok(Some(NodeFile {
+            path: real,
+            bytes,
+            mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode(),
+        }))
     }
 
     /// Lists a directory, sorted by name; `None` if there is none.

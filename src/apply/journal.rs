@@ -9,7 +9,8 @@
 //! <sha256> {"schema":3,"run":1,"tool":"0.1.0","plan":"<sha256>","begun":"2026-11-22T09:48:00Z",
 //!           "directories":["/etc/containerd/certs.d"],"files":1,"restart":null}
 //! <sha256> {"path":"/etc/containerd/config.toml","kind":"configuration",
-//!           "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"}}
+//!           "before":{"bytes":{"text":"…"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"…"},
+//!           "mode":"0644"}
 //! <sha256> {"event":"applied"}
 //! ```
 //! * The first line is a [`Record`]. `directories` are those that the run makes, parents first. `files` is the number of
@@ -18,7 +19,7 @@
 //!   there: nothing that is read from a journal is ever executed.
 //! * A file's line is a [`FileRecord`], in the order in which files are changed. `path` is the real one, and `named` is
 //!   there where a link on the path that was given leads to it. `kind` is `hosts-file` or `configuration`. `before` is
-//!   `null` for a file that did not exist. Bytes that are not UTF-8 are `{"hex":"…"}`. Where another line is damaged,
+//!   `null` for a file that did not exist, which gets `mode`. Bytes that are not UTF-8 are `{"hex":"…"}`. Where another line is damaged,
 //!   this one still gives the old bytes of its file.
 //! * Each later line is an [`Event`], and the last one says how far the run is.
 //!
@@ -38,7 +39,7 @@ use sha2::{Digest, Sha256};
 
 use super::ApplyError;
 use super::guard::{Restart, RestartRecord};
-use super::replace::{self, Metadata};
+use super::replace::{self, Metadata, NEW_DIRECTORY};
 use super::transaction::{FileChange, Image};
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
@@ -80,6 +81,8 @@ struct FileRecord {
     kind: KindRecord,
     before: Option<ImageRecord>,
     after: Bytes,
+    /// Octal, as `chmod` takes it.
+    mode: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,10 +208,12 @@ impl FileRecord {
             },
             before: file.before.as_ref().map(image),
             after: Bytes::new(&file.after),
+            mode: format!("{:04o}", file.mode),
         }
     }
 
     fn change(&self) -> io::Result<FileChange> {
+        let mode = |octal: &str| u32::from_str_radix(octal, 8).map_err(io::Error::other);
         let image = |image: &ImageRecord| {
             let mut xattrs = BTreeMap::new();
             for (name, value) in &image.xattrs {
@@ -217,7 +222,7 @@ impl FileRecord {
             io::Result::Ok(Image {
                 bytes: image.bytes.get()?,
                 metadata: Metadata {
-                    mode: u32::from_str_radix(&image.mode, 8).map_err(io::Error::other)?,
+                    mode: mode(&image.mode)?,
                     uid: image.uid,
                     gid: image.gid,
                     xattrs,
@@ -233,6 +238,7 @@ impl FileRecord {
             named: self.named.as_deref().map(NodePath::new),
             before: self.before.as_ref().map(image).transpose()?,
             after: self.after.get()?,
+            mode: mode(&self.mode)?,
         })
     }
 }
@@ -570,7 +576,7 @@ impl<'a> Store<'a> {
             directory = directory.parent();
         }
         for directory in missing.iter().rev() {
-            replace::make_directory(self.node, directory)?;
+            replace::make_directory(self.node, directory, NEW_DIRECTORY)?;
         }
         let opened = self
             .node
@@ -773,6 +779,7 @@ mod tests {
                 metadata,
             }),
             after: b"new".to_vec(),
+            mode: 0o644,
         }];
         let record = Record::new(7, "plan", &[NodePath::new("/d")], &files, None);
         let mut journal = line(&serde_json::to_vec(&record).unwrap());

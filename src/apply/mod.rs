@@ -27,7 +27,6 @@ mod transaction;
 pub use error::{ApplyError, ChangedFile, FileState};
 pub use interrupt::Interrupt;
 pub use obstacle::{Obstacle, ObstacleKind, obstacles};
-pub(crate) use replace::NEW_FILE;
 pub use session::{ChangedSinceApply, Purpose, Session};
 
 use guard::RestartRecord;

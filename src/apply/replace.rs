@@ -15,9 +15,10 @@ use rustix::io::Errno;
 
 use crate::node::{Node, NodeError, NodePath};
 
-/// What a new file may be at most: containerd runs as root, but other tools read hosts files too.
-pub(crate) const NEW_FILE: u32 = 0o644;
-const NEW_DIRECTORY: u32 = 0o755;
+/// The mode of a new directory.
+pub(crate) const NEW_DIRECTORY: u32 = 0o755;
+/// The mode of a new directory in which only root has anything to read.
+pub(crate) const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Bound to the bytes or the inode, by the kernel itself; neither may nor can they be copied.
 const NOT_COPIED: [&str; 2] = ["security.ima", "security.evm"];
@@ -121,6 +122,15 @@ pub(crate) fn keep(node: &Node, path: &NodePath, name: &str) -> Result<(), NodeE
         .map_err(|errno| NodeError::new(path, "link", errno))
 }
 
+/// What a file that is written gets besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Give<'a> {
+    /// All that another file has.
+    All(&'a Metadata),
+    /// This mode. The rest is that of any new file in its directory.
+    Mode(u32),
+}
+
 /// A file that is written, but not yet under its name.
 #[derive(Debug)]
 pub(crate) struct Staged {
@@ -138,16 +148,16 @@ impl Staged {
         path: &NodePath,
         temporary: String,
         bytes: &[u8],
-        metadata: Option<&Metadata>,
+        give: Give<'_>,
     ) -> Result<Self, NodeError> {
         let directory = directory(node, &path.parent())?;
         let mut file = create(&directory, &temporary)
             .map_err(|errno| NodeError::new(path, "create a file beside", errno))?;
         file.write_all(bytes)
             .map_err(|error| NodeError::new(path, "write", error))?;
-        match metadata {
-            Some(metadata) => metadata.give_to(&file),
-            None => rustix::fs::fchmod(&file, Mode::from_raw_mode(NEW_FILE)),
+        match give {
+            Give::All(metadata) => metadata.give_to(&file),
+            Give::Mode(mode) => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)),
         }
         .map_err(|errno| NodeError::new(path, "set mode, owner and attributes of", errno))?;
         Ok(Self {
@@ -241,16 +251,17 @@ fn is_absent(directory: impl AsFd, name: &str) -> bool {
 }
 
 /// Makes a directory; that it exists is fine.
-pub(crate) fn make_directory(node: &Node, path: &NodePath) -> Result<(), NodeError> {
+pub(crate) fn make_directory(node: &Node, path: &NodePath, mode: u32) -> Result<(), NodeError> {
     let failed = |errno: Errno| NodeError::new(path, "make the directory", errno);
     let parent = directory(node, &path.parent())?;
-    match rustix::fs::mkdirat(&parent, path.name(), Mode::from_raw_mode(NEW_DIRECTORY)) {
+    let mode = Mode::from_raw_mode(mode);
+    match rustix::fs::mkdirat(&parent, path.name(), mode) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
         Err(errno) => return Err(failed(errno)),
     }
     // The umask of a root shell may be 077, and containerd is not the only reader.
-    rustix::fs::fchmod(directory(node, path)?, Mode::from_raw_mode(NEW_DIRECTORY)).map_err(failed)
+    rustix::fs::fchmod(directory(node, path)?, mode).map_err(failed)
 }
 
 /// Removes a directory if it is empty.

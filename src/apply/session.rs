@@ -712,6 +712,7 @@ fn compare(
                     Found::Absent | Found::Link => None,
                 },
                 after: change.after.clone(),
+                mode: change.mode,
             });
         }
     }

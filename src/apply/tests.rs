@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::journal::Entry;
 use super::transaction::{Care, FileChange, Found, Which};
 use super::*;
-use crate::plan::{Change, FileKind};
+use crate::plan::{Change, FileKind, NEW_FILE};
 
 struct Scratch(PathBuf);
 
@@ -45,6 +45,7 @@ fn change(path: &str, before: Option<&str>, after: &str) -> Change {
         named: None,
         before: before.map(|text| text.as_bytes().to_vec()),
         after: after.as_bytes().to_vec(),
+        mode: NEW_FILE,
     }
 }
 

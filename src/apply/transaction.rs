@@ -16,7 +16,7 @@ use std::io;
 
 use super::ApplyError;
 use super::interrupt::Interrupt;
-use super::replace::{self, Metadata, Staged};
+use super::replace::{self, Give, Metadata, NEW_DIRECTORY, PRIVATE_DIRECTORY, Staged};
 use crate::node::{Node, NodeError, NodePath, read_all};
 use crate::plan::FileKind;
 
@@ -34,8 +34,10 @@ pub(crate) struct FileChange {
     pub(crate) named: Option<NodePath>,
     /// What it was; `None` if it did not exist.
     pub(crate) before: Option<Image>,
-    /// The bytes that it gets; its metadata stays, or is that of a new file.
+    /// The bytes that it gets; its metadata stays.
     pub(crate) after: Vec<u8>,
+    /// The mode that it gets if it is created.
+    pub(crate) mode: u32,
 }
 
 /// A file as it was: its bytes and all else.
@@ -125,9 +127,15 @@ impl Transaction<'_> {
         renamed: &mut BTreeSet<usize>,
     ) -> Result<(), ApplyError> {
         allow_many_open_files();
+        let open = self.open_directories();
         for directory in self.directories {
             interrupt.check()?;
-            replace::make_directory(self.node, directory)?;
+            let mode = if open.contains(directory) {
+                NEW_DIRECTORY
+            } else {
+                PRIVATE_DIRECTORY
+            };
+            replace::make_directory(self.node, directory, mode)?;
         }
         let mut staged = Vec::new();
         for (index, file) in self.files.iter().enumerate() {
@@ -137,7 +145,10 @@ impl Transaction<'_> {
                 &file.path,
                 self.temporary(index),
                 &file.after,
-                file.before.as_ref().map(|image| &image.metadata),
+                match &file.before {
+                    Some(image) => Give::All(&image.metadata),
+                    None => Give::Mode(file.mode),
+                },
             )?);
         }
         // Written first and synced afterwards, the first sync takes most of the others with it.
@@ -182,6 +193,20 @@ impl Transaction<'_> {
             commit.sync_directory()?;
         }
         Ok(())
+    }
+
+    /// The directories that others than root must be able to enter: those of files that others can read. The name of a
+    /// directory is the name of a registry, which a configuration that others cannot read does not tell them.
+    fn open_directories(&self) -> BTreeSet<NodePath> {
+        const OTHERS: u32 = 0o044;
+        let mut open = BTreeSet::new();
+        for file in self.files.iter().filter(|file| file.mode & OTHERS != 0) {
+            let mut directory = file.path.parent();
+            while !directory.name().is_empty() && open.insert(directory.clone()) {
+                directory = directory.parent();
+            }
+        }
+        open
     }
 
     /// The last look at a file before it is replaced: what was waited for until now may have taken long.
@@ -483,7 +508,8 @@ impl Back<'_> {
             }
         }
         let temporary = self.transaction.temporary(index);
-        let staged = Staged::write(node, &file.path, temporary, &image.bytes, Some(&metadata))?;
+        let give = Give::All(&metadata);
+        let staged = Staged::write(node, &file.path, temporary, &image.bytes, give)?;
         Ok(Some(Step::Write(staged)))
     }
 

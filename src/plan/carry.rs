@@ -8,6 +8,7 @@ use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT, HOSTS_FI
 use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
 use crate::containerd::release::Behaviour;
+use crate::finding::FileId;
 use crate::node::NodePath;
 
 /// A hosts file for the first directory.
@@ -17,6 +18,8 @@ pub(crate) struct Carried {
     pub path: NodePath,
     /// What it says.
     pub bytes: Vec<u8>,
+    /// The file that the bytes are copied from, if they are.
+    pub copied: Option<FileId>,
     /// The directory that it comes from.
     pub from: NodePath,
     /// Whether it says there what it said where it was.
@@ -50,10 +53,10 @@ pub(crate) fn carry(
             };
             let before = reader::pulls(other, &namespace, behaviour);
             let from = other.path.join(&name);
-            let bytes = match &directory.hosts_file {
-                Some(file) if !file.bytes.is_empty() => file.bytes.clone(),
+            let (bytes, copied) = match &directory.hosts_file {
+                Some(file) if !file.bytes.is_empty() => (file.bytes.clone(), file.id),
                 _ => match &before {
-                    Pulls::Hosts(hosts) => from_certificates(hosts, &from),
+                    Pulls::Hosts(hosts) => (from_certificates(hosts, &from), None),
                     Pulls::Fail(_) => continue,
                 },
             };
@@ -65,6 +68,7 @@ pub(crate) fn carry(
             found.push(Carried {
                 path,
                 bytes,
+                copied,
                 from,
                 same,
             });

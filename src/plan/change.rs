@@ -5,6 +5,31 @@ use std::rc::Rc;
 use crate::node::NodePath;
 use crate::toml::edit::NewValue;
 
+/// The mode of a new file, unless its content comes from a file that fewer can read. containerd runs as root, but other
+/// tools read hosts files, too.
+pub const NEW_FILE: u32 = 0o644;
+
+/// The mode of a new file whose content comes from files of these modes: no more open than any of them. What not everyone
+/// can read is for its owner alone, since the groups of the files may differ.
+pub(crate) fn mode_of_new(sources: impl IntoIterator<Item = u32>) -> u32 {
+    const EVERYONE: u32 = 0o004;
+    const OWNER: u32 = 0o700;
+    let mode = sources
+        .into_iter()
+        .fold(NEW_FILE, |mode, source| mode & source);
+    if mode & EVERYONE == 0 {
+        mode & OWNER
+    } else {
+        mode
+    }
+}
+
+/// Whether others than the owner can read a file of the mode `one`, and not one of the mode `other`.
+pub(crate) fn lets_in_more(one: u32, other: u32) -> bool {
+    const OTHERS: u32 = 0o044;
+    one & !other & OTHERS != 0
+}
+
 /// What a file is to containerd, in the order in which files are written. Names do not tell: an imported file may be
 /// called anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +53,8 @@ pub struct Change {
     pub before: Option<Vec<u8>>,
     /// The bytes to write.
     pub after: Vec<u8>,
+    /// The permission bits of the file if it is created. A file that exists keeps its own.
+    pub mode: u32,
 }
 
 /// A configuration file as it will be.
@@ -53,4 +80,24 @@ pub struct EditStep {
     pub removed: Vec<Vec<String>>,
     /// The key paths that are set in it, with their values.
     pub set: Vec<(Vec<String>, NewValue)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_has_no_bit_that_a_source_has_not() {
+        for (sources, mode) in [
+            (&[][..], 0o644),
+            (&[0o644, 0o755], 0o644),
+            (&[0o644, 0o600], 0o600),
+            (&[0o640], 0o600),
+            (&[0o604], 0o604),
+            (&[0o060], 0),
+            (&[0o400, 0o444], 0o400),
+        ] {
+            assert_eq!(mode_of_new(sources.iter().copied()), mode, "{sources:?}");
+        }
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::change::lets_in_more;
 use super::hosts_files::Draft;
 use super::placement::Effect;
 use super::planner::Planner;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::host::Scheme;
 use crate::finding::{self, Findings};
-use crate::secret::Secrets;
+use crate::secret::{Secrets, shown_path, shown_url};
 use crate::toml::edit::MovedComment;
 
 /// Puts every comment that leaves config.toml into the hosts file of what it stood with.
@@ -57,7 +58,7 @@ pub(crate) fn place_comments(
                 findings.add(
                     &finding::COMMENT_DROPPED,
                     file.place(comment.range.clone()),
-                    "this comment goes away with its entry, for which no hosts file is written",
+                    "this comment is removed with its entry, for which no hosts file is written",
                     "write it down elsewhere if it is needed",
                 );
             }
@@ -68,13 +69,32 @@ pub(crate) fn place_comments(
                 &finding::SECRET_COMMENT,
                 file.place(comment.range.clone()),
                 "this comment looks like a secret and is not moved into a hosts file",
-                "hosts files are readable by everyone; write it down elsewhere if it is needed",
+                "everyone may be able to read hosts files; write it down elsewhere if it is needed",
             );
             continue;
         }
-        if let Some(draft) = drafts.get_mut(&name) {
-            draft.comments_of(element).push(comment.text.clone());
+        let Some(draft) = drafts.get_mut(&name) else {
+            continue;
+        };
+        let mode = planner.mode_of_new([&file.id]);
+        if draft
+            .replaced_mode
+            .is_some_and(|replaced| lets_in_more(replaced, mode))
+        {
+            findings.add(
+                &finding::COMMENT_DROPPED,
+                file.place(comment.range.clone()),
+                format!(
+                    "this comment is not moved: more users can read the existing hosts.toml for `{}` than `{}`",
+                    shown_url(&draft.namespace),
+                    shown_path(file.path.as_str())
+                ),
+                "write it down elsewhere if it is needed",
+            );
+            continue;
         }
+        draft.sources.insert(file.id);
+        draft.comments_of(element).push(comment.text.clone());
     }
 }
 

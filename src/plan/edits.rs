@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::change::{Change, ConfigEdit, EditStep, FileKind};
+use super::change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
 use super::conversion;
 use super::placement::{Effect, Placement};
 use super::planner::Planner;
@@ -181,6 +181,7 @@ pub(crate) fn changes(planner: &Planner<'_>, edits: &[ConfigEdit]) -> Vec<Change
                 named: Some(file.path.clone()).filter(|path| *path != file.real),
                 before: Some(file.text.clone().into_bytes()),
                 after: edit.text.as_bytes().to_vec(),
+                mode: NEW_FILE,
             });
         }
     }

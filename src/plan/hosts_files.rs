@@ -1,6 +1,6 @@
 //! The hosts files that say what the legacy settings said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Change, FileKind};
 use super::namespaces::{AllWanted, Decider, Wanted};
@@ -10,8 +10,9 @@ use crate::containerd::hosts_file::directory::DEFAULT;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
 use crate::containerd::legacy::{LegacyHost, Origin, WILDCARD};
+use crate::containerd::registry::Tls;
 use crate::containerd::release::Generation;
-use crate::finding::Place;
+use crate::finding::{FileId, Place};
 use crate::node::NodePath;
 use crate::toml::edit::quote;
 
@@ -26,6 +27,10 @@ pub(crate) struct Draft {
     pub file: NewHostsFile,
     /// The namespace, or `*` for the file of all others.
     pub namespace: String,
+    /// The configuration files that its content comes from.
+    pub sources: BTreeSet<FileId>,
+    /// The mode of the file that it replaces, if there is one: that stays.
+    pub replaced_mode: Option<u32>,
     /// The endpoint numbers that the hosts, and last the server, come from.
     endpoints: Vec<Option<usize>>,
 }
@@ -71,16 +76,18 @@ pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<
 /// The hosts files as changes: what is carried from other directories, and the drafts.
 pub(crate) fn changes(planner: &Planner<'_>, drafts: &BTreeMap<String, Draft>) -> Vec<Change> {
     let certs = &planner.certs;
-    let hosts_file = |path, before, after| Change {
+    let hosts_file = |path, before, after, mode| Change {
         kind: FileKind::HostsFile,
         path,
         named: None,
         before,
         after,
+        mode,
     };
     let mut changes: BTreeMap<NodePath, Change> = BTreeMap::new();
     for carried in &planner.carried {
-        let change = hosts_file(carried.path.clone(), None, carried.bytes.clone());
+        let mode = planner.mode_of_new(&carried.copied);
+        let change = hosts_file(carried.path.clone(), None, carried.bytes.clone(), mode);
         changes.insert(carried.path.clone(), change);
     }
     for (name, draft) in drafts {
@@ -93,7 +100,8 @@ pub(crate) fn changes(planner: &Planner<'_>, drafts: &BTreeMap<String, Draft>) -
             None => file.map(|file| file.bytes.clone()),
         };
         let after = draft.file.render().into_bytes();
-        changes.insert(path.clone(), hosts_file(path, before, after));
+        let mode = planner.mode_of_new(&draft.sources);
+        changes.insert(path.clone(), hosts_file(path, before, after, mode));
     }
     changes.into_values().collect()
 }
@@ -128,12 +136,22 @@ fn hosts_file(planner: &Planner<'_>, wanted: &Wanted) -> Draft {
         comments: Vec::new(),
     });
     let mut origins = Vec::new();
+    let mut sources = BTreeSet::new();
     if let Some(name) = &wanted.mirror {
         let setting = format!("registry.mirrors.{}", quote(name, false));
         origins.push(origin(planner, &setting, mirror_place(planner, name)));
+        sources.extend(mirror_sources(planner, name));
     }
     let written = others.iter().chain(last);
-    origins.extend(tls_origins(planner, written.clone().map(|host| &host.host)));
+    for (name, tls) in tls_of(planner, written.clone().map(|host| &host.host)) {
+        let setting = format!("registry.configs.{}.tls", quote(name, false));
+        origins.push(origin(planner, &setting, tls.map(|tls| &tls.place)));
+        sources.extend(tls.into_iter().flat_map(tls_sources));
+    }
+    // The name of the registry comes from there, too.
+    if sources.is_empty() {
+        sources.insert(planner.config.id);
+    }
     if origins.is_empty() {
         origins.push(format!(
             "from the legacy default: no mirror or TLS setting in {} names {namespace}",
@@ -149,6 +167,8 @@ fn hosts_file(planner: &Planner<'_>, wanted: &Wanted) -> Draft {
             hosts: others.iter().map(table).collect(),
         },
         namespace: namespace.to_owned(),
+        sources,
+        replaced_mode: replaced_mode(planner, &planner.certs.name_for(namespace)),
     }
 }
 
@@ -162,6 +182,7 @@ fn default_file(planner: &Planner<'_>, list: &[LegacyHost]) -> Draft {
         .collect();
     let hosts = first_of_each(&listed);
     let mut origins = Vec::new();
+    let mut sources = mirror_sources(planner, WILDCARD);
     if planner.legacy().mirror(WILDCARD).is_some() {
         origins.push(origin(
             planner,
@@ -174,8 +195,14 @@ fn default_file(planner: &Planner<'_>, list: &[LegacyHost]) -> Draft {
             planner.config.path
         ));
     }
-    origins.extend(tls_origins(planner, hosts.iter().map(|host| &host.host)));
+    for (name, tls) in tls_of(planner, hosts.iter().map(|host| &host.host)) {
+        let setting = format!("registry.configs.{}.tls", quote(name, false));
+        origins.push(origin(planner, &setting, tls.map(|tls| &tls.place)));
+        sources.extend(tls.into_iter().flat_map(tls_sources));
+    }
     Draft {
+        sources,
+        replaced_mode: replaced_mode(planner, DEFAULT),
         endpoints: hosts
             .iter()
             .map(|host| endpoint_number(host.origin))
@@ -207,23 +234,43 @@ fn mirror_place<'p>(planner: &'p Planner<'_>, name: &str) -> Option<&'p Place> {
     Some(mirror.endpoint_key.as_ref().unwrap_or(&mirror.name.place))
 }
 
-fn tls_origins<'h>(planner: &Planner<'_>, hosts: impl Iterator<Item = &'h Host>) -> Vec<String> {
-    let mut origins = Vec::new();
-    for host in hosts {
-        if host.scheme == Scheme::Http || host.tls == Default::default() {
-            continue;
-        }
-        let tls = planner
-            .legacy()
-            .config(&host.host)
-            .and_then(|config| config.tls.as_ref());
-        let setting = format!("registry.configs.{}.tls", quote(&host.host, false));
-        let origin = origin(planner, &setting, tls.map(|tls| &tls.place));
-        if !origins.contains(&origin) {
-            origins.push(origin);
-        }
-    }
-    origins
+/// The files that say what a mirror is.
+fn mirror_sources(planner: &Planner<'_>, name: &str) -> BTreeSet<FileId> {
+    let mirror = planner.legacy().mirror(name);
+    let places = mirror.into_iter().flat_map(|mirror| {
+        let endpoints = mirror.endpoints.iter().map(|endpoint| &endpoint.place);
+        endpoints.chain([&mirror.name.place])
+    });
+    places.map(|place| place.file).collect()
+}
+
+/// The hosts with TLS settings, each once, and what the configuration says of them.
+fn tls_of<'p, 'h>(
+    planner: &'p Planner<'_>,
+    hosts: impl Iterator<Item = &'h Host>,
+) -> impl Iterator<Item = (&'h str, Option<&'p Tls>)> {
+    let mut seen = BTreeSet::new();
+    let hosts = hosts.filter(|host| host.scheme != Scheme::Http && host.tls != Default::default());
+    let names = hosts.map(|host| host.host.as_str());
+    names.filter(move |name| seen.insert(*name)).map(|name| {
+        let config = planner.legacy().config(name);
+        (name, config.and_then(|config| config.tls.as_ref()))
+    })
+}
+
+/// The files that say what the TLS settings of a host are: imports may add to what an earlier file says.
+fn tls_sources(tls: &Tls) -> impl Iterator<Item = FileId> {
+    let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+    let files = files.into_iter().flatten().map(|file| &file.place);
+    let places = files.chain([&tls.place]).chain(&tls.skip_verify);
+    places.map(|place| place.file)
+}
+
+/// The mode of the hosts file in this directory, if there is one.
+fn replaced_mode(planner: &Planner<'_>, name: &str) -> Option<u32> {
+    let directory = planner.certs.directories.get(name)?;
+    let file = directory.hosts_file.as_ref()?.id?;
+    planner.inputs.modes.get(&file).copied()
 }
 
 impl Draft {

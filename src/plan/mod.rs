@@ -28,7 +28,7 @@ mod release;
 mod rules;
 mod settings;
 
-pub use change::{Change, ConfigEdit, EditStep, FileKind};
+pub use change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
 pub use namespaces::{Decider, Namespace, Wanted, namespaces};
 pub use release::Release;
 pub use settings::{Fate, SettingOutcome};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::carry::{Carried, carry};
+use super::change::{NEW_FILE, mode_of_new};
 use super::conversion;
 use super::namespaces::{Namespace, namespaces};
 use super::placement::{self, Placement};
@@ -16,7 +17,7 @@ use crate::containerd::legacy::Legacy;
 use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, Generation};
 use crate::containerd::sight::Sight;
-use crate::finding::{Code, Findings, Place};
+use crate::finding::{Code, FileId, Findings, Place};
 use crate::node::NodePath;
 use crate::read::{Existing, Inputs};
 
@@ -105,6 +106,12 @@ impl<'i> Planner<'i> {
 
     pub(crate) fn configuration(&self) -> &'i Configuration {
         self.inputs.snapshot.configuration()
+    }
+
+    /// The mode of a new file with content from these files.
+    pub(crate) fn mode_of_new<'f>(&self, sources: impl IntoIterator<Item = &'f FileId>) -> u32 {
+        let mode = |file| self.inputs.modes.get(file).copied().unwrap_or(NEW_FILE);
+        mode_of_new(sources.into_iter().map(mode))
     }
 
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {

@@ -7,6 +7,7 @@ use crate::containerd::hosts_file::directory::{
     CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory,
 };
 use crate::node::{EntryKind, Node, NodeError, NodePath};
+use crate::secret::TextKind;
 
 /// Reads the directory that `config_path` calls `path`; one that is not there is empty.
 pub(super) fn read(
@@ -88,7 +89,7 @@ fn read_registry_directory(
             match entry.kind {
                 EntryKind::File => {
                     directory.hosts_file = node.read(&file)?.map(|file| {
-                        let id = sources.add_hosts_file(&file.path, &file.bytes);
+                        let id = sources.add_file(TextKind::HostsFile, &file);
                         HostsFile::new(file.path, file.bytes).numbered(id)
                     });
                 }

@@ -13,7 +13,7 @@ use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob;
 use crate::node::{Node, NodeError, NodePath};
-use crate::secret::shown_path;
+use crate::secret::{TextKind, shown_path};
 
 /// What came of reading an imported file.
 enum Read {
@@ -233,7 +233,7 @@ impl Importer<'_> {
             );
             return Ok(Read::Missing(text));
         };
-        let id = self.sources.add(&file.path, &file.bytes);
+        let id = self.sources.add_file(TextKind::Configuration, &file);
         let parsed = ConfigFile::parse(id, path.clone(), file.path, file.bytes, self.findings);
         let Some(parsed) = parsed else {
             self.understood = false;

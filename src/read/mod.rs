@@ -15,7 +15,7 @@ use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
-use crate::node::{Node, NodeError, NodePath};
+use crate::node::{Node, NodeError, NodeFile, NodePath};
 use crate::secret::{Secrets, TextKind};
 
 mod certs;
@@ -101,6 +101,8 @@ pub struct Inputs {
     pub from: Version,
     /// The node as it is on the disk.
     pub snapshot: Snapshot,
+    /// The permission bits of each configuration file and hosts file.
+    pub modes: BTreeMap<FileId, u32>,
     /// What is known of each certificate file that a setting names, by its absolute path.
     pub certificates: BTreeMap<String, CertificateFile>,
 }
@@ -132,10 +134,12 @@ pub fn read(
         options,
         from,
         snapshot: Snapshot::new(configuration, empty),
+        modes: BTreeMap::new(),
         certificates,
     };
     let certs = read_certs_directories(node, &inputs, sources)?;
     inputs.snapshot = inputs.snapshot.with_certs(certs);
+    inputs.modes = sources.modes();
     Ok(Some(inputs))
 }
 
@@ -188,7 +192,7 @@ fn read_main(
     let Some(file) = node.read(path)? else {
         return Err(ReadError::NoConfig(path.clone()));
     };
-    let id = sources.add(&file.path, &file.bytes);
+    let id = sources.add_file(TextKind::Configuration, &file);
     Ok(ConfigFile::parse(
         id,
         path.clone(),
@@ -248,6 +252,8 @@ pub struct Source {
     pub text: String,
     /// Its bytes, if they are not those of the text.
     bytes: Option<Vec<u8>>,
+    /// Its permission bits, if it is a file on the disk.
+    mode: Option<u32>,
 }
 
 impl Source {
@@ -267,25 +273,39 @@ impl Source {
 }
 
 impl Sources {
-    /// Adds a configuration file and numbers it.
+    /// Adds the bytes of a configuration file and numbers them.
     pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
-        self.add_as(TextKind::Configuration, path, bytes)
+        self.add_as(TextKind::Configuration, path, bytes, None)
     }
 
-    /// Adds a hosts file and numbers it.
-    pub fn add_hosts_file(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
-        self.add_as(TextKind::HostsFile, path, bytes)
+    /// Adds a file that was read and numbers it.
+    pub fn add_file(&mut self, kind: TextKind, file: &NodeFile) -> FileId {
+        self.add_as(kind, &file.path, &file.bytes, Some(file.mode))
     }
 
-    fn add_as(&mut self, kind: TextKind, path: &NodePath, bytes: &[u8]) -> FileId {
+    fn add_as(
+        &mut self,
+        kind: TextKind,
+        path: &NodePath,
+        bytes: &[u8],
+        mode: Option<u32>,
+    ) -> FileId {
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.files.push(Source {
             path: path.clone(),
             kind,
             bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
+            mode,
             text,
         });
         FileId(self.files.len() - 1)
+    }
+
+    /// The permission bits of the files that were read.
+    fn modes(&self) -> BTreeMap<FileId, u32> {
+        let files = self.files.iter().enumerate();
+        let modes = files.filter_map(|(number, source)| Some((FileId(number), source.mode?)));
+        modes.collect()
     }
 
     /// The texts that are TOML, with their secrets.

@@ -9,7 +9,6 @@ use super::{
     Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion, Versions,
     diff,
 };
-use crate::apply::NEW_FILE;
 use crate::check;
 use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{self, FileId, Findings};
@@ -265,7 +264,10 @@ fn files_and_digest(plan: &Plan, shown: &Shown) -> (Vec<FileChange>, String) {
                 None => Action::Create,
                 Some(_) => Action::Change,
             },
-            mode: change.before.is_none().then(|| format!("{NEW_FILE:04o}")),
+            mode: change
+                .before
+                .is_none()
+                .then(|| format!("{:04o}", change.mode)),
             takes_effect: match change.kind {
                 FileKind::HostsFile if plan.hosts_files_take_effect => TakesEffect::AtOnce,
                 FileKind::HostsFile | FileKind::Configuration => TakesEffect::AfterRestart,

@@ -17,8 +17,6 @@ use crate::secret::{
 
 /// What the encoding begins with. Whoever changes it makes reviewed plans worthless, and says so here.
 const VERSION: &str = "containerd-registry-migrate digest 1";
-/// The mode of a file that is created.
-const MODE: u64 = 0o644;
 /// How often a secret is hashed that is written again, so that it takes long to guess one from a digest.
 const ROUNDS: u32 = 1 << 16;
 
@@ -122,7 +120,7 @@ fn encode_change(
     encoder.text(name);
     encoder.flag(change.before.is_none());
     if change.before.is_none() {
-        encoder.0.update(MODE.to_be_bytes());
+        encoder.0.update(u64::from(change.mode).to_be_bytes());
     }
     let (old, new) = (Side::new(before), Side::new(after));
     let edits = similar::capture_diff_slices(Algorithm::Myers, &old.raw, &new.raw);
@@ -289,6 +287,7 @@ mod tests {
             named: None,
             before: before.map(|text| text.as_bytes().to_vec()),
             after: after.as_bytes().to_vec(),
+            mode: crate::plan::NEW_FILE,
         };
         let mut encoder = Encoder(Sha256::new());
         let kind = text_kind(kind);

@@ -70,6 +70,7 @@ fn mode_owner_attributes_and_acl_survive_apply_and_rollback() {
 fn new_files_do_not_depend_on_the_umask() {
     let scratch = Scratch::node("umask");
     let root = scratch.at("node");
+    set_mode(&scratch, CONFIG, 0o644);
     let output = Command::new("sh")
         .args([
             "-c",
@@ -80,7 +81,7 @@ fn new_files_do_not_depend_on_the_umask() {
         .output()
         .unwrap();
     assert!(output.status.success());
-    let mode = |path: &str| fs::metadata(root.join(path)).unwrap().mode() & 0o7777;
+    let mode = |path: &str| mode(&scratch, &format!("node/{path}"));
     assert_eq!(mode("etc/containerd/certs.d/quay.io"), 0o755);
     assert_eq!(mode("etc/containerd/certs.d/quay.io/hosts.toml"), 0o644);
     assert_eq!(mode("var/lib/containerd-registry-migrate"), 0o700);
@@ -88,6 +89,160 @@ fn new_files_do_not_depend_on_the_umask() {
     for name in state(&root) {
         let path = format!("var/lib/containerd-registry-migrate/{name}");
         assert_eq!(mode(&path), 0o600, "{name}");
+    }
+}
+
+fn mode(scratch: &Scratch, path: &str) -> u32 {
+    fs::metadata(scratch.at(path)).unwrap().mode() & 0o7777
+}
+
+fn set_mode(scratch: &Scratch, path: &str, mode: u32) {
+    fs::set_permissions(scratch.at(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The JSON that `plan` prints of the node.
+fn plan(scratch: &Scratch, options: &[&str]) -> serde_json::Value {
+    let mut plan = Command::new(PROGRAM);
+    plan.args(["plan", "--format", "json", "--root"]);
+    plan.arg(scratch.at("node")).args(options);
+    serde_json::from_slice(&expect(&mut plan, 1).stdout).unwrap()
+}
+
+/// A comment moves with its entry, and so does all else that a file of root alone says.
+#[test]
+fn a_new_file_is_no_more_open_than_what_its_content_comes_from() {
+    let certs = "node/etc/containerd/certs.d";
+    let mut digests = Vec::new();
+    // The mode of config.toml, of a new hosts file, and of a new directory. The group of the new file may be another.
+    for (config, file, directory) in [
+        (0o644, 0o644, 0o755),
+        (0o666, 0o644, 0o755),
+        (0o444, 0o444, 0o755),
+        (0o640, 0o600, 0o700),
+        (0o600, 0o600, 0o700),
+        (0o400, 0o400, 0o700),
+    ] {
+        let scratch = Scratch::new(&format!("modes-{config:o}"));
+        scratch.write(CONFIG, &format!("{OLD}  # the team's own words\n"));
+        set_mode(&scratch, CONFIG, config);
+        let plan = plan(&scratch, &[]);
+        let files = plan["files"].as_array().unwrap();
+        for new in files.iter().filter(|file| file["action"] == "create") {
+            assert_eq!(new["mode"], format!("{file:04o}"), "{config:o}");
+        }
+        digests.push((file, plan["digest"].to_string()));
+        expect(&mut apply(&scratch.at("node")), 0);
+        let new = format!("{certs}/replaced.example/hosts.toml");
+        assert!(scratch.read(&new).contains("the team's own words"));
+        assert_eq!(mode(&scratch, &new), file, "{config:o}");
+        for made in [certs, &format!("{certs}/replaced.example")] {
+            assert_eq!(mode(&scratch, made), directory, "{config:o} {made}");
+        }
+        assert_eq!(mode(&scratch, CONFIG), config);
+    }
+    for (one, digest) in &digests {
+        for (other, other_digest) in &digests {
+            assert_eq!(one == other, digest == other_digest, "{one:o} {other:o}");
+        }
+    }
+}
+
+/// Only what comes from the file of few is for few: not what other files of the configuration say.
+#[test]
+fn each_new_file_has_the_mode_of_its_own_sources() {
+    let table = |name: &str| format!("[plugins.\"io.containerd.grpc.v1.cri\".registry.{name}]\n");
+    let mirror = |name: &str, host: &str| {
+        format!(
+            "{}  endpoint = [\"https://{host}\"]\n",
+            table(&format!("mirrors.\"{name}\""))
+        )
+    };
+    let scratch = Scratch::new("modes-imports");
+    let open = format!(
+        "version = 2\nimports = [\"conf.d/*.toml\"]\n{}{}{}",
+        mirror("open.example", "m.example"),
+        mirror("verified.example", "tls.example"),
+        mirror("moved.example", "m.example"),
+    );
+    scratch.write(CONFIG, &open);
+    let drop_in = "node/etc/containerd/conf.d/few.toml";
+    scratch.write(
+        drop_in,
+        &format!(
+            "version = 2\n{}{}  ca_file = \"/etc/ca.pem\"\n{}",
+            mirror("few.example", "m.example"),
+            table("configs.\"tls.example\".tls"),
+            mirror("moved.example", "m2.example"),
+        ),
+    );
+    scratch.write("node/etc/ca.pem", include_str!("../data/pem/00_plain.pem"));
+    set_mode(&scratch, CONFIG, 0o644);
+    set_mode(&scratch, drop_in, 0o600);
+    expect(apply(&scratch.at("node")).args(["--from", "2.1"]), 0);
+    let certs = "node/etc/containerd/certs.d";
+    // Others must be able to get to the file that they can read.
+    assert_eq!(mode(&scratch, certs), 0o755);
+    for (name, file, directory) in [
+        ("open.example", 0o644, 0o755),
+        ("few.example", 0o600, 0o700),
+        ("verified.example", 0o600, 0o700),
+        ("moved.example", 0o600, 0o700),
+    ] {
+        let made = format!("{certs}/{name}");
+        assert_eq!(mode(&scratch, &made), directory, "{name}");
+        assert_eq!(
+            mode(&scratch, &format!("{made}/hosts.toml")),
+            file,
+            "{name}"
+        );
+    }
+}
+
+/// A file that exists keeps its mode, so it does not get the comment.
+#[test]
+fn a_comment_of_a_file_of_few_is_not_moved_into_an_existing_file_of_many() {
+    for (mode, moves) in [(0o644, false), (0o640, false), (0o600, true)] {
+        let scratch = Scratch::node("modes-replaced");
+        scratch.write(CONFIG, &format!("{OLD}  # the team's own words\n"));
+        set_mode(&scratch, CONFIG, 0o600);
+        set_mode(&scratch, REPLACED, mode);
+        let output = expect(&mut apply(&scratch.at("node")), 0);
+        let has_moved = scratch.read(REPLACED).contains("the team's own words");
+        assert_eq!(has_moved, moves, "{mode:o}");
+        let said = String::from_utf8_lossy(&output.stderr).contains("note[comment-dropped]");
+        assert_eq!(said, !moves, "{mode:o}");
+        assert_eq!(self::mode(&scratch, REPLACED), mode);
+    }
+}
+
+/// With several directories in `config_path`, a hosts file of one is copied to another.
+#[test]
+fn a_copied_hosts_file_is_no_more_open_than_the_one_it_is_copied_from() {
+    let scratch = Scratch::new("modes-copied");
+    scratch.write(
+        CONFIG,
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/a:/etc/b\"\n",
+    );
+    for (name, mode) in [("open", 0o644), ("few", 0o600)] {
+        let path = format!("node/etc/b/{name}.example/hosts.toml");
+        scratch.write(&path, "server = \"https://m.example\"\n[host]\n");
+        set_mode(&scratch, &path, mode);
+    }
+    scratch.write(
+        "node/etc/a/a.example/hosts.toml",
+        "server = \"https://a.example\"\n[host]\n",
+    );
+    let mut apply = Command::new(PROGRAM);
+    apply.args(["apply", "--yes", "--existing", "keep", "--root"]);
+    expect(apply.arg(scratch.at("node")), 0);
+    for (name, file, directory) in [("open", 0o644, 0o755), ("few", 0o600, 0o700)] {
+        let made = format!("node/etc/a/{name}.example");
+        assert_eq!(
+            mode(&scratch, &format!("{made}/hosts.toml")),
+            file,
+            "{name}"
+        );
+        assert_eq!(mode(&scratch, &made), directory, "{name}");
     }
 }
 
