@@ -476,13 +476,13 @@ codes! {
          word. The pull table shows what the containerd that comes does with them. Mend the hosts file if pulls are to \
          stay as they are.";
     VERSION_1 "version-1" Error
-        Choose("--v1 convert: give every plugin its version-2 name; --v1 keep: migrate in place"),
-        "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file",
-        "containerd 2.0 to 2.2 give a version-1 file the number of the newest one without moving its CRI section, so \
+        Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name"),
+        "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file, which stays version 1",
+        "containerd 2.0 to 2.2 give a version-1 file the number of the newest version without moving its CRI section, so \
          that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \
-         later read it. A conversion touches every plugin's table, so the tool does not do it unasked. --v1 convert \
-         gives every plugin its version-2 name, which all versions read; --v1 keep migrates the file as it is, which \
-         does if no 2.0 to 2.2 will run here.";
+         later read it. By default (--v1 auto) the file is converted where a later release would drop the section: \
+         every plugin gets its version-2 name, which all releases read. Where that is not possible, the message says \
+         why, and the file stays version 1, as it does with --v1 keep. Do not upgrade such a node to 2.0 to 2.2.";
     VERSION_1_SETTING "version-1-setting" Warning HandEdit,
         "a setting of a version-1 file that containerd 2.x does not read under any name",
         "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \

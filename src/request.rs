@@ -48,7 +48,7 @@ impl Default for Request {
             from: None,
             to: None,
             existing: Existing::Refuse,
-            version_1: Version1::Refuse,
+            version_1: Version1::Auto,
             keep_local_pull: false,
             state_dir: NodePath::new(STATE_DIR),
             allow: Vec::new(),
@@ -87,7 +87,7 @@ impl Request {
             Existing::Replace => Some("replace"),
         };
         let version_1 = match version_1 {
-            Version1::Refuse => None,
+            Version1::Auto => None,
             Version1::Keep => Some("keep"),
             Version1::Convert => Some("convert"),
         };

@@ -577,7 +577,7 @@ fn judge(
     let strictly_between = is_between(inputs, generation);
     let accepted = cause.is_some_and(|cause| {
         findings.allows(cause)
-            || cause == &finding::VERSION_1 && inputs.options.version_1 == Version1::Keep
+            || cause == &finding::VERSION_1 && inputs.options.version_1 != Version1::Convert
             || cause == &finding::EXISTING_HOSTS_FILE && inputs.options.existing == Existing::Keep
             || cause == &finding::UPGRADE_CHANGES_PULLS
     });

@@ -114,8 +114,8 @@ pub(super) struct Common {
     /// Who decides where a hosts file is there already
     #[arg(long, global = true, value_enum, default_value_t = Existing::Refuse)]
     pub(super) existing: Existing,
-    /// What is done with a version-1 file
-    #[arg(long, global = true, value_enum, default_value_t = Version1::Refuse)]
+    /// What to do with a version-1 file, whose CRI section containerd 2.0 to 2.2 drop
+    #[arg(long, global = true, value_enum, default_value_t = Version1::Auto)]
     pub(super) v1: Version1,
     /// Keep containerd 2.1 and later from pulling through the transfer service once no legacy setting is left
     #[arg(long, global = true)]

@@ -3,20 +3,57 @@
 use crate::containerd::configuration::Configuration;
 use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::Major;
+use crate::containerd::release::{Behaviour, Major, NEWEST, Version};
 use crate::containerd::version_1;
-use crate::finding::{self, Findings};
+use crate::finding::Place;
 use crate::read::{Inputs, Version1};
 use crate::toml::syntax::Syntax;
 
-/// Whether the file is to be converted, and can be. Where the section is dropped today, a conversion would make it take
-/// effect. What cannot be converted is a finding, and the node is planned for as it is.
-pub(crate) fn converts(inputs: &Inputs, findings: &mut Findings) -> bool {
-    let configuration = inputs.snapshot.configuration();
-    inputs.options.version_1 == Version1::Convert
-        && !inputs.behaviour().loses_version_1
-        && says_something_in_version_1(configuration)
-        && can_be_converted(configuration, findings)
+/// What becomes of the version of config.toml.
+pub(crate) enum Conversion {
+    /// It stays.
+    No,
+    /// The file becomes one of version 2.
+    Yes,
+    /// It is asked for, or needed, and cannot be done.
+    Impossible(Obstacle),
+}
+
+/// What keeps a version-1 file from being converted.
+pub(crate) struct Obstacle {
+    /// Where it is.
+    pub place: Place,
+    /// What it is, as a phrase.
+    pub reason: String,
+}
+
+impl Conversion {
+    /// Whether the file is to be converted, and can be. Where `--from` drops the section, a conversion would make it
+    /// take effect.
+    pub(crate) fn of(inputs: &Inputs) -> Self {
+        let configuration = inputs.snapshot.configuration();
+        let is_wanted = match inputs.options.version_1 {
+            Version1::Keep => false,
+            Version1::Convert => true,
+            Version1::Auto => later_release_loses_it(inputs.from),
+        };
+        if !is_wanted
+            || inputs.behaviour().loses_version_1
+            || !says_something_in_version_1(configuration)
+        {
+            return Self::No;
+        }
+        match obstacle(configuration) {
+            Some(obstacle) => Self::Impossible(obstacle),
+            None => Self::Yes,
+        }
+    }
+}
+
+/// Whether a release that this node may be upgraded to drops the CRI section of a version-1 file, wherever `--to` leads.
+fn later_release_loses_it(from: Version) -> bool {
+    let mut later = Version::between(from, NEWEST.max(from)).into_iter();
+    later.any(|version| Behaviour::of(version).loses_version_1)
 }
 
 /// Whether there are registry settings in files whose main one is of version 1; one that says no version is one.
@@ -37,11 +74,9 @@ fn says_something_in_version_1(configuration: &Configuration) -> bool {
     version <= 1 && sections.any(says_something)
 }
 
-/// Whether the file can be converted; why it cannot is a finding.
-fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> bool {
-    let Some(config) = configuration.main() else {
-        return false;
-    };
+/// Why the file cannot be converted, if it cannot.
+fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
+    let config = configuration.main()?;
     // Whichever file is converted first, containerd 1.x does not start between the two (docs/containerd.md §12.2).
     let names_plugins = |file: &&ConfigFile| {
         ["plugins", "disabled_plugins", "required_plugins", "version"]
@@ -57,31 +92,20 @@ fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> b
         .skip(1)
         .map(|loaded| &loaded.file);
     if let Some(file) = imported.into_iter().find(names_plugins) {
-        findings.add(
-            &finding::VERSION_1,
-            file.place(0..0),
-            format!(
-                "`{}` is imported and has a version or names plugins, too: both files would have to be converted at \
-                 the same instant",
-                file.path
+        return Some(Obstacle {
+            place: file.place(0..0),
+            reason: format!(
+                "`{}` is imported and has plugin names or a version of its own, so that both files would have to change \
+                 at the same instant; move its settings into `{}`",
+                file.path, config.path
             ),
-            "merge it into the main file first, or --v1 keep",
-        );
-        return false;
+        });
     }
-    let Err(refusal) = version_1::convert(&config.text, &config.syntax) else {
-        return true;
-    };
-    findings.add(
-        &finding::VERSION_1,
-        config.place(refusal.range),
-        format!(
-            "this file cannot be converted to version 2: {}",
-            refusal.reason
-        ),
-        "mend this, or --v1 keep",
-    );
-    false
+    let refusal = version_1::convert(&config.text, &config.syntax).err()?;
+    Some(Obstacle {
+        place: config.place(refusal.range),
+        reason: refusal.reason,
+    })
 }
 
 /// The text of a version-1 file as one of version 2. `None` if it cannot be converted.

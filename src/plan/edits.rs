@@ -51,7 +51,7 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
             no_place(&loaded.file, "config_path", findings);
             return None;
         };
-        let text = if planner.converts && index == 0 {
+        let text = if planner.converts() && index == 0 {
             conversion::converted(&step.after).map_or_else(|| Rc::clone(&step.after), Rc::from)
         } else {
             Rc::clone(&step.after)
@@ -129,7 +129,7 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings
     };
     // Where a release drops the section of a version-1 file, the conversion makes it take effect first.
     let pulls_locally = !snapshot.seen_by(&to).transfer_service
-        || planner.converts && planner.registry().keeps_local_pull();
+        || planner.converts() && planner.registry().keeps_local_pull();
     let Some(loaded) = after.configuration().files.get(last) else {
         return;
     };

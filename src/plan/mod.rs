@@ -84,7 +84,7 @@ impl Plan {
 /// Plans the migration. Without anything to do the plan is empty; what is in the way is in the findings, and a plan
 /// with refusals is for looking at only.
 pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
-    let Some(planner) = Planner::new(inputs, findings) else {
+    let Some(planner) = Planner::new(inputs) else {
         return Plan::empty(CertsDirectory::empty(inputs.certs_path()));
     };
     rules::config_path::check_certs_dir(&planner, findings);
@@ -100,7 +100,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     rules::version_1::check_version_1(&planner, findings);
     if !planner.migrates() {
         rules::config_path::check_built_in_config_path(&planner, findings);
-        if !planner.converts {
+        if !planner.converts() {
             stays_as_it_is(&planner, findings);
             return Plan::empty(planner.certs);
         }
@@ -168,7 +168,7 @@ fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
         outcomes,
         namespaces: wanted.namespaces,
         edits: edits.files,
-        converts: planner.converts,
+        converts: planner.converts(),
         hosts_files_take_effect: planner.in_effect == InEffect::HostsFiles
             && roots.any(|root| NodePath::new(root) == planner.certs.path),
         certs: planner.certs,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::carry::{Carried, carry};
 use super::change::{NEW_FILE, mode_of_new};
-use super::conversion;
+use super::conversion::Conversion;
 use super::namespaces::{Namespace, namespaces};
 use super::placement::{self, Placement};
 use super::release::Release;
@@ -48,7 +48,7 @@ pub(crate) struct Planner<'i> {
     /// Files that are to be written into it, since another directory of `config_path` gives them today.
     pub carried: Vec<Carried>,
     /// Whether the file becomes one of version 2.
-    pub converts: bool,
+    pub conversion: Conversion,
     /// The namespaces that are worth a look.
     pub namespaces: Vec<Namespace>,
     pub namespace_names: BTreeSet<String>,
@@ -58,7 +58,7 @@ pub(crate) struct Planner<'i> {
 
 impl<'i> Planner<'i> {
     /// `None` if there is no configuration at all.
-    pub(crate) fn new(inputs: &'i Inputs, findings: &mut Findings) -> Option<Self> {
+    pub(crate) fn new(inputs: &'i Inputs) -> Option<Self> {
         let config = inputs.snapshot.configuration().main()?;
         let from = inputs.sight();
         let releases = Release::all(inputs);
@@ -79,7 +79,7 @@ impl<'i> Planner<'i> {
             placements: placement::placements(inputs, &from, &releases),
             namespace_names: namespaces.iter().map(|one| one.name.clone()).collect(),
             first_mentions: from.registry().first_mentions(),
-            converts: conversion::converts(inputs, findings),
+            conversion: Conversion::of(inputs),
             namespaces,
             inputs,
             config,
@@ -124,7 +124,12 @@ impl<'i> Planner<'i> {
             || self.placements.iter().any(Placement::is_silenced)
             || self.several_directories_matter()
             // What is converted is written, and then with one directory.
-            || self.converts && self.registry().config_paths().len() > 1
+            || self.converts() && self.registry().config_paths().len() > 1
+    }
+
+    /// Whether the file becomes one of version 2.
+    pub(crate) fn converts(&self) -> bool {
+        matches!(self.conversion, Conversion::Yes)
     }
 
     /// Whether some version on the way does not find the hosts files, since `config_path` names several directories.

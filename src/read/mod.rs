@@ -71,12 +71,12 @@ pub enum Existing {
 /// What is done with a version-1 file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Version1 {
-    /// It is refused
-    Refuse,
-    /// It is migrated in place and stays version 1
-    Keep,
-    /// It becomes a version-2 file: every plugin gets its version-2 name
+    /// Convert it if a later release drops its CRI section and the conversion is verified; else keep it
+    Auto,
+    /// Give every plugin its version-2 name, which all releases read
     Convert,
+    /// Keep it version 1
+    Keep,
 }
 
 /// What reading a certificate file gave.

@@ -70,7 +70,7 @@ impl Planned {
             version_1: if options.keeps_version_1 {
                 Version1::Keep
             } else {
-                Version1::Refuse
+                Version1::Auto
             },
             keep_local_pull: false,
             allow: allowed.clone(),

@@ -3,51 +3,73 @@
 use crate::containerd::contents::PluginId;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
+use crate::plan::conversion::{Conversion, Obstacle};
 use crate::plan::planner::Planner;
 use crate::read::Version1;
 use crate::toml::syntax::{Node, ValueKind};
 
-/// A version-1 file whose registry settings some version on the way drops.
+/// A version-1 file whose registry settings some release drops, and that stays version 1.
 pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
+    let wants = planner.inputs.options.version_1;
+    if let (Conversion::Impossible(obstacle), Version1::Convert) = (&planner.conversion, wants) {
+        findings.add(
+            &finding::VERSION_1,
+            obstacle.place.clone(),
+            format!(
+                "cannot convert this file to version 2: {}",
+                obstacle.reason
+            ),
+            "fix this, or keep the file at version 1 with --v1 keep",
+        );
+        return;
+    }
     let reads_version_1 = planner.from.last.is_some_and(|(_, id)| id == PluginId::Cri);
     // A drop-in of version 1 below a newer file is not lost: it is renamed before it is merged.
     let is_lost = planner.inputs.file_version() <= 1
         && planner.generations().any(|g| g.behaviour.loses_version_1);
     let matters = planner.registry().says_something() || planner.migrates();
-    if reads_version_1 && is_lost && matters {
-        let help = "--v1 convert gives every plugin its version-2 name, which all containerd versions read; \
-                    --v1 keep migrates the file as it is, which is enough for 2.3 and later";
-        let message = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
-        match planner.inputs.options.version_1 {
-            // Why it could not be converted has been said.
-            crate::read::Version1::Convert => {}
-            crate::read::Version1::Refuse => {
-                findings.add(
-                    &finding::VERSION_1,
-                    planner.config.version_place(),
-                    message,
-                    help,
-                );
-            }
-            crate::read::Version1::Keep => {
-                findings.add_decided(
-                    &finding::VERSION_1,
-                    planner.config.version_place(),
-                    message,
-                    help,
-                );
-            }
-        }
+    if !reads_version_1 || !is_lost || !matters || planner.converts() {
+        return;
+    }
+    let drops = "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file";
+    let Conversion::Impossible(Obstacle { place, reason }) = &planner.conversion else {
+        findings.add_decided(
+            &finding::VERSION_1,
+            planner.config.version_place(),
+            drops,
+            "the file stays version 1, as --v1 keep says; do not upgrade it to 2.0 to 2.2",
+        );
+        return;
+    };
+    let message = format!("{drops}, and this one cannot be converted to version 2: {reason}");
+    let to = planner.inputs.options.to;
+    let mut generations = planner.generations();
+    if generations.any(|g| g.versions.contains(&to) && g.behaviour.loses_version_1) {
+        findings.add(
+            &finding::VERSION_1,
+            place.clone(),
+            message,
+            format!(
+                "fix this, or set --to to 2.3 or later; --v1 keep accepts that containerd {to} has no registry settings"
+            ),
+        );
+    } else {
+        findings.add_decided(
+            &finding::VERSION_1,
+            place.clone(),
+            message,
+            "the file stays version 1, which containerd 2.3 and later read; fix this before an upgrade to 2.0 to 2.2",
+        );
     }
 }
 
 /// Settings of a version-1 file that 2.x reads under no name (docs/containerd.md §12.2).
 pub(crate) fn check_version_1_settings(planner: &Planner<'_>, findings: &mut Findings) {
-    let was_version_1 = planner.inputs.file_version() <= 1 || planner.converts;
+    let was_version_1 = planner.inputs.file_version() <= 1 || planner.converts();
     let comes_to_2 = planner
         .generations()
         .any(|g| g.behaviour.major == Major::Two);
-    if !was_version_1 || !comes_to_2 || planner.inputs.options.version_1 == Version1::Refuse {
+    if !was_version_1 || !comes_to_2 {
         return;
     }
     let file = planner.config;
@@ -91,7 +113,7 @@ pub(crate) fn check_version_1_settings(planner: &Planner<'_>, findings: &mut Fin
             );
         }
     }
-    if planner.converts {
+    if planner.converts() {
         // The conversion lists the older and the newer name.
         return;
     }
