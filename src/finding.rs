@@ -384,14 +384,12 @@ codes! {
          setting replaces the registry settings of the files before it; 2.x merges the sections key by key, and what \
          was replaced comes back, credentials and all. --from says whose view is kept. On 1.x the replaced settings \
          go if you accept that; with --from 2.0 the merged ones are migrated.";
-    SEVERAL_CONFIG_PATHS "several-config-paths" Error
-        Choose("--existing keep: what the other directories give today is written into the first one; --existing replace: the settings decide"),
-        "config_path names several directories, which containerd 2.1 and later do not find",
-        "containerd's own puller takes config_path apart at colons and looks into one directory after the other; the \
+    SEVERAL_CONFIG_PATHS "several-config-paths" Warning HandEdit,
+        "config_path names several directories, which containerd 2.1 and later do not find; it becomes the first one",
+        "containerd's own puller splits config_path at colons and looks into one directory after the other; the \
          transfer service of 2.1 and later takes it for one name and finds no hosts file at all, without a line in \
-         its log. So it has to be one directory, and the tool cannot know whether what the others hold is meant. \
-         --existing keep writes what the other directories give today into the first one; with --existing replace the \
-         settings decide.";
+         its log. So config_path becomes its first directory, and what only the others give is written there, so that \
+         pulls stay the same. The other directories stay as they are, and have no effect afterwards.";
     SHADOWED_DIRECTORY "shadowed-directory" Warning HandEdit,
         "a directory in the certs directory that another spelling of its name hides",
         "containerd looks for HOST_PORT_ before HOST:PORT, and the first directory that exists decides. The other one \

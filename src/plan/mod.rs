@@ -100,6 +100,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     rules::version_1::check_version_1(&planner, findings);
     if !planner.migrates() {
         rules::config_path::check_built_in_config_path(&planner, findings);
+        rules::config_path::check_several_unread(&planner, findings);
         if !planner.converts() {
             stays_as_it_is(&planner, findings);
             return Plan::empty(planner.certs);
@@ -126,7 +127,7 @@ fn stays_as_it_is(planner: &Planner<'_>, findings: &mut Findings) {
 }
 
 fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
-    rules::config_path::check_config_path(&planner, findings);
+    rules::config_path::check_several(&planner, findings);
     rules::config_path::check_relative(&planner, findings);
     rules::generated::check_generated(&planner, findings);
     rules::version_1::check_version_1_settings(&planner, findings);

@@ -124,7 +124,7 @@ impl<'i> Planner<'i> {
             || self.placements.iter().any(Placement::is_silenced)
             || self.several_directories_matter()
             // What is converted is written, and then with one directory.
-            || self.converts() && self.registry().config_paths().len() > 1
+            || self.converts() && self.from.roots().len() > 1
     }
 
     /// Whether the file becomes one of version 2.
@@ -132,8 +132,12 @@ impl<'i> Planner<'i> {
         matches!(self.conversion, Conversion::Yes)
     }
 
-    /// Whether some version on the way does not find the hosts files, since `config_path` names several directories.
+    /// Whether hosts files that take effect today are not found by a later release, since `config_path` names several
+    /// directories.
     fn several_directories_matter(&self) -> bool {
+        if self.from.roots().len() < 2 {
+            return false;
+        }
         let paths = self.registry().config_paths();
         let has_files = |path: &&str| {
             let directory = self.inputs.snapshot.certs().get(*path);
@@ -192,14 +196,14 @@ fn in_effect(from: &Sight) -> InEffect {
     }
 }
 
-/// What the other directories of `config_path` give today, if it is to be kept.
+/// What the other directories of `config_path` give beyond the first.
 fn carried(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<Carried> {
     let registry = from.registry();
     let paths: Vec<&str> = match (&registry.config_path, from.conflict()) {
         (None, None) => from.roots(),
         _ => registry.config_paths(),
     };
-    if paths.len() < 2 || inputs.options.existing != Existing::Keep {
+    if paths.len() < 2 {
         return Vec::new();
     }
     let others = paths

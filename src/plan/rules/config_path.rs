@@ -25,36 +25,75 @@ pub(crate) fn check_certs_dir(planner: &Planner<'_>, findings: &mut Findings) {
     }
 }
 
-/// What is to be said of `config_path`: several directories, and what of them cannot be carried.
-pub(crate) fn check_config_path(planner: &Planner<'_>, findings: &mut Findings) {
+/// Several directories, of which the first stays: what the others give is written there.
+pub(crate) fn check_several(planner: &Planner<'_>, findings: &mut Findings) {
     let registry = planner.registry();
+    let first = &planner.certs.path;
+    let others = if planner.carried.is_empty() {
+        "the other directories hold nothing that changes a pull"
+    } else {
+        "what only the other directories give is written there"
+    };
     if let Some(config_path) = &registry.config_path
         && registry.config_paths().len() > 1
     {
-        let place = config_path.place.clone();
-        let first = &planner.certs.path;
-        let message = "`config_path` names several directories, which the transfer service of containerd 2.1 and later \
-                       takes for one name, so that it finds no hosts file";
-        let becomes = format!("it becomes `{first}`");
-        let refused = format!(
-            "{becomes}; --existing keep: what the other directories give today is written there; --existing \
-             replace: the settings decide"
+        findings.add(
+            &finding::SEVERAL_CONFIG_PATHS,
+            config_path.place.clone(),
+            "`config_path` names several directories, which the transfer service of containerd 2.1 and later takes for \
+             one name, so that it finds no hosts file",
+            format!("it becomes `{first}`; {others}"),
         );
-        let kept = format!("{becomes}, and what the other directories give today is written there");
-        let replaced = format!("{becomes}, and the other directories are not read any more");
-        let help = [refused.as_str(), &kept, &replaced];
-        let code = &finding::SEVERAL_CONFIG_PATHS;
-        planner.existing_decides(code, Some(place), message, help, findings);
-    }
-    for carried in planner.carried.iter().filter(|carried| !carried.same) {
-        let from = &carried.from;
+    } else if !planner.carried.is_empty() {
         findings.add(
             &finding::SEVERAL_CONFIG_PATHS,
             None,
-            format!("what `{from}` gives cannot be written into another directory as it is"),
-            "make the paths in its hosts.toml absolute first",
+            format!(
+                "without `config_path`, containerd {} reads {DEFAULT_CERTS_DIRECTORY} and {DOCKER_CERTS_DIRECTORY}",
+                planner.inputs.from
+            ),
+            format!("`config_path` is set to `{first}`; {others}"),
         );
     }
+    for carried in planner.carried.iter().filter(|carried| !carried.same) {
+        let from = &carried.from;
+        findings.add_refused(
+            &finding::SEVERAL_CONFIG_PATHS,
+            None,
+            format!("`{from}/hosts.toml` would not mean the same in `{first}`"),
+            "make the paths in it absolute first",
+        );
+    }
+}
+
+/// Several directories where the transfer service finds none of them already, and nothing is to be migrated.
+pub(crate) fn check_several_unread(planner: &Planner<'_>, findings: &mut Findings) {
+    let registry = planner.registry();
+    let Some(config_path) = &registry.config_path else {
+        return;
+    };
+    let paths = registry.config_paths();
+    let directories = planner.inputs.snapshot.certs();
+    let is_filled = |path: &&&str| {
+        let certs = directories.get(**path);
+        certs.is_some_and(|certs| !certs.directories.is_empty())
+    };
+    if paths.len() < 2 || !planner.from.transfer_service {
+        return;
+    }
+    let Some(filled) = paths.iter().find(is_filled) else {
+        return;
+    };
+    findings.add(
+        &finding::SEVERAL_CONFIG_PATHS,
+        config_path.place.clone(),
+        format!(
+            "`config_path` names several directories, which containerd {} takes for one name: the hosts files have no \
+             effect",
+            planner.inputs.from
+        ),
+        format!("they still have none after an upgrade; write `config_path = \"{filled}\"` if they are meant"),
+    );
 }
 
 /// A relative `config_path`.

@@ -3,7 +3,6 @@
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::planner::{InEffect, Planner};
-use crate::read::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY};
 
 pub(crate) fn check_today(planner: &Planner<'_>, findings: &mut Findings) {
     let mirror = planner
@@ -31,28 +30,6 @@ pub(crate) fn check_today(planner: &Planner<'_>, findings: &mut Findings) {
             },
             carried,
         );
-    }
-    let directories = planner.inputs.snapshot.certs();
-    let has_docker_directory = directories
-        .get(DOCKER_CERTS_DIRECTORY)
-        .is_some_and(|directory| !directory.directories.is_empty());
-    if planner.in_effect == InEffect::HostsFiles
-        && planner.registry().config_path.is_none()
-        && has_docker_directory
-        && planner.from.roots().contains(&DOCKER_CERTS_DIRECTORY)
-    {
-        let message = format!(
-            "containerd {} reads {DOCKER_CERTS_DIRECTORY} today, besides {DEFAULT_CERTS_DIRECTORY}",
-            planner.inputs.from
-        );
-        let help = [
-            "with a `config_path` of one directory the other is not read any more; --existing keep: what it gives \
-             today is written into the first; --existing replace: the settings decide",
-            "what it gives today is written into the first",
-            "it is not read any more",
-        ];
-        let code = &finding::SEVERAL_CONFIG_PATHS;
-        planner.existing_decides(code, tls.clone(), message, help, findings);
     }
     let reads_tls = planner.behaviour().reads_legacy_tls();
     if let (true, true, Some(tls)) = (down, reads_tls, &tls) {
