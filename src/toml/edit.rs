@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use super::commented::{self, Shape};
 use super::syntax::{Entry, Header, Key, Section, Syntax, Value, ValueKind};
 
 /// A set of key paths; a path in it covers everything below it.
@@ -284,6 +285,8 @@ struct Layout<'s> {
     /// The first byte of each line; of the first one, behind a byte order mark, which is the file's.
     starts: Vec<usize>,
     newline: &'static str,
+    /// The lines that hold TOML that is commented out. Comments inside a value are the value's.
+    commented: BTreeMap<usize, Shape>,
 }
 
 impl<'s> Layout<'s> {
@@ -301,12 +304,60 @@ impl<'s> Layout<'s> {
         } else {
             "\n"
         };
-        Self {
+        let mut layout = Self {
             text,
             syntax,
             starts,
             newline,
+            commented: BTreeMap::new(),
+        };
+        layout.commented = layout.commented_out();
+        layout
+    }
+
+    /// Looks through every block of comments that have lines of their own.
+    fn commented_out(&self) -> BTreeMap<usize, Shape> {
+        let entries = self
+            .syntax
+            .sections
+            .iter()
+            .flat_map(|section| &section.entries);
+        let mut values = entries.map(|entry| &entry.value.range).peekable();
+        let mut commented = BTreeMap::new();
+        let mut block: Vec<&str> = Vec::new();
+        let mut block_end = 0;
+        let mut finish = |block: &mut Vec<&str>, end: usize| {
+            let shapes = commented::shapes(block).into_iter();
+            let lines = (end - block.len()..end).zip(shapes);
+            commented.extend(lines.filter(|(_, shape)| *shape != Shape::Prose));
+            block.clear();
+        };
+        for comment in &self.syntax.comments {
+            while values.next_if(|value| value.end <= comment.start).is_some() {}
+            let line = self.line_of(comment.start);
+            let before = self.text.get(self.line_start(line)..comment.start);
+            let is_alone = before.is_some_and(|before| before.trim().is_empty());
+            if !is_alone
+                || values
+                    .peek()
+                    .is_some_and(|value| value.contains(&comment.start))
+            {
+                continue;
+            }
+            if line != block_end {
+                finish(&mut block, block_end);
+            }
+            let text = self.text.get(comment.clone()).unwrap_or_default();
+            block.push(text.trim_start_matches('#'));
+            block_end = line + 1;
         }
+        finish(&mut block, block_end);
+        commented
+    }
+
+    /// Whether a line belongs to a table that is commented out. It stays whatever goes around it.
+    fn is_commented_table(&self, line: usize) -> bool {
+        self.commented.get(&line) == Some(&Shape::Table)
     }
 
     fn line_of(&self, at: usize) -> usize {
@@ -329,8 +380,9 @@ impl<'s> Layout<'s> {
         line < self.starts.len() && self.line(line).trim().is_empty()
     }
 
-    /// Whether there is nothing but a comment on a line. A line that begins with `#` may also be the end of a
-    /// multi-line string. The marks of Ansible's blocks go with nothing: it looks for them at its next run.
+    /// Whether there is nothing but a comment on a line that goes with what it stands at. A line that begins with `#` may
+    /// also be the end of a multi-line string. The marks of Ansible's blocks go with nothing, since it looks for them at
+    /// its next run, and neither does a table that is commented out.
     fn is_comment(&self, line: usize) -> bool {
         let start = self.line_start(line);
         let first = self
@@ -343,6 +395,7 @@ impl<'s> Layout<'s> {
         let before = self.text.get(start..comment.start).unwrap_or_default();
         comment.start < self.line_start(line + 1)
             && before.trim().is_empty()
+            && !self.is_commented_table(line)
             && !self.line(line).contains(ANSIBLE_BLOCK)
     }
 
@@ -356,6 +409,16 @@ impl<'s> Layout<'s> {
     fn first_line_with_comments(&self, at: usize) -> usize {
         let mut line = self.line_of(at);
         while line > 0 && self.is_comment(line - 1) {
+            line -= 1;
+        }
+        line
+    }
+
+    /// The first line of the comments directly above a header. A setting among them that is commented out belongs to the
+    /// table before, and so does what is above it.
+    fn first_line_of_header(&self, header: &Header) -> usize {
+        let mut line = self.line_of(header.range.start);
+        while line > 0 && self.is_comment(line - 1) && !self.commented.contains_key(&(line - 1)) {
             line -= 1;
         }
         line
@@ -435,7 +498,7 @@ impl<'s> Layout<'s> {
         let Some(header) = &section.header else {
             return;
         };
-        let first = self.first_line_with_comments(header.range.start);
+        let first = self.first_line_of_header(header);
         let next_line = next
             .and_then(|next| next.header.as_ref())
             .map_or(self.starts.len(), |next| {
@@ -463,9 +526,21 @@ impl<'s> Layout<'s> {
         header: Option<&Header>,
         cuts: &mut Cuts,
     ) {
-        let range = self.line_start(lines.start)..self.line_start(lines.end);
-        self.take_comments(&range, entries, path, header, cuts);
-        cuts.edits.insert(range.start, (range.end, String::new()));
+        let mut start = lines.start;
+        let kept = self.commented.range(lines.clone());
+        let mut kept: Vec<usize> = kept
+            .filter(|(_, shape)| **shape == Shape::Table)
+            .map(|(line, _)| *line)
+            .collect();
+        kept.push(lines.end);
+        for line in kept {
+            if start < line {
+                let range = self.line_start(start)..self.line_start(line);
+                self.take_comments(&range, entries, path, header, cuts);
+                cuts.edits.insert(range.start, (range.end, String::new()));
+            }
+            start = line + 1;
+        }
     }
 
     /// Notes what each comment in `range` stood with: the array element or entry that it is beside, else the next one
@@ -802,7 +877,7 @@ impl<'s> Layout<'s> {
         let indentation = self.indentation(header.range.start);
         let line = self.setting_line(&format!("{indentation}  "), "", setting);
         let mut text = format!("{indentation}[{name}]{newline}{line}{newline}");
-        let at = self.line_start(self.first_line_with_comments(header.range.start));
+        let at = self.line_start(self.first_line_of_header(header));
         // What will follow stands behind the cuts that begin here.
         let mut follows = at;
         while let Some((end, _)) = cuts.edits.get(&follows).filter(|(end, _)| *end > follows) {
@@ -1035,6 +1110,47 @@ k = 1 # kept
                 "p.r.mirrors.x None # below e",
             ]
         );
+    }
+
+    #[test]
+    fn a_table_that_is_commented_out_stays_where_it_is() {
+        for (before, after, moved) in [
+            (
+                "#[d]\n#  l = 1\n[p.r.mirrors.x]\ne = 1\n",
+                "#[d]\n#  l = 1\n[p.r]\n  config_path = \"/certs.d\"\n",
+                vec![],
+            ),
+            (
+                "# d\n#[d]\n#  l = [\n#   1,\n#  ]\n# x\n[p.r.mirrors.x]\ne = 1\n",
+                "# d\n#[d]\n#  l = [\n#   1,\n#  ]\n[p.r]\n  config_path = \"/certs.d\"\n",
+                vec!["# x"],
+            ),
+            (
+                "[p.r]\n[p.r.mirrors.x]\ne = 1\n# below x\n#[d]\n#  l = 1\n\n[z]\n",
+                "[p.r]\n  config_path = \"/certs.d\"\n#[d]\n#  l = 1\n\n[z]\n",
+                vec!["# below x"],
+            ),
+            (
+                "[p.r]\n[p.r.mirrors.x]\n# e = 2\ne = 1\n# [d]\n#  l = 1\nf = 1 # beside\n",
+                "[p.r]\n  config_path = \"/certs.d\"\n# [d]\n#  l = 1\n",
+                vec!["# e = 2", "# beside"],
+            ),
+            (
+                "[p.r]\nk = 1\n# k = 2\n# x\n[p.r.mirrors.x]\n[z]\n",
+                "[p.r]\nconfig_path = \"/certs.d\"\nk = 1\n# k = 2\n[z]\n",
+                vec!["# x"],
+            ),
+            (
+                "[p.r]\n# [d]\nmirrors = {}\nconfigs.h = {\n # [d]\n}\nk = 1\n",
+                "[p.r]\nconfig_path = \"/certs.d\"\n# [d]\nk = 1\n",
+                vec!["# [d]"],
+            ),
+        ] {
+            let edited = edited(before);
+            assert_eq!(edited.text, after, "{before:?}");
+            let comments: Vec<&str> = edited.comments.iter().map(|c| c.text.as_str()).collect();
+            assert_eq!(comments, moved, "{before:?}");
+        }
     }
 
     #[test]

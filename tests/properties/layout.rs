@@ -256,6 +256,9 @@ impl Writer<'_> {
             let mut head = Vec::new();
             let mut dice = style.dice(path, "header");
             let fate = self.sections[index].fate;
+            if dice.percent(style.comments / 3) {
+                self.commented_out_table(path, &indentation, &mut head);
+            }
             if dice.percent(style.comments) {
                 self.comment_lines(path, "above", &indentation, Kind::Above(fate), &mut head);
             }
@@ -599,6 +602,17 @@ impl Writer<'_> {
             "# M ,",
         ];
         format!("{space}{}", dice.pick(&words).replace('M', &mark))
+    }
+
+    /// A table that is commented out, which stays whatever goes below it.
+    fn commented_out_table(&mut self, path: &[String], indentation: &str, lines: &mut Vec<Line>) {
+        let mark = self.comment(path, "commented out");
+        for text in ["#[old.table]".to_owned(), format!("#  key = 1 {}", mark.trim_start())] {
+            lines.push(Line {
+                text: format!("{indentation}{text}"),
+                kind: Kind::Detached,
+            });
+        }
     }
 
     fn comment_lines(
