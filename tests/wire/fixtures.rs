@@ -42,9 +42,9 @@ fn accepted(run: &support::Fixture) -> Accepted {
     };
     let report = fs::read_to_string(run.golden("report", "json")).unwrap_or_default();
     let report: Value = serde_json::from_str(&report).unwrap_or_default();
-    for pull in report["pulls"].as_array().into_iter().flatten() {
-        let changes = pull.get("change").is_some();
-        match pull["namespace"].as_str() {
+    for pulls in report["namespaces"].as_array().into_iter().flatten() {
+        let changes = pulls["same"] == false;
+        match pulls["name"].as_str() {
             Some(namespace) => {
                 accepted.namespaces.insert(namespace.to_string(), changes);
             }
