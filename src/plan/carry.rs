@@ -9,6 +9,7 @@ use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
 use crate::containerd::release::Behaviour;
 use crate::node::NodePath;
+use crate::text::FileText;
 
 /// A hosts file for the first directory.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct Carried {
     /// Where it is to be.
     pub path: NodePath,
     /// What it says.
-    pub bytes: Vec<u8>,
+    pub content: FileText,
     /// The directory that it comes from.
     pub from: NodePath,
     /// Whether it says there what it said where it was.
@@ -50,8 +51,8 @@ pub(crate) fn carry(
             };
             let before = reader::pulls(other, &namespace, behaviour);
             let from = other.path.join(&name);
-            let bytes = match &directory.hosts_file {
-                Some(file) if !file.bytes.is_empty() => file.bytes.clone(),
+            let content = match &directory.hosts_file {
+                Some(file) if !file.is_empty() => file.content.clone(),
                 _ => match &before {
                     Pulls::Hosts(hosts) => from_certificates(hosts, &from),
                     Pulls::Fail(_) => continue,
@@ -60,17 +61,17 @@ pub(crate) fn carry(
             let path = merged.real.join(&name).join(HOSTS_FILE);
             let mut alone = CertsDirectory::empty(merged.path.clone());
             alone.real = merged.real.clone();
-            alone.write(&path, &bytes);
+            alone.write(&path, &content);
             let same = reader::pulls(&alone, &namespace, behaviour).same(&before);
             found.push(Carried {
                 path,
-                bytes,
+                content,
                 from,
                 same,
             });
         }
         for file in &found {
-            merged.write(&file.path, &file.bytes);
+            merged.write(&file.path, &file.content);
         }
         carried.append(&mut found);
     }
@@ -78,7 +79,7 @@ pub(crate) fn carry(
 }
 
 /// A hosts file that names the certificates that containerd takes from a directory without one.
-fn from_certificates(hosts: &[Host], directory: &NodePath) -> Vec<u8> {
+fn from_certificates(hosts: &[Host], directory: &NodePath) -> FileText {
     let server = hosts.last().map(|host| NewHost {
         host: host.clone(),
         capabilities: None,
@@ -90,5 +91,5 @@ fn from_certificates(hosts: &[Host], directory: &NodePath) -> Vec<u8> {
         server,
         hosts: Vec::new(),
     };
-    file.render().into_bytes()
+    file.content()
 }

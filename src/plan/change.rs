@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::node::NodePath;
+use crate::text::{FileText, TomlText};
 use crate::toml::edit::NewValue;
 
 /// What a file is to containerd, in the order in which files are written. Names do not tell: an imported file may be
@@ -24,10 +25,10 @@ pub struct Change {
     pub path: NodePath,
     /// The path as it is named, where a link on it leads to `path`.
     pub named: Option<NodePath>,
-    /// The bytes that were read when the plan was made; `None` if the file did not exist.
-    pub before: Option<Vec<u8>>,
-    /// The bytes to write.
-    pub after: Vec<u8>,
+    /// What was read when the plan was made; `None` if the file did not exist.
+    pub before: Option<FileText>,
+    /// What is written.
+    pub after: FileText,
 }
 
 /// A configuration file as it will be.
@@ -36,7 +37,7 @@ pub struct ConfigEdit {
     /// Its index in the configuration.
     pub file: usize,
     /// The text.
-    pub text: Rc<str>,
+    pub text: FileText,
     /// How the text came about, in order. A conversion to version 2 between two of them is not listed: it renames
     /// every plugin, and what it means is proven by what containerd makes of the file.
     pub steps: Vec<EditStep>,
@@ -46,9 +47,9 @@ pub struct ConfigEdit {
 #[derive(Clone, Debug)]
 pub struct EditStep {
     /// The text before.
-    pub before: Rc<str>,
+    pub before: Rc<TomlText>,
     /// The text after.
-    pub after: Rc<str>,
+    pub after: FileText,
     /// The key paths that it loses.
     pub removed: Vec<Vec<String>>,
     /// The key paths that are set in it, with their values.

@@ -7,7 +7,8 @@ use crate::containerd::release::Major;
 use crate::containerd::version_1;
 use crate::finding::{self, Findings};
 use crate::read::{Inputs, Version1};
-use crate::toml::syntax::Syntax;
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 /// Whether the file is to be converted, and can be. Where the section is dropped today, a conversion would make it take
 /// effect. What cannot be converted is a finding, and the node is planned for as it is.
@@ -69,7 +70,7 @@ fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> b
         );
         return false;
     }
-    let Err(refusal) = version_1::convert(&config.text, &config.syntax) else {
+    let Err(refusal) = version_1::convert(&config.toml.text, &config.toml.syntax) else {
         return true;
     };
     findings.add(
@@ -85,8 +86,12 @@ fn can_be_converted(configuration: &Configuration, findings: &mut Findings) -> b
 }
 
 /// The text of a version-1 file as one of version 2. `None` if it cannot be converted.
-pub(crate) fn converted(text: &str) -> Option<String> {
-    let syntax = Syntax::parse(text).ok()?;
-    let renames = version_1::convert(text, &syntax).ok()?;
-    version_1::apply(text, &renames)
+pub(crate) fn converted(text: &FileText) -> Option<FileText> {
+    let toml = text.toml()?;
+    let renames = version_1::convert(&toml.text, &toml.syntax).ok()?;
+    let converted = version_1::apply(&toml.text, &renames)?;
+    Some(FileText::new(
+        converted.into_bytes(),
+        TextKind::Configuration,
+    ))
 }

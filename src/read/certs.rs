@@ -1,12 +1,15 @@
 //! A certs directory as it is on the disk: what containerd would find in it, links followed.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::Sources;
 use crate::containerd::hosts_file::directory::{
     CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory,
 };
 use crate::node::{EntryKind, Node, NodeError, NodePath};
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 /// Reads the directory that `config_path` calls `path`; one that is not there is empty.
 pub(super) fn read(
@@ -49,7 +52,7 @@ pub(super) fn read(
             }
         };
         if entry.is_utf8 {
-            directories.insert(entry.name, directory);
+            directories.insert(entry.name, Rc::new(directory));
         }
     }
     let mut linked: BTreeMap<NodePath, Vec<String>> = BTreeMap::new();
@@ -88,8 +91,9 @@ fn read_registry_directory(
             match entry.kind {
                 EntryKind::File => {
                     directory.hosts_file = node.read(&file)?.map(|file| {
-                        let id = sources.add_hosts_file(&file.path, &file.bytes);
-                        HostsFile::new(file.path, file.bytes).numbered(id)
+                        let content = FileText::new(file.bytes, TextKind::HostsFile);
+                        let id = sources.add(&file.path, content.clone());
+                        HostsFile::new(file.path, content).numbered(id)
                     });
                 }
                 EntryKind::Directory => {

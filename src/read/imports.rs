@@ -13,7 +13,8 @@ use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob;
 use crate::node::{Node, NodeError, NodePath};
-use crate::secret::shown_path;
+use crate::secret::{TextKind, shown_path};
+use crate::text::FileText;
 
 /// What came of reading an imported file.
 enum Read {
@@ -233,13 +234,14 @@ impl Importer<'_> {
             );
             return Ok(Read::Missing(text));
         };
-        let id = self.sources.add(&file.path, &file.bytes);
-        let parsed = ConfigFile::parse(id, path.clone(), file.path, file.bytes, self.findings);
-        let Some(parsed) = parsed else {
+        let content = FileText::new(file.bytes, TextKind::Configuration);
+        let id = self.sources.add(&file.path, content.clone());
+        let file = ConfigFile::new(id, path.clone(), file.path, &content, self.findings);
+        let Some(file) = file else {
             self.understood = false;
             return Ok(Read::NotUnderstood);
         };
-        self.files.push(LoadedFile::new(parsed));
+        self.files.push(LoadedFile::new(file));
         Ok(Read::File(self.files.len() - 1))
     }
 }

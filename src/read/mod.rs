@@ -16,7 +16,8 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodePath};
-use crate::secret::{Secrets, TextKind};
+use crate::secret::TextKind;
+use crate::text::{FileText, TomlText};
 
 mod certs;
 mod imports;
@@ -163,17 +164,17 @@ fn read_certs_directories(
         }
     }
     names.insert(inputs.certs_path().to_string());
-    let mut directories: BTreeMap<NodePath, CertsDirectory> = BTreeMap::new();
+    let mut directories: BTreeMap<NodePath, Rc<CertsDirectory>> = BTreeMap::new();
     let mut certs = CertsDirectories::new();
     for name in names {
         let path = NodePath::new(&name);
         let directory = match directories.get(&path) {
-            Some(directory) => directory.clone(),
+            Some(directory) => Rc::clone(directory),
             // A colon separates names, so that a name with one never exists.
-            None if name.contains(':') => CertsDirectory::empty(path.clone()),
-            None => certs::read(node, path.clone(), sources)?,
+            None if name.contains(':') => Rc::new(CertsDirectory::empty(path.clone())),
+            None => Rc::new(certs::read(node, path.clone(), sources)?),
         };
-        directories.insert(path, directory.clone());
+        directories.insert(path, Rc::clone(&directory));
         certs.insert(name, directory);
     }
     Ok(certs)
@@ -188,12 +189,13 @@ fn read_main(
     let Some(file) = node.read(path)? else {
         return Err(ReadError::NoConfig(path.clone()));
     };
-    let id = sources.add(&file.path, &file.bytes);
-    Ok(ConfigFile::parse(
+    let content = FileText::new(file.bytes, TextKind::Configuration);
+    let id = sources.add(&file.path, content.clone());
+    Ok(ConfigFile::new(
         id,
         path.clone(),
         file.path,
-        file.bytes,
+        &content,
         findings,
     ))
 }
@@ -242,56 +244,24 @@ pub struct Sources {
 pub struct Source {
     /// Where it is.
     pub path: NodePath,
-    /// Which settings it has.
-    pub kind: TextKind,
-    /// Its text, with replacement characters where it is not UTF-8.
-    pub text: String,
-    /// Its bytes, if they are not those of the text.
-    bytes: Option<Vec<u8>>,
-}
-
-impl Source {
-    /// Whether the text is the file, byte for byte.
-    pub fn is_utf8(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    /// Where in the text a byte of the file is.
-    pub fn position(&self, at: usize) -> usize {
-        let at = match &self.bytes {
-            Some(bytes) => String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes)).len(),
-            None => at,
-        };
-        self.text.floor_char_boundary(at)
-    }
+    /// What is in it.
+    pub content: FileText,
 }
 
 impl Sources {
-    /// Adds a configuration file and numbers it.
-    pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
-        self.add_as(TextKind::Configuration, path, bytes)
-    }
-
-    /// Adds a hosts file and numbers it.
-    pub fn add_hosts_file(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
-        self.add_as(TextKind::HostsFile, path, bytes)
-    }
-
-    fn add_as(&mut self, kind: TextKind, path: &NodePath, bytes: &[u8]) -> FileId {
-        let text = String::from_utf8_lossy(bytes).into_owned();
+    /// Adds a file and numbers it.
+    pub fn add(&mut self, path: &NodePath, content: FileText) -> FileId {
         self.files.push(Source {
             path: path.clone(),
-            kind,
-            bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
-            text,
+            content,
         });
         FileId(self.files.len() - 1)
     }
 
-    /// The texts that are TOML, with their secrets.
-    pub fn secrets(&self) -> impl Iterator<Item = (&str, Secrets)> {
-        let texts = self.files.iter();
-        texts.filter_map(|source| Secrets::of_bytes(source.text.as_bytes(), source.kind))
+    /// The texts that are TOML.
+    pub fn texts(&self) -> impl Iterator<Item = &TomlText> {
+        let texts = self.files.iter().filter_map(|source| source.content.toml());
+        texts.map(Rc::as_ref)
     }
 
     /// The file of this number.
