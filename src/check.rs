@@ -172,7 +172,7 @@ impl<'s> Judge<'s> {
         let Some(file) = files.find(|file| file.id == place.file) else {
             return String::new();
         };
-        let before = file.text.get(..place.range.start).unwrap_or_default();
+        let before = file.toml.text.get(..place.range.start).unwrap_or_default();
         format!("{}:{}", file.path, before.matches('\n').count() + 1)
     }
 
@@ -338,7 +338,7 @@ fn namespaces(inputs: &Inputs) -> Vec<Namespace> {
     let path = inputs.certs_path();
     let empty = CertsDirectory::empty(path.clone());
     let certs = inputs.snapshot.certs().get(path.as_str());
-    plan::namespaces(inputs, &inputs.sight(), certs.unwrap_or(&empty))
+    plan::namespaces(inputs, &inputs.sight(), certs.map_or(&empty, Rc::as_ref))
 }
 
 /// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
@@ -394,7 +394,7 @@ fn not_ready(inputs: &Inputs, judge: &Judge<'_>) -> Vec<String> {
         .flat_map(|sight| sight.roots());
     let directories = roots
         .filter_map(|root| judge.snapshot.certs().get(root))
-        .flat_map(CertsDirectory::namespaces);
+        .flat_map(|certs| certs.namespaces());
     let more: BTreeSet<String> = mirrors.chain(directories).collect();
     let possible = more
         .into_iter()

@@ -19,6 +19,7 @@
 //! * [`check`] is what every known release makes of the node, as a table.
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it, and [`printable`] what a terminal would obey.
+//! * [`text`] is the content of a file, parsed once for all of them.
 //! * [`report`] is all that is said about a node, as data, and the texts that are made of it. [`request`] is what was asked,
 //!   [`commands`] one function for each command that only reads.
 //! * [`cli`] is the edge: it prints, and an error becomes an exit code.
@@ -38,5 +39,6 @@ pub mod report;
 pub mod request;
 pub mod secret;
 mod shell;
+pub mod text;
 pub mod toml;
 pub mod verify;

@@ -3,10 +3,8 @@
 //! Nothing of the plan is believed here but its bytes. Where something differs the plan is refused, with both lists;
 //! a difference that a version makes inevitable has a code of its own, which an operator can accept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
-
-use toml_edit::{Datetime, Document, Item, TableLike, Value};
 
 use crate::containerd::contents::PluginId;
 use crate::containerd::host::{Host, Pulls};
@@ -21,7 +19,9 @@ use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
 use crate::plan::{Decider, EditStep, Plan, Release, Wanted};
 use crate::read::{Existing, Inputs, Version1};
-use crate::toml::edit::NewValue;
+use crate::text::{FileText, TomlText};
+use crate::toml::edit::PathSet;
+use crate::toml::syntax::{Entry, Value, ValueKind};
 
 /// Proves `plan`, or adds what is in its way to `findings`. Accepted differences are noted in the plan's table.
 pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
@@ -119,8 +119,8 @@ struct Planned<'i> {
     /// Today and afterwards, by generation.
     releases: Vec<Compared>,
     /// The directory that `config_path` names, before and after the hosts files are written.
-    kept_certs: CertsDirectory,
-    certs: CertsDirectory,
+    kept_certs: Rc<CertsDirectory>,
+    certs: Rc<CertsDirectory>,
     converts: bool,
 }
 
@@ -161,8 +161,8 @@ impl<'i> Planned<'i> {
             inputs,
             releases: releases.collect(),
             from,
-            certs: certs.cloned().unwrap_or_else(|| plan.certs.clone()),
-            kept_certs: plan.certs.clone(),
+            certs: certs.cloned().unwrap_or_else(|| Rc::clone(&plan.certs)),
+            kept_certs: Rc::clone(&plan.certs),
             converts: plan.converts,
         }
     }
@@ -596,127 +596,193 @@ fn is_between(inputs: &Inputs, generation: &Generation) -> bool {
     !ends.iter().any(|end| generation.versions.contains(end))
 }
 
-/// Reads both texts of an edit with toml_edit's own parser: the new one must be the old tree less what was removed, with
-/// what is set.
+/// Whether an edit did what it was meant to: the text after it has the headers and entries of the one before, in their order and
+/// with every value as it was written, less what is removed, and what is set.
 fn step_is_right(edit: &EditStep) -> Result<(), String> {
-    let parse = |text| Document::parse(text).map_err(|error| error.message().to_owned());
-    let mut wanted = Tree::of(parse(&*edit.before)?.as_table());
-    let edited = Tree::of(parse(&*edit.after)?.as_table());
-    for path in &edit.removed {
-        wanted.remove(path);
-        // A table that is only implied by what goes, goes with it.
-        for depth in (1..path.len()).rev() {
-            let above = path.get(..depth).unwrap_or_default();
-            if wanted.get(above).is_some_and(Tree::is_empty) && edited.get(above).is_none() {
-                wanted.remove(above);
-            }
+    let after = match &edit.after {
+        FileText::Toml(toml) => toml,
+        FileText::Other(other) => return Err(other.reason.to_string()),
+    };
+    let (mut removed, mut set) = (PathSet::default(), PathSet::default());
+    edit.removed.iter().for_each(|path| removed.insert(path));
+    edit.set.iter().for_each(|(path, _)| set.insert(path));
+    let stays = |path: &[&str]| {
+        let path = || path.iter().copied();
+        !removed.covers(path()) && !set.covers(path())
+    };
+    let mut wanted = parts(&edit.before, stays).into_iter().peekable();
+    let mut unset: Vec<_> = edit.set.iter().collect();
+    for part in parts(after, |_| true) {
+        if wanted.next_if_eq(&part).is_some() {
+            continue;
         }
-    }
-    for (path, value) in &edit.set {
-        let value = match value {
-            NewValue::String(text) => Scalar::String(text.clone()),
-            NewValue::True => Scalar::Boolean(true),
+        let mut sets = unset.iter();
+        let is_right = match part.item {
+            Item::Value { value, .. } => {
+                let set = sets.position(|(path, new)| part.path == *path && new.is(value));
+                set.map(|at| unset.remove(at)).is_some()
+            }
+            // What is set may get a header for its table.
+            Item::Header { is_array } => {
+                !is_array
+                    && sets.any(|(path, _)| part.path.iter().eq(path.iter().take(part.path.len())))
+            }
+            Item::InlineTable => false,
         };
-        wanted.set(path, value);
+        if !is_right {
+            return Err("more is in it than was meant to".to_owned());
+        }
     }
-    if edited != wanted {
-        return Err("more or less has changed than was meant to".to_owned());
+    match wanted.next().is_none() && unset.is_empty() {
+        true => Ok(()),
+        false => Err("less is in it than was meant to".to_owned()),
     }
-    Ok(())
 }
 
-/// What a TOML text means, without its spelling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Tree {
-    Table(BTreeMap<String, Tree>),
-    Array(Vec<Tree>),
-    Scalar(Scalar),
+/// A header or an entry of a text, or a table in braces.
+#[derive(PartialEq)]
+struct Part<'t> {
+    /// Its whole key path.
+    path: Vec<&'t str>,
+    item: Item<'t>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Scalar {
-    String(String),
-    Boolean(bool),
-    Integer(i64),
-    /// Its bits: what is not a number is still itself.
-    Float(u64),
-    Datetime(Datetime),
-    /// toml_edit has this in documents that are being changed.
-    Nothing,
+enum Item<'t> {
+    Header { is_array: bool },
+    InlineTable,
+    Value { value: &'t Value, raw: &'t str },
 }
 
-impl Tree {
-    fn of(table: &dyn TableLike) -> Self {
-        Self::Table(
-            table
-                .iter()
-                .map(|(name, item)| (name.to_owned(), Self::of_item(item)))
-                .collect(),
-        )
+impl PartialEq for Item<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Header { is_array }, Self::Header { is_array: other }) => is_array == other,
+            (Self::InlineTable, Self::InlineTable) => true,
+            (Self::Value { raw, .. }, Self::Value { raw: other, .. }) => raw == other,
+            _ => false,
+        }
     }
+}
 
-    fn of_item(item: &Item) -> Self {
-        match item {
-            Item::None => Self::Scalar(Scalar::Nothing),
-            Item::Value(value) => Self::of_value(value),
-            Item::Table(table) => Self::of(table),
-            Item::ArrayOfTables(tables) => {
-                Self::Array(tables.iter().map(|table| Self::of(table)).collect())
-            }
+/// The parts of a text whose paths are wanted, in the order in which they are written.
+fn parts<'t>(toml: &'t TomlText, is_wanted: impl Fn(&[&str]) -> bool) -> Vec<Part<'t>> {
+    let mut parts = Parts {
+        text: &toml.text,
+        is_wanted,
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    for section in &toml.syntax.sections {
+        parts.path.clear();
+        if let Some(header) = &section.header {
+            parts
+                .path
+                .extend(header.keys.iter().map(|key| key.name.as_str()));
+            let is_array = header.array;
+            parts.push(Item::Header { is_array });
+        }
+        parts.entries(&section.entries);
+    }
+    parts.found
+}
+
+struct Parts<'t, W> {
+    text: &'t str,
+    is_wanted: W,
+    /// The path of what is looked at.
+    path: Vec<&'t str>,
+    found: Vec<Part<'t>>,
+}
+
+impl<'t, W: Fn(&[&str]) -> bool> Parts<'t, W> {
+    fn push(&mut self, item: Item<'t>) {
+        if (self.is_wanted)(&self.path) {
+            let path = self.path.clone();
+            self.found.push(Part { path, item });
         }
     }
 
-    fn of_value(value: &Value) -> Self {
-        Self::Scalar(match value {
-            Value::String(text) => Scalar::String(text.value().clone()),
-            Value::Integer(number) => Scalar::Integer(*number.value()),
-            Value::Float(number) => Scalar::Float(number.value().to_bits()),
-            Value::Boolean(truth) => Scalar::Boolean(*truth.value()),
-            Value::Datetime(time) => Scalar::Datetime(*time.value()),
-            Value::Array(array) => return Self::Array(array.iter().map(Self::of_value).collect()),
-            Value::InlineTable(table) => return Self::of(table),
-        })
-    }
-
-    fn get(&self, path: &[String]) -> Option<&Self> {
-        path.iter().try_fold(self, |tree, name| match tree {
-            Self::Table(table) => table.get(name),
-            Self::Array(_) | Self::Scalar(_) => None,
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Table(table) if table.is_empty())
-    }
-
-    fn remove(&mut self, path: &[String]) {
-        let Self::Table(table) = self else { return };
-        match path {
-            [] => {}
-            [last] => {
-                table.remove(last);
-            }
-            [first, rest @ ..] => {
-                if let Some(child) = table.get_mut(first) {
-                    child.remove(rest);
+    fn entries(&mut self, entries: &'t [Entry]) {
+        let above = self.path.len();
+        for entry in entries {
+            self.path
+                .extend(entry.keys.iter().map(|key| key.name.as_str()));
+            let value = &entry.value;
+            match &value.kind {
+                ValueKind::Table(inner) => {
+                    self.push(Item::InlineTable);
+                    self.entries(inner);
+                }
+                _ => {
+                    let raw = self.text.get(value.range.clone()).unwrap_or_default();
+                    self.push(Item::Value { value, raw });
                 }
             }
+            self.path.truncate(above);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::TextKind;
+    use crate::toml::edit::NewValue;
+
+    /// Whether the texts are those of an edit that removes `r.gone`, and sets `r.new`.
+    fn is_right(before: &str, after: &str) -> bool {
+        let content = |text: &str| FileText::new(text.into(), TextKind::Configuration);
+        let path = |last: &str| ["r", last].map(str::to_owned).to_vec();
+        let edit = EditStep {
+            before: Rc::clone(content(before).toml().unwrap()),
+            after: content(after),
+            removed: vec![path("gone")],
+            set: vec![(path("new"), NewValue::String("x".to_owned()))],
+        };
+        step_is_right(&edit).is_ok()
+    }
+
+    #[test]
+    fn an_edit_that_does_what_it_was_meant_to_is_right() {
+        for (before, after) in [
+            ("[r]\ngone = 1\na = 1 # c\n", "[r]\nnew = \"x\"\na = 1\n"),
+            ("[r]\nnew = 'y'\n[r.gone.a]\nb = 1\n", "[r]\nnew = 'x'\n"),
+            (
+                "[r.gone]\n[r.a]\nb = 1e3\n",
+                "[r]\nnew = 'x'\n[r.a]\nb = 1e3\n",
+            ),
+            ("r = { gone = 1, a = {} }", "r = { new = 'x', a = {} }"),
+            (
+                "r.gone.b = 1\n[[t]]\na = 1\n[[t]]\n",
+                "r.new = 'x'\n[[t]]\na = 1\n[[t]]\n",
+            ),
+        ] {
+            assert!(is_right(before, after), "{before}");
         }
     }
 
-    fn set(&mut self, path: &[String], scalar: Scalar) {
-        let Self::Table(table) = self else { return };
-        match path {
-            [] => {}
-            [last] => {
-                table.insert(last.clone(), Self::Scalar(scalar));
-            }
-            [first, rest @ ..] => {
-                let child = table
-                    .entry(first.clone())
-                    .or_insert_with(|| Self::Table(BTreeMap::new()));
-                child.set(rest, scalar);
-            }
+    #[test]
+    fn an_edit_that_does_more_or_less_is_not_right() {
+        let before = "a = [1]\n[r]\ngone = 1\nb = 2\n[[t]]\nc = 1\n[[t]]\nc = 2\n[s]\n";
+        let after = "a = [1]\n[r]\nnew = 'x'\nb = 2\n[[t]]\nc = 1\n[[t]]\nc = 2\n[s]\n";
+        assert!(is_right(before, after));
+        for (part, other) in [
+            ("a = [1]\n", ""),
+            ("[1]", "[1, 2]"),
+            ("[1]", "[01]"),
+            ("new = 'x'\n", ""),
+            ("new = 'x'\n", "new = 'y'\n"),
+            ("new = 'x'\n", "new = 'x'\ngone = 1\n"),
+            ("b = 2\n", "b = 2\nd = 3\n"),
+            ("[r]\nnew = 'x'\nb = 2\n", "[r]\nnew = 'x'\n[s.r]\nb = 2\n"),
+            ("c = 2", "c = 3"),
+            ("[[t]]\nc = 2\n", ""),
+            ("[s]\n", ""),
+            ("[s]\n", "[s]\n[q]\n"),
+            ("[s]\n", "s = {}\n"),
+        ] {
+            let other = after.replacen(part, other, 1);
+            assert!(!is_right(before, &other), "{other}");
         }
     }
 }

@@ -16,6 +16,7 @@ use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
+use crate::text::FileText;
 
 /// What the operator accepts, for recovery and rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -700,9 +701,9 @@ fn compare(
             Some(named) => node.real(named)? == change.path,
             None => true,
         };
-        if !is_named || !found.is(change.before.as_deref()) {
+        if !is_named || !found.is(change.before.as_ref().map(FileText::bytes)) {
             changed.push(change.path.clone());
-        } else if !found.is(Some(&change.after)) {
+        } else if !found.is(Some(change.after.bytes())) {
             files.push(FileChange {
                 kind: change.kind,
                 path: change.path.clone(),
@@ -711,7 +712,7 @@ fn compare(
                     Found::File(image) => Some(image),
                     Found::Absent | Found::Link => None,
                 },
-                after: change.after.clone(),
+                after: change.after.bytes().to_vec(),
                 mode: change.mode,
             });
         }

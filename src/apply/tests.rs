@@ -6,6 +6,8 @@ use super::journal::Entry;
 use super::transaction::{Care, FileChange, Found, Which};
 use super::*;
 use crate::plan::{Change, FileKind, NEW_FILE};
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 struct Scratch(PathBuf);
 
@@ -34,6 +36,10 @@ impl Drop for Scratch {
     }
 }
 
+fn content(text: &str) -> FileText {
+    FileText::new(text.into(), TextKind::Configuration)
+}
+
 fn change(path: &str, before: Option<&str>, after: &str) -> Change {
     Change {
         kind: if path.ends_with("/hosts.toml") {
@@ -43,8 +49,8 @@ fn change(path: &str, before: Option<&str>, after: &str) -> Change {
         },
         path: NodePath::new(path),
         named: None,
-        before: before.map(|text| text.as_bytes().to_vec()),
-        after: after.as_bytes().to_vec(),
+        before: before.map(content),
+        after: content(after),
         mode: NEW_FILE,
     }
 }
@@ -577,7 +583,7 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_a_hosts_file() {
     fs::create_dir_all(certs.join("a")).unwrap();
     fs::write(certs.join("a/hosts.toml"), "old hosts").unwrap();
     let mut changes = changes();
-    changes[0].before = Some(b"old hosts".to_vec());
+    changes[0].before = Some(content("old hosts"));
     // What cannot be replaced is where the temporary file would be.
     let in_the_way = certs.join("a/.containerd-registry-migrate.1.0/full");
     let guard = guard(&format!("mkdir -p {}", in_the_way.display()), "false");
@@ -1250,7 +1256,7 @@ fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
             for number in old {
                 let path = scratch.at(IMPORTS[number]);
                 match &changes[number].before {
-                    Some(bytes) => fs::write(path, bytes).unwrap(),
+                    Some(content) => fs::write(path, content.bytes()).unwrap(),
                     None => fs::remove_file(path).unwrap(),
                 }
             }

@@ -18,6 +18,8 @@ use crate::plan::{Change, FileKind};
 use crate::read::{self, Sources};
 use crate::report::{self, Shown};
 use crate::request::{Request, command_line};
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 impl Run {
     pub(super) fn apply(&self, apply: &Apply) -> Result<u8, u8> {
@@ -127,9 +129,9 @@ impl Run {
             Err(error) => return Err(self.failed_on(&error, Sources::default())),
         };
         for bytes in files.iter().flat_map(|file| [&file.now, &file.old]) {
-            sources.add(&NodePath::new("/"), bytes.as_deref().unwrap_or_default());
+            add(&mut sources, bytes.as_deref().unwrap_or_default());
         }
-        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
+        let shown = Shown::knowing(self.common.show_secrets, sources.texts());
         let restart =
             "until containerd is restarted, pulls use no mirror: systemctl restart containerd\n";
         let is_text = self.common.format == Format::Text;
@@ -182,9 +184,9 @@ impl Run {
         // A configuration that cannot be read now is said where it matters.
         let _ = self.configuration(node, &mut sources);
         for bytes in apply::unfinished_bytes(node, &self.common.state_dir) {
-            sources.add(&NodePath::new("/"), &bytes);
+            add(&mut sources, &bytes);
         }
-        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
+        let shown = Shown::knowing(self.common.show_secrets, sources.texts());
         let mut is_restarted = false;
         let report = &mut |progress: Progress| {
             match progress {
@@ -260,10 +262,10 @@ impl Run {
     /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.
     fn failed_on(&self, error: &ApplyError, mut sources: Sources) -> u8 {
         for file in report::transaction::changed(error) {
-            sources.add(&file.path, &file.after);
-            sources.add(&file.path, file.found.as_deref().unwrap_or_default());
+            add(&mut sources, &file.after);
+            add(&mut sources, file.found.as_deref().unwrap_or_default());
         }
-        let shown = Shown::knowing(self.common.show_secrets, sources.secrets());
+        let shown = Shown::knowing(self.common.show_secrets, sources.texts());
         self.failed(error, &shown)
     }
 
@@ -391,6 +393,12 @@ impl Run {
         arguments.extend(restart.map(|(name, value)| (name, value.map(masked))));
         command_line(&format!("rollback {run}"), arguments)
     }
+}
+
+/// Adds the content of a file, for masks.
+fn add(sources: &mut Sources, bytes: &[u8]) {
+    let content = FileText::new(bytes.to_vec(), TextKind::Configuration);
+    sources.add(&NodePath::new("/"), content);
 }
 
 /// Catches signals, once for a command: each call would add handlers that end the program when their session is idle.

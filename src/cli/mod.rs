@@ -214,7 +214,7 @@ impl Run {
         match (report.outcome, planned.plan, report.digest.clone()) {
             (Outcome::Changes, Some((inputs, plan)), Some(digest)) => {
                 let files = inputs.snapshot.configuration().files.iter();
-                let texts = files.map(|loaded| (loaded.file.text.as_str(), loaded.file.secrets()));
+                let texts = files.map(|loaded| loaded.file.toml.as_ref());
                 Ok(Some(Planned {
                     report,
                     shown: Shown::knowing(self.common.show_secrets, texts),

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use super::contents::Contents;
 use super::file::ConfigFile;
 use crate::containerd::release::{Behaviour, Major, PatternBase};
-use crate::finding::{Findings, Place};
+use crate::finding::Place;
+use crate::text::FileText;
 use crate::toml::spelling::GoToml;
 use crate::toml::spelling::Refusal;
 
@@ -41,7 +42,7 @@ impl LoadedFile {
 
     /// What this reader stops at, as it is TOML to others only.
     pub fn refusal(&self, reader: GoToml) -> Option<&Refusal> {
-        self.file.syntax.refusal(reader)
+        self.file.toml.syntax.refusal(reader)
     }
 }
 
@@ -74,17 +75,16 @@ impl Configuration {
         self.files.first().map(|loaded| &loaded.file)
     }
 
-    /// The configuration with other texts, by index. `None` if one of them is no TOML.
-    pub fn with_texts(&self, mut texts: BTreeMap<usize, Rc<str>>) -> Option<Self> {
-        let mut unused = Findings::default();
+    /// The configuration with other texts, by index. `None` if one of them is not TOML.
+    pub fn with_texts(&self, texts: &BTreeMap<usize, FileText>) -> Option<Self> {
         let files = self.files.iter().enumerate().map(|(index, loaded)| {
-            let Some(text) = texts.remove(&index) else {
+            let Some(text) = texts.get(&index) else {
                 return Some(loaded.clone());
             };
-            let ConfigFile { id, path, real, .. } = &loaded.file;
-            let bytes = text.as_bytes().to_vec();
-            ConfigFile::parse(*id, path.clone(), real.clone(), bytes, &mut unused)
-                .map(LoadedFile::new)
+            Some(LoadedFile::new(ConfigFile {
+                toml: Rc::clone(text.toml()?),
+                ..loaded.file.clone()
+            }))
         });
         Some(Self {
             files: files.collect::<Option<_>>()?,

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
-use crate::secret::{Secrets, TextKind};
-use crate::toml::syntax::{self, Syntax, Table, ValueKind};
+use crate::text::{FileText, NotToml, TomlText};
+use crate::toml::syntax::{self, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
 #[derive(Clone, Debug)]
@@ -16,51 +16,48 @@ pub struct ConfigFile {
     pub path: NodePath,
     /// Where it really is, links followed.
     pub real: NodePath,
-    /// Its text, byte for byte.
-    pub text: String,
-    /// The text parsed; copies share it.
-    pub syntax: Rc<Syntax>,
+    /// Its text, and what is written in it.
+    pub toml: Rc<TomlText>,
 }
 
 impl ConfigFile {
-    /// Takes the file apart; `None` if it is no TOML, which is then a finding.
-    pub fn parse(
+    /// The file with this content; `None` if that is not TOML, which is then a finding.
+    pub fn new(
         id: FileId,
         path: NodePath,
         real: NodePath,
-        bytes: Vec<u8>,
+        content: &FileText,
         findings: &mut Findings,
     ) -> Option<Self> {
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
+        let other = match content {
+            FileText::Toml(toml) => {
+                return Some(Self {
+                    id,
+                    path,
+                    real,
+                    toml: Rc::clone(toml),
+                });
+            }
+            FileText::Other(other) => other,
+        };
+        match &other.reason {
+            NotToml::NotUtf8(at) => {
                 findings.add(
                     &finding::NOT_UTF8,
                     Place {
                         file: id,
-                        range: at..at + 1,
+                        range: *at..at + 1,
                     },
                     format!("byte {} of `{path}` is not UTF-8", at + 1),
                     "containerd 2.x does not start with it; save the file as UTF-8",
                 );
-                return None;
             }
-        };
-        match Syntax::parse(&text) {
-            Ok(syntax) => Some(Self {
-                id,
-                path,
-                real,
-                text,
-                syntax: Rc::new(syntax),
-            }),
-            Err(error) => {
+            NotToml::Invalid(error) => {
                 let place = Place {
                     file: id,
-                    range: error.range,
+                    range: error.range.clone(),
                 };
-                if text.contains("{{") {
+                if content.bytes().windows(2).any(|pair| pair == b"{{") {
                     findings.add(
                         &finding::GO_TEMPLATE,
                         place,
@@ -80,19 +77,14 @@ impl ConfigFile {
                         help,
                     );
                 }
-                None
             }
         }
+        None
     }
 
     /// What the text means.
     pub fn tree(&self) -> &Table {
-        self.syntax.tree()
-    }
-
-    /// What of the text is secret.
-    pub fn secrets(&self) -> Secrets {
-        Secrets::of(&self.text, &self.syntax, TextKind::Configuration)
+        self.toml.tree()
     }
 
     /// The socket that containerd listens at, if the file says so.

@@ -120,7 +120,7 @@ impl Sight {
     /// The hosts that a pull from `namespace` tries, if CRI loads: whether it does is another question.
     pub fn pulls(&self, namespace: &str) -> Pulls {
         let behaviour = &self.behaviour;
-        let directories: Vec<Option<&CertsDirectory>> = self
+        let directories: Vec<Option<&Rc<CertsDirectory>>> = self
             .roots()
             .into_iter()
             .map(|root| self.certs.get(root))

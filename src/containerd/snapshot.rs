@@ -13,6 +13,7 @@ use crate::containerd::registry::Registry;
 use crate::containerd::release::{Behaviour, Major};
 use crate::containerd::sight::Sight;
 use crate::node::NodePath;
+use crate::text::FileText;
 
 /// The registry settings of the same sections together, by the generation that reads them.
 type Merged = HashMap<(Vec<SectionId>, Major), Rc<Legacy>>;
@@ -52,14 +53,14 @@ impl Snapshot {
     /// real paths. `None` if one of the texts is not TOML.
     pub fn after<'c>(
         &self,
-        texts: BTreeMap<usize, Rc<str>>,
-        hosts_files: impl IntoIterator<Item = (&'c NodePath, &'c [u8])>,
+        texts: &BTreeMap<usize, FileText>,
+        hosts_files: impl IntoIterator<Item = (&'c NodePath, &'c FileText)>,
     ) -> Option<Self> {
         let configuration = self.configuration.with_texts(texts)?;
         let mut certs = CertsDirectories::clone(&self.certs);
-        for (path, bytes) in hosts_files {
+        for (path, content) in hosts_files {
             for directory in certs.values_mut() {
-                directory.write(path, bytes);
+                Rc::make_mut(directory).write(path, content);
             }
         }
         Some(Self {

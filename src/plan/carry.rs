@@ -10,6 +10,7 @@ use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
 use crate::containerd::release::Behaviour;
 use crate::finding::FileId;
 use crate::node::NodePath;
+use crate::text::FileText;
 
 /// A hosts file for the first directory.
 #[derive(Clone, Debug)]
@@ -17,8 +18,8 @@ pub(crate) struct Carried {
     /// Where it is to be.
     pub path: NodePath,
     /// What it says.
-    pub bytes: Vec<u8>,
-    /// The file that the bytes are copied from, if they are.
+    pub content: FileText,
+    /// The file that the content is copied from, if it is.
     pub copied: Option<FileId>,
     /// The directory that it comes from.
     pub from: NodePath,
@@ -53,8 +54,8 @@ pub(crate) fn carry(
             };
             let before = reader::pulls(other, &namespace, behaviour);
             let from = other.path.join(&name);
-            let (bytes, copied) = match &directory.hosts_file {
-                Some(file) if !file.bytes.is_empty() => (file.bytes.clone(), file.id),
+            let (content, copied) = match &directory.hosts_file {
+                Some(file) if !file.is_empty() => (file.content.clone(), file.id),
                 _ => match &before {
                     Pulls::Hosts(hosts) => (from_certificates(hosts, &from), None),
                     Pulls::Fail(_) => continue,
@@ -63,18 +64,18 @@ pub(crate) fn carry(
             let path = merged.real.join(&name).join(HOSTS_FILE);
             let mut alone = CertsDirectory::empty(merged.path.clone());
             alone.real = merged.real.clone();
-            alone.write(&path, &bytes);
+            alone.write(&path, &content);
             let same = reader::pulls(&alone, &namespace, behaviour).same(&before);
             found.push(Carried {
                 path,
-                bytes,
+                content,
                 copied,
                 from,
                 same,
             });
         }
         for file in &found {
-            merged.write(&file.path, &file.bytes);
+            merged.write(&file.path, &file.content);
         }
         carried.append(&mut found);
     }
@@ -82,7 +83,7 @@ pub(crate) fn carry(
 }
 
 /// A hosts file that names the certificates that containerd takes from a directory without one.
-fn from_certificates(hosts: &[Host], directory: &NodePath) -> Vec<u8> {
+fn from_certificates(hosts: &[Host], directory: &NodePath) -> FileText {
     let server = hosts.last().map(|host| NewHost {
         host: host.clone(),
         capabilities: None,
@@ -94,5 +95,5 @@ fn from_certificates(hosts: &[Host], directory: &NodePath) -> Vec<u8> {
         server,
         hosts: Vec::new(),
     };
-    file.render().into_bytes()
+    file.content()
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::node::NodePath;
+use crate::text::{FileText, TomlText};
 use crate::toml::edit::NewValue;
 
 /// The mode of a new file, unless its content comes from a file that fewer can read. containerd runs as root, but other
@@ -49,10 +50,10 @@ pub struct Change {
     pub path: NodePath,
     /// The path as it is named, where a link on it leads to `path`.
     pub named: Option<NodePath>,
-    /// The bytes that were read when the plan was made; `None` if the file did not exist.
-    pub before: Option<Vec<u8>>,
-    /// The bytes to write.
-    pub after: Vec<u8>,
+    /// What was read when the plan was made; `None` if the file did not exist.
+    pub before: Option<FileText>,
+    /// What is written.
+    pub after: FileText,
     /// The permission bits of the file if it is created. A file that exists keeps its own.
     pub mode: u32,
 }
@@ -63,7 +64,7 @@ pub struct ConfigEdit {
     /// Its index in the configuration.
     pub file: usize,
     /// The text.
-    pub text: Rc<str>,
+    pub text: FileText,
     /// How the text came about, in order. A conversion to version 2 between two of them is not listed: it renames
     /// every plugin, and what it means is proven by what containerd makes of the file.
     pub steps: Vec<EditStep>,
@@ -73,9 +74,9 @@ pub struct ConfigEdit {
 #[derive(Clone, Debug)]
 pub struct EditStep {
     /// The text before.
-    pub before: Rc<str>,
+    pub before: Rc<TomlText>,
     /// The text after.
-    pub after: Rc<str>,
+    pub after: FileText,
     /// The key paths that it loses.
     pub removed: Vec<Vec<String>>,
     /// The key paths that are set in it, with their values.

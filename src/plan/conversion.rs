@@ -7,7 +7,8 @@ use crate::containerd::release::{Behaviour, Major, NEWEST, Version};
 use crate::containerd::version_1;
 use crate::finding::Place;
 use crate::read::{Inputs, Version1};
-use crate::toml::syntax::Syntax;
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 /// What becomes of the version of config.toml.
 pub(crate) enum Conversion {
@@ -101,7 +102,7 @@ fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
             ),
         });
     }
-    let refusal = version_1::convert(&config.text, &config.syntax).err()?;
+    let refusal = version_1::convert(&config.toml.text, &config.toml.syntax).err()?;
     Some(Obstacle {
         place: config.place(refusal.range),
         reason: refusal.reason,
@@ -109,8 +110,12 @@ fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
 }
 
 /// The text of a version-1 file as one of version 2. `None` if it cannot be converted.
-pub(crate) fn converted(text: &str) -> Option<String> {
-    let syntax = Syntax::parse(text).ok()?;
-    let renames = version_1::convert(text, &syntax).ok()?;
-    version_1::apply(text, &renames)
+pub(crate) fn converted(text: &FileText) -> Option<FileText> {
+    let toml = text.toml()?;
+    let renames = version_1::convert(&toml.text, &toml.syntax).ok()?;
+    let converted = version_1::apply(&toml.text, &renames)?;
+    Some(FileText::new(
+        converted.into_bytes(),
+        TextKind::Configuration,
+    ))
 }

@@ -302,7 +302,7 @@ fn file_decides(
     if directory
         .hosts_file
         .as_ref()
-        .is_none_or(|file| file.bytes.is_empty())
+        .is_none_or(|file| file.is_empty())
     {
         // Where the settings name it, the hosts.toml that is written decides, and the certificates beside it are
         // not read: that is what it was until now.

@@ -12,6 +12,8 @@ use crate::containerd::contents::{Contents, PluginId};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Behaviour, Major};
 use crate::finding::{self, Findings};
+use crate::secret::TextKind;
+use crate::text::{FileText, TomlText};
 use crate::toml::edit::{self, MovedComment, NewValue, PathSet, Setting};
 
 /// The edits of all files, with the comments that leave each.
@@ -21,11 +23,9 @@ pub(crate) struct Edits {
 }
 
 impl Edits {
-    pub(crate) fn texts(&self) -> BTreeMap<usize, Rc<str>> {
+    pub(crate) fn texts(&self) -> BTreeMap<usize, FileText> {
         let edits = self.files.iter();
-        edits
-            .map(|edit| (edit.file, Rc::clone(&edit.text)))
-            .collect()
+        edits.map(|edit| (edit.file, edit.text.clone())).collect()
     }
 }
 
@@ -51,11 +51,9 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
             no_place(&loaded.file, "config_path", findings);
             return None;
         };
-        let text = if planner.converts() && index == 0 {
-            conversion::converted(&step.after).map_or_else(|| Rc::clone(&step.after), Rc::from)
-        } else {
-            Rc::clone(&step.after)
-        };
+        let converts = planner.converts() && index == 0;
+        let converted = converts.then(|| conversion::converted(&step.after));
+        let text = converted.flatten().unwrap_or_else(|| step.after.clone());
         edits.files.push(ConfigEdit {
             file: index,
             text,
@@ -103,14 +101,23 @@ fn edit(
             new_header: None,
         });
     }
-    let edited = edit::edit(&file.text, &file.syntax, &removed_set, &settings)?;
+    let edited = edit::edit(&file.toml.text, &file.toml.syntax, &removed_set, &settings)?;
     let step = EditStep {
-        before: Rc::from(file.text.as_str()),
-        after: Rc::from(edited.text),
+        after: after_edit(&file.toml, edited.text),
+        before: Rc::clone(&file.toml),
         removed,
         set: settings.iter().map(Setting::path_and_value).collect(),
     };
     Some((step, edited.comments))
+}
+
+/// A text that was edited: the same one if nothing has changed.
+fn after_edit(before: &Rc<TomlText>, edited: String) -> FileText {
+    if edited == before.text {
+        FileText::Toml(Rc::clone(before))
+    } else {
+        FileText::new(edited.into_bytes(), TextKind::Configuration)
+    }
 }
 
 /// With the last legacy setting gone, 2.1 and later pull through the transfer service (docs/containerd.md §12.4). Where
@@ -123,7 +130,7 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings
     }
     let snapshot = &planner.inputs.snapshot;
     // What cannot be read any more, and what no file has a section for, `verify` says.
-    let (Some(after), Some((last, _))) = (snapshot.after(edits.texts(), []), planner.from.last)
+    let (Some(after), Some((last, _))) = (snapshot.after(&edits.texts(), []), planner.from.last)
     else {
         return;
     };
@@ -139,12 +146,13 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings
     let setting = local_pull(&loaded.file, loaded.contents(Major::Two));
     let removed = PathSet::default();
     let settings = std::slice::from_ref(&setting);
-    let edited = edit::edit(&loaded.file.text, &loaded.file.syntax, &removed, settings);
+    let toml = &loaded.file.toml;
+    let edited = edit::edit(&toml.text, &toml.syntax, &removed, settings);
     let Some(edited) = edited else {
         no_place(&loaded.file, &setting.key, findings);
         return;
     };
-    let text: Rc<str> = Rc::from(edited.text);
+    let text = after_edit(toml, edited.text);
     let real = &loaded.file.real;
     let files = &planner.configuration().files;
     for edit in &mut edits.files {
@@ -152,9 +160,10 @@ pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings
             .get(edit.file)
             .is_some_and(|file| file.file.real == *real)
         {
+            edit.text = text.clone();
             edit.steps.push(EditStep {
-                before: std::mem::replace(&mut edit.text, Rc::clone(&text)),
-                after: Rc::clone(&text),
+                before: Rc::clone(toml),
+                after: text.clone(),
                 removed: Vec::new(),
                 set: vec![setting.path_and_value()],
             });
@@ -174,13 +183,14 @@ pub(crate) fn changes(planner: &Planner<'_>, edits: &[ConfigEdit]) -> Vec<Change
             continue;
         };
         let file = &loaded.file;
-        if *edit.text != *file.text && changes.iter().all(|change| change.path != file.real) {
+        let before = FileText::Toml(Rc::clone(&file.toml));
+        if edit.text != before && changes.iter().all(|change| change.path != file.real) {
             changes.push(Change {
                 kind: FileKind::Configuration,
                 path: file.real.clone(),
                 named: Some(file.path.clone()).filter(|path| *path != file.real),
-                before: Some(file.text.clone().into_bytes()),
-                after: edit.text.as_bytes().to_vec(),
+                before: Some(before),
+                after: edit.text.clone(),
                 mode: NEW_FILE,
             });
         }
@@ -251,7 +261,7 @@ fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
     let mut quoted = contents
         .sections
         .iter()
-        .filter_map(|section| file.text.get(section.place.range.clone()));
+        .filter_map(|section| file.toml.text.get(section.place.range.clone()));
     let literal = quoted.next_back().is_some_and(|raw| raw.starts_with('\''));
     let plugins = contents.sections.first().map_or("plugins", |section| {
         let [plugins, _] = &section.table;

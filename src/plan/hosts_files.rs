@@ -1,6 +1,7 @@
 //! The hosts files that say what the legacy settings said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::change::{Change, FileKind};
 use super::namespaces::{AllWanted, Decider, Wanted};
@@ -38,11 +39,12 @@ pub(crate) struct Draft {
 /// The hosts files to write, by directory name: one for `_default` if there is a wildcard, and one for each namespace
 /// that would have other hosts without it, on any version.
 pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<String, Draft> {
-    let mut certs = planner.certs.clone();
+    let mut certs = Rc::clone(&planner.certs);
     let mut drafts = BTreeMap::new();
     if let Some(hosts) = wanted.default_hosts.take() {
         let default = default_file(planner, &hosts);
-        certs.write(&certs.hosts_path(DEFAULT), default.file.render().as_bytes());
+        let path = certs.hosts_path(DEFAULT);
+        Rc::make_mut(&mut certs).write(&path, &default.file.content());
         drafts.insert(DEFAULT.to_owned(), default);
     }
     for namespace in &mut wanted.namespaces {
@@ -87,7 +89,7 @@ pub(crate) fn changes(planner: &Planner<'_>, drafts: &BTreeMap<String, Draft>) -
     let mut changes: BTreeMap<NodePath, Change> = BTreeMap::new();
     for carried in &planner.carried {
         let mode = planner.mode_of_new(&carried.copied);
-        let change = hosts_file(carried.path.clone(), None, carried.bytes.clone(), mode);
+        let change = hosts_file(carried.path.clone(), None, carried.content.clone(), mode);
         changes.insert(carried.path.clone(), change);
     }
     for (name, draft) in drafts {
@@ -97,11 +99,13 @@ pub(crate) fn changes(planner: &Planner<'_>, drafts: &BTreeMap<String, Draft>) -
         let before = match changes.get(&path) {
             // Two names may lead to one file. It is written once; `verify` says whether it serves both.
             Some(known) => known.before.clone(),
-            None => file.map(|file| file.bytes.clone()),
+            None => file.map(|file| file.content.clone()),
         };
-        let after = draft.file.render().into_bytes();
         let mode = planner.mode_of_new(&draft.sources);
-        changes.insert(path.clone(), hosts_file(path, before, after, mode));
+        changes.insert(
+            path.clone(),
+            hosts_file(path, before, draft.file.content(), mode),
+        );
     }
     changes.into_values().collect()
 }

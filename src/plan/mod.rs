@@ -7,6 +7,7 @@
 //! Nothing here reads or writes a disk, and nothing here is believed: `verify` reads the result back.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::snapshot::Snapshot;
@@ -49,7 +50,7 @@ pub struct Plan {
     pub edits: Vec<ConfigEdit>,
     /// The directory that `config_path` names afterwards, before any file for a legacy setting is written: what exists,
     /// and what is carried into it from other directories.
-    pub certs: CertsDirectory,
+    pub certs: Rc<CertsDirectory>,
     /// Whether the file becomes one of version 2.
     pub converts: bool,
     /// Whether hosts files take effect as soon as they are written, since `config_path` names their directory already.
@@ -58,7 +59,7 @@ pub struct Plan {
 
 impl Plan {
     /// A plan that writes nothing.
-    pub fn empty(certs: CertsDirectory) -> Self {
+    pub fn empty(certs: Rc<CertsDirectory>) -> Self {
         Self {
             changes: Vec::new(),
             outcomes: Vec::new(),
@@ -76,8 +77,8 @@ impl Plan {
         let edits = self.edits.iter();
         let texts = edits.map(|edit| (edit.file, edit.text.clone())).collect();
         let changes = self.changes.iter();
-        let files = changes.map(|change| (&change.path, change.after.as_slice()));
-        inputs.snapshot.after(texts, files)
+        let files = changes.map(|change| (&change.path, &change.after));
+        inputs.snapshot.after(&texts, files)
     }
 }
 
@@ -85,7 +86,8 @@ impl Plan {
 /// with refusals is for looking at only.
 pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     let Some(planner) = Planner::new(inputs) else {
-        return Plan::empty(CertsDirectory::empty(inputs.certs_path()));
+        let certs = CertsDirectory::empty(inputs.certs_path());
+        return Plan::empty(Rc::new(certs));
     };
     rules::config_path::check_certs_dir(&planner, findings);
     rules::contents::check_contents(&planner, findings);
@@ -140,12 +142,8 @@ fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
     comments::place_comments(&planner, &edits.comments, &mut drafts, findings);
     let mut changes = hosts_files::changes(&planner, &drafts);
     rules::generated::check_replaced(&planner, &changes, findings);
-    let mut certs = planner.certs.clone();
-    for change in &changes {
-        certs.write(&change.path, &change.after);
-        rules::certs_directory::check_dangling(&planner, &change.path, findings);
-    }
-    let outcomes = settings::settle(&planner, &wanted, &certs, findings);
+    rules::certs_directory::check_dangling(&planner, &changes, findings);
+    let outcomes = settings::settle(&planner, &wanted, &drafts, findings);
     edits::keep_local_pull(&planner, &mut edits, findings);
     // Where a file is replaced, what is wrong with it is over, too.
     let replaces = planner.inputs.options.existing == Existing::Replace;

@@ -105,7 +105,7 @@ pub fn namespaces(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<
             from.roots()
                 .into_iter()
                 .filter_map(|root| directories.get(root))
-                .flat_map(CertsDirectory::namespaces),
+                .flat_map(|certs| certs.namespaces()),
         );
     let mut seen = BTreeSet::new();
     let mut namespaces: Vec<Namespace> = named

@@ -44,7 +44,7 @@ pub(crate) struct Planner<'i> {
     pub placements: Vec<Placement<'i>>,
     pub in_effect: InEffect,
     /// The directory that `config_path` names afterwards, with `carried` already in it.
-    pub certs: CertsDirectory,
+    pub certs: Rc<CertsDirectory>,
     /// Files that are to be written into it, since another directory of `config_path` gives them today.
     pub carried: Vec<Carried>,
     /// Whether the file becomes one of version 2.
@@ -63,7 +63,7 @@ impl<'i> Planner<'i> {
         let from = inputs.sight();
         let releases = Release::all(inputs);
         let path = inputs.certs_path();
-        let empty = || CertsDirectory::empty(path.clone());
+        let empty = || Rc::new(CertsDirectory::empty(path.clone()));
         let directories = inputs.snapshot.certs();
         let mut certs = directories
             .get(path.as_str())
@@ -71,7 +71,7 @@ impl<'i> Planner<'i> {
             .unwrap_or_else(empty);
         let carried = carried(inputs, &from, &certs);
         for file in &carried {
-            certs.write(&file.path, &file.bytes);
+            Rc::make_mut(&mut certs).write(&file.path, &file.content);
         }
         let namespaces = namespaces(inputs, &from, &certs);
         Some(Self {
@@ -210,6 +210,7 @@ fn carried(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<Carried
         .iter()
         .filter(|path| NodePath::new(path) != certs.path);
     let directories = inputs.snapshot.certs();
-    let others: Vec<&CertsDirectory> = others.filter_map(|path| directories.get(*path)).collect();
+    let others = others.filter_map(|path| directories.get(*path));
+    let others: Vec<&CertsDirectory> = others.map(Rc::as_ref).collect();
     carry(certs, &others, &from.behaviour)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::hosts_files::Draft;
 use super::namespaces::{AllWanted, Decider, Wanted};
 use super::placement::Effect;
 use super::planner::{InEffect, Planner};
 use crate::containerd::host::{Host, Scheme};
-use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT, HOSTS_FILE};
+use crate::containerd::hosts_file::directory::{DEFAULT, HOSTS_FILE};
 use crate::containerd::legacy::{
     Origin, Resolved, Trouble, WILDCARD, is_matchable, parse_endpoint, unmatchable,
 };
@@ -56,8 +57,7 @@ struct Settled<'w> {
 }
 
 impl<'w> Settled<'w> {
-    /// `certs` is the directory as it is afterwards.
-    fn of(planner: &Planner<'_>, wanted: &'w AllWanted, certs: &CertsDirectory) -> Self {
+    fn of(planner: &Planner<'_>, wanted: &'w AllWanted, drafts: &BTreeMap<String, Draft>) -> Self {
         let mut settled = Self {
             uses: Uses::of(wanted),
             files_of_mirror: BTreeMap::new(),
@@ -65,6 +65,7 @@ impl<'w> Settled<'w> {
             overruled: BTreeSet::new(),
             needless: BTreeSet::new(),
         };
+        let certs = &planner.certs;
         for namespace in &wanted.namespaces {
             // Where something is wrong with an entry, that it says nothing is no news.
             if namespace.same_as_default
@@ -80,12 +81,16 @@ impl<'w> Settled<'w> {
                 settled.overruled.extend(own);
                 continue;
             }
-            let directory = certs.own(&namespace.name).or_else(|| {
-                let has_default = certs.directories.contains_key(DEFAULT);
-                has_default.then(|| DEFAULT.to_owned())
-            });
-            let Some(directory) = directory else { continue };
-            let path = certs.path.join(&directory).join(HOSTS_FILE);
+            // The directory that decides afterwards.
+            let exists =
+                |name: &str| certs.directories.contains_key(name) || drafts.contains_key(name);
+            let own = certs.name_for(&namespace.name);
+            let directory = match exists(&own) {
+                true => own.as_str(),
+                false if exists(DEFAULT) => DEFAULT,
+                false => continue,
+            };
+            let path = certs.path.join(directory).join(HOSTS_FILE);
             if let Some(mirror) = mirror {
                 let files = settled.files_of_mirror.entry(mirror).or_default();
                 files.insert(path.clone());
@@ -140,14 +145,14 @@ fn settings_hosts(wanted: &Wanted) -> impl Iterator<Item = &Host> {
     wanted.legacy.iter().map(|host| &host.host)
 }
 
-/// What becomes of every setting. `certs` is the directory as it is afterwards.
+/// What becomes of every setting.
 pub(crate) fn settle(
     planner: &Planner<'_>,
     wanted: &AllWanted,
-    certs: &CertsDirectory,
+    drafts: &BTreeMap<String, Draft>,
     findings: &mut Findings,
 ) -> Vec<SettingOutcome> {
-    let settled = Settled::of(planner, wanted, certs);
+    let settled = Settled::of(planner, wanted, drafts);
     let mut outcomes = Vec::new();
     for mirror in &planner.registry().mirrors {
         settle_mirror(planner, mirror, &settled, &mut outcomes, findings);

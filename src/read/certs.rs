@@ -1,6 +1,7 @@
 //! A certs directory as it is on the disk: what containerd would find in it, links followed.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::Sources;
 use crate::containerd::hosts_file::directory::{
@@ -50,7 +51,7 @@ pub(super) fn read(
             }
         };
         if entry.is_utf8 {
-            directories.insert(entry.name, directory);
+            directories.insert(entry.name, Rc::new(directory));
         }
     }
     let mut linked: BTreeMap<NodePath, Vec<String>> = BTreeMap::new();
@@ -89,8 +90,8 @@ fn read_registry_directory(
             match entry.kind {
                 EntryKind::File => {
                     directory.hosts_file = node.read(&file)?.map(|file| {
-                        let id = sources.add_file(TextKind::HostsFile, &file);
-                        HostsFile::new(file.path, file.bytes).numbered(id)
+                        let (path, content, id) = sources.add_file(TextKind::HostsFile, file);
+                        HostsFile::new(path, content).numbered(id)
                     });
                 }
                 EntryKind::Directory => {

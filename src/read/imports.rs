@@ -233,13 +233,13 @@ impl Importer<'_> {
             );
             return Ok(Read::Missing(text));
         };
-        let id = self.sources.add_file(TextKind::Configuration, &file);
-        let parsed = ConfigFile::parse(id, path.clone(), file.path, file.bytes, self.findings);
-        let Some(parsed) = parsed else {
+        let (real, content, id) = self.sources.add_file(TextKind::Configuration, file);
+        let file = ConfigFile::new(id, path.clone(), real, &content, self.findings);
+        let Some(file) = file else {
             self.understood = false;
             return Ok(Read::NotUnderstood);
         };
-        self.files.push(LoadedFile::new(parsed));
+        self.files.push(LoadedFile::new(file));
         Ok(Read::File(self.files.len() - 1))
     }
 }

@@ -16,7 +16,8 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
-use crate::secret::{Secrets, TextKind};
+use crate::secret::TextKind;
+use crate::text::{FileText, TomlText};
 
 mod certs;
 mod imports;
@@ -167,17 +168,17 @@ fn read_certs_directories(
         }
     }
     names.insert(inputs.certs_path().to_string());
-    let mut directories: BTreeMap<NodePath, CertsDirectory> = BTreeMap::new();
+    let mut directories: BTreeMap<NodePath, Rc<CertsDirectory>> = BTreeMap::new();
     let mut certs = CertsDirectories::new();
     for name in names {
         let path = NodePath::new(&name);
         let directory = match directories.get(&path) {
-            Some(directory) => directory.clone(),
+            Some(directory) => Rc::clone(directory),
             // A colon separates names, so that a name with one never exists.
-            None if name.contains(':') => CertsDirectory::empty(path.clone()),
-            None => certs::read(node, path.clone(), sources)?,
+            None if name.contains(':') => Rc::new(CertsDirectory::empty(path.clone())),
+            None => Rc::new(certs::read(node, path.clone(), sources)?),
         };
-        directories.insert(path, directory.clone());
+        directories.insert(path, Rc::clone(&directory));
         certs.insert(name, directory);
     }
     Ok(certs)
@@ -192,14 +193,8 @@ fn read_main(
     let Some(file) = node.read(path)? else {
         return Err(ReadError::NoConfig(path.clone()));
     };
-    let id = sources.add_file(TextKind::Configuration, &file);
-    Ok(ConfigFile::parse(
-        id,
-        path.clone(),
-        file.path,
-        file.bytes,
-        findings,
-    ))
+    let (real, content, id) = sources.add_file(TextKind::Configuration, file);
+    Ok(ConfigFile::new(id, path.clone(), real, &content, findings))
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,
@@ -246,57 +241,30 @@ pub struct Sources {
 pub struct Source {
     /// Where it is.
     pub path: NodePath,
-    /// Which settings it has.
-    pub kind: TextKind,
-    /// Its text, with replacement characters where it is not UTF-8.
-    pub text: String,
-    /// Its bytes, if they are not those of the text.
-    bytes: Option<Vec<u8>>,
+    /// What is in it.
+    pub content: FileText,
     /// Its permission bits, if it is a file on the disk.
     mode: Option<u32>,
 }
 
-impl Source {
-    /// Whether the text is the file, byte for byte.
-    pub fn is_utf8(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    /// Where in the text a byte of the file is.
-    pub fn position(&self, at: usize) -> usize {
-        let at = match &self.bytes {
-            Some(bytes) => String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes)).len(),
-            None => at,
-        };
-        self.text.floor_char_boundary(at)
-    }
-}
-
 impl Sources {
-    /// Adds the bytes of a configuration file and numbers them.
-    pub fn add(&mut self, path: &NodePath, bytes: &[u8]) -> FileId {
-        self.add_as(TextKind::Configuration, path, bytes, None)
+    /// Adds a text that is no file of the node and numbers it.
+    pub fn add(&mut self, path: &NodePath, content: FileText) -> FileId {
+        self.push(path, content, None)
     }
 
-    /// Adds a file that was read and numbers it.
-    pub fn add_file(&mut self, kind: TextKind, file: &NodeFile) -> FileId {
-        self.add_as(kind, &file.path, &file.bytes, Some(file.mode))
+    /// Adds a file that was read and numbers it; its real path and its content are what is left of it.
+    fn add_file(&mut self, kind: TextKind, file: NodeFile) -> (NodePath, FileText, FileId) {
+        let content = FileText::new(file.bytes, kind);
+        let id = self.push(&file.path, content.clone(), Some(file.mode));
+        (file.path, content, id)
     }
 
-    fn add_as(
-        &mut self,
-        kind: TextKind,
-        path: &NodePath,
-        bytes: &[u8],
-        mode: Option<u32>,
-    ) -> FileId {
-        let text = String::from_utf8_lossy(bytes).into_owned();
+    fn push(&mut self, path: &NodePath, content: FileText, mode: Option<u32>) -> FileId {
         self.files.push(Source {
             path: path.clone(),
-            kind,
-            bytes: (text.as_bytes() != bytes).then(|| bytes.to_vec()),
+            content,
             mode,
-            text,
         });
         FileId(self.files.len() - 1)
     }
@@ -308,10 +276,10 @@ impl Sources {
         modes.collect()
     }
 
-    /// The texts that are TOML, with their secrets.
-    pub fn secrets(&self) -> impl Iterator<Item = (&str, Secrets)> {
-        let texts = self.files.iter();
-        texts.filter_map(|source| Secrets::of_bytes(source.text.as_bytes(), source.kind))
+    /// The texts that are TOML.
+    pub fn texts(&self) -> impl Iterator<Item = &TomlText> {
+        let texts = self.files.iter().filter_map(|source| source.content.toml());
+        texts.map(Rc::as_ref)
     }
 
     /// The file of this number.

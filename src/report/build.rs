@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::digest::{Digester, text_kind};
+use super::changed::ChangedLines;
+use super::digest::Digester;
 use super::lines::Lines;
 use super::{
     Action, Command, ConfigSummary, Conversion, FileChange, NamespacePulls, Outcome, ReleaseRow,
@@ -15,7 +16,7 @@ use crate::finding::{self, FileId, Findings};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::read::{Inputs, Sources, Version1};
 use crate::request::{Argument, Request, command_line};
-use crate::secret::{FileText, shown_url};
+use crate::secret::shown_url;
 
 /// What every report is made from.
 #[derive(Clone, Copy)]
@@ -246,17 +247,18 @@ impl<'s> AllLines<'s> {
     }
 }
 
-/// The files of a plan with their diffs, and the digest of it all. Each file is taken apart once.
+/// The files of a plan with their diffs, and the digest of it all.
 fn files_and_digest(plan: &Plan, shown: &Shown) -> (Vec<FileChange>, String) {
     let mut digester = Digester::new(plan.changes.len());
     let mut files = Vec::with_capacity(plan.changes.len());
     for change in &plan.changes {
-        let kind = text_kind(change.kind);
-        let before = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
-        let after = FileText::new(&change.after, kind);
-        digester.change(change, &before, &after);
-        let before = change.before.is_some().then_some(&before);
-        let diff = diff::of_file(&change.path, before, Some(&after), shown);
+        let (before, after) = (change.before.as_ref(), Some(&change.after));
+        let changed = ChangedLines::new(before, after);
+        digester.change(change, &changed);
+        let diff = match shown.secrets {
+            true => diff::of_file(&change.path, before, after, shown),
+            false => diff::of_lines(&change.path, &changed, shown),
+        };
         files.push(FileChange {
             path: change.path.clone(),
             named: change.named.clone(),

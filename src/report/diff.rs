@@ -1,14 +1,17 @@
 //! The unified diff of a plan, which `git apply` and `patch -p1` take in the node's root.
 
 use std::fmt::Write;
+use std::ops::Range;
 
-use similar::{DiffOp, TextDiff};
+use similar::DiffOp;
 
+use super::changed::{ChangedLines, Side};
 use super::{FileChange, Report, Shown};
 use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::NodePath;
 use crate::printable::printable;
-use crate::secret::{FileText, Masked, TextKind, Understood};
+use crate::secret::TextKind;
+use crate::text::FileText;
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
@@ -46,7 +49,8 @@ pub fn of_files<'c>(
         } else {
             TextKind::Configuration
         };
-        let [before, after] = [before, after].map(|bytes| Some(FileText::new(bytes?, kind)));
+        let [before, after] =
+            [before, after].map(|bytes| Some(FileText::new(bytes?.to_vec(), kind)));
         let diff = of_file(path, before.as_ref(), after.as_ref(), shown);
         all.text.push_str(&diff.text);
         all.masked |= diff.masked;
@@ -77,158 +81,161 @@ pub fn styled(diff: &str) -> String {
     styled
 }
 
-/// A file before or after the change: its lines as they are shown.
-struct ShownText {
-    text: String,
-    /// The lines that are not shown as they are.
-    altered: Vec<usize>,
-}
-
-impl ShownText {
-    fn new(file: Option<&FileText<'_>>, shown: &Shown) -> Self {
-        let Some(file) = file else {
-            return Self::printable("");
-        };
-        let bytes = file.bytes;
-        if shown.secrets {
-            let text = String::from_utf8_lossy(bytes);
-            let mut shown_text = Self::printable(&text);
-            if *text.as_bytes() != *bytes {
-                let lines = text.split('\n').enumerate();
-                let replaced = lines.filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
-                shown_text
-                    .altered
-                    .extend(replaced.map(|(number, _)| number));
-                shown_text.altered.sort_unstable();
-            }
-            return shown_text;
-        }
-        let Some(Understood { text, secrets, .. }) = &file.understood else {
-            return Self {
-                text: format!("(not TOML, and so not shown: {})\n", super::summary(bytes)),
-                altered: vec![0],
-            };
-        };
-        let masked = Masked::new(text, secrets.ranges());
-        let mut shown_text = Self::printable(&masked.text);
-        let (mut line, mut at) = (0, 0);
-        for mask in &masked.masks {
-            let between = masked.text.get(at..mask.start).unwrap_or_default();
-            line += between.matches('\n').count();
-            at = mask.start;
-            shown_text.altered.push(line);
-        }
-        shown_text.altered.sort_unstable();
-        shown_text
-    }
-
-    /// The lines of a text with what a terminal would obey escaped. Tabs and line ends are as they are, and so is the
-    /// byte order mark at the start of a file.
-    fn printable(text: &str) -> Self {
-        let mut shown_text = Self {
-            text: String::with_capacity(text.len()),
-            altered: Vec::new(),
-        };
-        let (mark, text) = text.split_at(text.len() - text.trim_start_matches('\u{feff}').len());
-        shown_text.text.push_str(mark);
-        for (number, line) in text.split_inclusive('\n').enumerate() {
-            let content = line.strip_suffix('\n').unwrap_or(line);
-            let content = content.strip_suffix('\r').unwrap_or(content);
-            if content
-                .bytes()
-                .all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte))
-            {
-                shown_text.text.push_str(content);
-            } else {
-                let fields: Vec<String> = content.split('\t').map(printable).collect();
-                let shown = fields.join("\t");
-                if shown != content {
-                    shown_text.altered.push(number);
-                }
-                shown_text.text.push_str(&shown);
-            }
-            shown_text
-                .text
-                .push_str(line.get(content.len()..).unwrap_or_default());
-        }
-        shown_text
-    }
-
-    fn lines(&self) -> Vec<&str> {
-        self.text.split_inclusive('\n').collect()
-    }
-
-    fn alters(&self, lines: std::ops::Range<usize>) -> bool {
-        let at = self.altered.partition_point(|line| *line < lines.start);
-        self.altered.get(at).is_some_and(|line| *line < lines.end)
-    }
-}
-
 /// The diff of one file.
 pub fn of_file(
     path: &NodePath,
-    before: Option<&FileText<'_>>,
-    after: Option<&FileText<'_>>,
+    before: Option<&FileText>,
+    after: Option<&FileText>,
     shown: &Shown,
 ) -> Diff {
+    let changed = match shown.secrets {
+        true => ChangedLines::of_bytes(before, after),
+        false => ChangedLines::new(before, after),
+    };
+    of_lines(path, &changed, shown)
+}
+
+/// The diff of one file whose changed lines are known, which are those that may be shown.
+pub(super) fn of_lines(path: &NodePath, changed: &ChangedLines<'_>, shown: &Shown) -> Diff {
     let mut diff = Diff::default();
-    let [old, new] = [before, after].map(|file| ShownText::new(file, shown));
-    let (old_lines, new_lines) = (old.lines(), new.lines());
-    let text_diff = TextDiff::configure()
-        .newline_terminated(true)
-        .diff_slices(&old_lines, &new_lines);
+    let ChangedLines { before, after, ops } = changed;
+    let groups = similar::group_diff_ops(ops.clone(), CONTEXT);
+    if groups.is_empty() {
+        return diff;
+    }
     let shown_path = printable(path.as_str());
-    let name = |side: &str, there: bool| {
-        if !there {
+    let name = |sign: &str, side: &Side<'_>| {
+        if side.content.is_none() {
             return "/dev/null".to_owned();
         }
         // As GNU diff does, so that `patch` does not take a space for the end of the name.
         let end = if shown_path.contains(' ') { "\t" } else { "" };
-        format!("{side}{shown_path}{end}")
+        format!("{sign}{shown_path}{end}")
     };
-    let groups = text_diff.grouped_ops(CONTEXT);
-    if groups.is_empty() {
-        return diff;
-    }
     diff.masked |= shown_path != path.as_str();
-    let _ = writeln!(diff.text, "--- {}", name("a", before.is_some()));
-    let _ = writeln!(diff.text, "+++ {}", name("b", after.is_some()));
+    let _ = writeln!(diff.text, "--- {}", name("a", before));
+    let _ = writeln!(diff.text, "+++ {}", name("b", after));
     for group in groups {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             continue;
         };
-        let old_range = first.old_range().start..last.old_range().end;
-        let new_range = first.new_range().start..last.new_range().end;
-        diff.masked |= old.alters(old_range.clone()) || new.alters(new_range.clone());
+        let old = ShownLines::new(
+            before,
+            first.old_range().start..last.old_range().end,
+            shown.secrets,
+        );
+        let new = ShownLines::new(
+            after,
+            first.new_range().start..last.new_range().end,
+            shown.secrets,
+        );
+        diff.masked |= old.altered || new.altered;
         let _ = writeln!(
             diff.text,
             "@@ -{} +{} @@",
-            hunk_range(&old_range),
-            hunk_range(&new_range)
+            hunk_range(&old.lines),
+            hunk_range(&new.lines)
         );
+        let (old_lines, new_lines) = (old.split(), new.split());
         for op in &group {
-            let (removed, added) = match op {
-                DiffOp::Equal { .. } => (None, None),
-                DiffOp::Delete { .. } => (Some('-'), None),
-                DiffOp::Insert { .. } => (None, Some('+')),
-                DiffOp::Replace { .. } => (Some('-'), Some('+')),
-            };
-            if removed.is_none() && added.is_none() {
-                push_lines(' ', old_lines.get(op.old_range()), &mut diff.text);
-            }
-            if let Some(sign) = removed {
-                push_lines(sign, old_lines.get(op.old_range()), &mut diff.text);
-            }
-            if let Some(sign) = added {
-                push_lines(sign, new_lines.get(op.new_range()), &mut diff.text);
+            let removed = old_lines.of(op.old_range());
+            let added = new_lines.of(op.new_range());
+            match op {
+                DiffOp::Equal { .. } => push_lines(' ', removed, &mut diff.text),
+                DiffOp::Delete { .. } | DiffOp::Insert { .. } | DiffOp::Replace { .. } => {
+                    push_lines('-', removed, &mut diff.text);
+                    push_lines('+', added, &mut diff.text);
+                }
             }
         }
     }
     diff
 }
 
-fn push_lines(sign: char, lines: Option<&[&str]>, text: &mut String) {
-    for line in lines.unwrap_or_default() {
+/// Consecutive lines of a file as they are shown.
+struct ShownLines {
+    lines: Range<usize>,
+    text: String,
+    /// Whether something in them is not shown as it is.
+    altered: bool,
+}
+
+impl ShownLines {
+    fn new(side: &Side<'_>, lines: Range<usize>, with_secrets: bool) -> Self {
+        let mut shown = Self {
+            text: String::new(),
+            altered: false,
+            lines,
+        };
+        if with_secrets {
+            let bytes = side.bytes().get(side.range(&shown.lines));
+            let text = String::from_utf8_lossy(bytes.unwrap_or_default());
+            shown.altered |= Some(text.as_bytes()) != bytes;
+            shown.push(&text);
+        } else if let Some(masked) = side.masked(&shown.lines) {
+            shown.altered |= !masked.masks.is_empty();
+            shown.push(&masked.text);
+        } else if !shown.lines.is_empty() {
+            let summary = super::summary(side.bytes());
+            shown.text = format!("(not TOML, and so not shown: {summary})\n");
+            shown.altered = true;
+        }
+        shown
+    }
+
+    /// Adds text with what a terminal would obey escaped. Tabs and line ends are as they are, and so is the byte order mark at
+    /// the start of a file.
+    fn push(&mut self, mut text: &str) {
+        if self.lines.start == 0 {
+            let (mark, rest) =
+                text.split_at(text.len() - text.trim_start_matches('\u{feff}').len());
+            self.text.push_str(mark);
+            text = rest;
+        }
+        for line in text.split_inclusive('\n') {
+            let content = line.strip_suffix('\n').unwrap_or(line);
+            let content = content.strip_suffix('\r').unwrap_or(content);
+            if content
+                .bytes()
+                .all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte))
+            {
+                self.text.push_str(content);
+            } else {
+                let fields: Vec<String> = content.split('\t').map(printable).collect();
+                let shown = fields.join("\t");
+                self.altered |= shown != content;
+                self.text.push_str(&shown);
+            }
+            self.text
+                .push_str(line.get(content.len()..).unwrap_or_default());
+        }
+    }
+
+    fn split(&self) -> SplitLines<'_> {
+        SplitLines {
+            first: self.lines.start,
+            lines: self.text.split_inclusive('\n').collect(),
+        }
+    }
+}
+
+/// Consecutive lines, one by one.
+struct SplitLines<'s> {
+    /// The number of the first one in the file.
+    first: usize,
+    lines: Vec<&'s str>,
+}
+
+impl SplitLines<'_> {
+    fn of(&self, lines: Range<usize>) -> &[&str] {
+        let at = |line: usize| line.saturating_sub(self.first);
+        let lines = self.lines.get(at(lines.start)..at(lines.end));
+        lines.unwrap_or_default()
+    }
+}
+
+fn push_lines(sign: char, lines: &[&str], text: &mut String) {
+    for line in lines {
         text.push(sign);
         text.push_str(line);
         if !line.ends_with('\n') {
@@ -238,7 +245,7 @@ fn push_lines(sign: char, lines: Option<&[&str]>, text: &mut String) {
 }
 
 /// `start,count` as in GNU diff: counted from one, the line before an empty range, and no count of one.
-fn hunk_range(range: &std::ops::Range<usize>) -> String {
+fn hunk_range(range: &Range<usize>) -> String {
     match range.len() {
         0 => format!("{},0", range.start),
         1 => format!("{}", range.start + 1),
@@ -252,10 +259,8 @@ mod tests {
 
     fn of(before: Option<&str>, after: &str) -> Diff {
         let path = NodePath::new("/etc/c.toml");
-        let before = before.map(str::as_bytes);
-        let kind = TextKind::Configuration;
-        let before = before.map(|bytes| FileText::new(bytes, kind));
-        let after = FileText::new(after.as_bytes(), kind);
+        let content = |text: &str| FileText::new(text.into(), TextKind::Configuration);
+        let (before, after) = (before.map(content), content(after));
         of_file(&path, before.as_ref(), Some(&after), &Shown::default())
     }
 
@@ -315,7 +320,8 @@ mod tests {
         for secrets in [false, true] {
             let shown = Shown::new(secrets);
             let kind = TextKind::Configuration;
-            let [before, after] = [text.as_bytes(), after].map(|bytes| FileText::new(bytes, kind));
+            let [before, after] =
+                [text.as_bytes(), after].map(|bytes| FileText::new(bytes.to_vec(), kind));
             let diff = of_file(&path, Some(&before), Some(&after), &shown);
             let old = if secrets {
                 "-# \\u{1b}[2J\\u{9b}31m \\u{202e}x\ty\n".to_owned()

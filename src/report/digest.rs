@@ -7,13 +7,13 @@
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
-use similar::{Algorithm, DiffOp};
+use similar::DiffOp;
 
+use super::changed::{ChangedLines, Side};
 use crate::containerd::host::{Host, Pulls};
 use crate::plan::{Change, Decider, FileKind, Plan, Wanted};
-use crate::secret::{
-    FileText, Masked, Secrets, TextKind, Understood, shown_url, without_user_information,
-};
+use crate::secret::{shown_url, without_user_information};
+use crate::text::FileText;
 
 /// What the encoding begins with. Whoever changes it makes reviewed plans worthless, and says so here.
 const VERSION: &str = "containerd-registry-migrate digest 1";
@@ -26,9 +26,8 @@ const ROUNDS: u32 = 1 << 16;
 pub fn digest(plan: &Plan) -> String {
     let mut digester = Digester::new(plan.changes.len());
     for change in &plan.changes {
-        let kind = text_kind(change.kind);
-        let before = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
-        digester.change(change, &before, &FileText::new(&change.after, kind));
+        let changed = ChangedLines::new(change.before.as_ref(), Some(&change.after));
+        digester.change(change, &changed);
     }
     digester.finish(plan)
 }
@@ -45,9 +44,9 @@ impl Digester {
         Self(encoder)
     }
 
-    /// Adds a change, with its file before and after.
-    pub fn change(&mut self, change: &Change, before: &FileText<'_>, after: &FileText<'_>) {
-        encode_change(change, before, after, &mut self.0);
+    /// Adds a change, with the lines that change.
+    pub fn change(&mut self, change: &Change, changed: &ChangedLines<'_>) {
+        encode_change(change, changed, &mut self.0);
     }
 
     /// The digest, once all changes are added.
@@ -64,14 +63,6 @@ impl Digester {
             encode_pulls(&wanted.after, encoder);
         });
         super::hexadecimal(&encoder.0.finalize())
-    }
-}
-
-/// Which settings are known in a file of this kind.
-pub fn text_kind(kind: FileKind) -> TextKind {
-    match kind {
-        FileKind::HostsFile => TextKind::HostsFile,
-        FileKind::Configuration => TextKind::Configuration,
     }
 }
 
@@ -105,12 +96,7 @@ impl Encoder {
     }
 }
 
-fn encode_change(
-    change: &Change,
-    before: &FileText<'_>,
-    after: &FileText<'_>,
-    encoder: &mut Encoder,
-) {
+fn encode_change(change: &Change, changed: &ChangedLines<'_>, encoder: &mut Encoder) {
     let name = match change.kind {
         FileKind::HostsFile => "hosts file",
         FileKind::Configuration => "configuration",
@@ -122,125 +108,72 @@ fn encode_change(
     if change.before.is_none() {
         encoder.0.update(u64::from(change.mode).to_be_bytes());
     }
-    let (old, new) = (Side::new(before), Side::new(after));
-    let edits = similar::capture_diff_slices(Algorithm::Myers, &old.raw, &new.raw);
+    let edits = changed.ops.iter();
     let edits: Vec<&DiffOp> = edits
-        .iter()
         .filter(|edit| !matches!(edit, DiffOp::Equal { .. }))
         .collect();
     encoder.list(&edits, |edit, encoder| {
-        old.encode(edit.old_range(), encoder);
-        new.encode(edit.new_range(), encoder);
+        encode_lines(&changed.before, &edit.old_range(), encoder);
+        encode_lines(&changed.after, &edit.new_range(), encoder);
     });
     let added = edits.iter().map(|edit| edit.new_range());
-    encoder.bytes(&new.stretched_secrets(added));
+    encoder.bytes(&stretched_secrets(&changed.after, added));
 }
 
-/// One side of a file: its lines as they are, and what is encoded of them.
-struct Side<'b> {
-    bytes: &'b [u8],
-    raw: Vec<&'b [u8]>,
-    /// The lines as they are shown, and the table that each stands in.
-    shown: Vec<(usize, String)>,
-    /// The paths of tables, in which the first is the root.
-    tables: Vec<Vec<String>>,
-    /// Where each line begins, and last the end.
-    starts: Vec<usize>,
-    /// `None` if it is not TOML.
-    secrets: Option<&'b Secrets>,
-}
-
-impl<'b> Side<'b> {
-    fn new(file: &'b FileText<'b>) -> Self {
-        let bytes = file.bytes;
-        let raw: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-        let mut starts = vec![0];
-        for line in &raw {
-            starts.push(starts.last().copied().unwrap_or_default() + line.len());
+/// Lines as they are shown, each with the table that it stands in.
+fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
+    let Some(masked) = side.masked(lines) else {
+        // What is not TOML is shown as one line, by size and digest.
+        encoder.number(lines.len());
+        if !lines.is_empty() {
+            encoder.number(0);
+            encoder.text(&super::summary(side.bytes()));
         }
-        let Some(Understood {
-            text,
-            syntax,
-            secrets,
-        }) = &file.understood
-        else {
-            // What is not TOML is shown as one, by size and digest.
-            return Self {
-                bytes,
-                raw: vec![bytes],
-                shown: vec![(0, super::summary(bytes))],
-                tables: vec![Vec::new()],
-                starts: vec![0, bytes.len()],
-                secrets: None,
-            };
-        };
-        let masked = Masked::new(text, secrets.ranges()).text;
-        let mut tables = Vec::new();
-        let mut headers = Vec::new();
-        for section in &syntax.sections {
-            let keys = section.header.iter().flat_map(|header| &header.keys);
-            tables.push(keys.map(|key| shown_url(&key.name)).collect());
-            headers.push(
-                section
-                    .header
-                    .as_ref()
-                    .map_or(0, |header| header.range.start),
-            );
-        }
+        return;
+    };
+    let sections = side.content.and_then(FileText::toml);
+    let sections = sections.map_or(&[][..], |toml| &toml.syntax.sections);
+    let mut table: Vec<String> = Vec::new();
+    let mut number = None;
+    encoder.number(lines.len());
+    for (line_number, line) in (lines.start..).zip(masked.text.split_inclusive('\n')) {
         // A header stands in its own table.
-        let table = |end: &usize| {
-            headers
-                .partition_point(|header| header < end)
-                .saturating_sub(1)
-        };
-        let tables_of_lines = starts.iter().skip(1).map(table);
-        let lines = masked.split_inclusive('\n').map(str::to_owned);
-        Self {
-            shown: tables_of_lines.zip(lines).collect(),
-            bytes,
-            raw,
-            tables,
-            starts,
-            secrets: Some(secrets),
+        let end = side.range(&(line_number..line_number + 1)).end;
+        let section = sections.partition_point(|section| section.start() < end);
+        let section = section.saturating_sub(1);
+        if number != Some(section) {
+            let header = sections.get(section).and_then(|it| it.header.as_ref());
+            let keys = header.iter().flat_map(|header| &header.keys);
+            table = keys.map(|key| shown_url(&key.name)).collect();
+            number = Some(section);
         }
+        encoder.list(&table, |name, encoder| encoder.text(name));
+        encoder.text(line);
     }
+}
 
-    fn encode(&self, lines: Range<usize>, encoder: &mut Encoder) {
-        let lines = self.shown.get(lines).unwrap_or_default();
-        encoder.list(lines, |(table, line), encoder| {
-            let path = self
-                .tables
-                .get(*table)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            encoder.list(path, |name, encoder| encoder.text(name));
-            encoder.text(line);
-        });
+/// What stands for the secrets in lines that are written: if an inline table holds a password, its new line holds it, too,
+/// and a plan with another password is another plan. Hashing it many times makes guessing it slow.
+fn stretched_secrets(side: &Side<'_>, written: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
+    let mut encoder = Encoder(Sha256::new());
+    let mut found = false;
+    let toml = side.content.and_then(FileText::toml);
+    for lines in written {
+        let range = side.range(&lines);
+        let secrets = toml.map(|toml| toml.secrets().inside(&range));
+        for secret in secrets.unwrap_or_default() {
+            found = true;
+            encoder.bytes(side.bytes().get(secret.clone()).unwrap_or_default());
+        }
     }
-
-    /// What stands for the secrets in lines that are written: if an inline table holds a password, its new line holds
-    /// it, too, and a plan with another password is another plan. Hashing it many times makes guessing it slow.
-    fn stretched_secrets(&self, written: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
-        let mut encoder = Encoder(Sha256::new());
-        let mut found = false;
-        for lines in written {
-            let at = |line: usize| self.starts.get(line).copied().unwrap_or_default();
-            let range = at(lines.start)..at(lines.end);
-            let secrets = self.secrets.map(|secrets| secrets.inside(&range));
-            for secret in secrets.unwrap_or_default() {
-                found = true;
-                encoder.bytes(self.bytes.get(secret.clone()).unwrap_or_default());
-            }
-        }
-        if !found {
-            return Vec::new();
-        }
-        let mut hash = encoder.0.finalize();
-        for _ in 1..ROUNDS {
-            hash = Sha256::digest(hash);
-        }
-        hash.to_vec()
+    if !found {
+        return Vec::new();
     }
+    let mut hash = encoder.0.finalize();
+    for _ in 1..ROUNDS {
+        hash = Sha256::digest(hash);
+    }
+    hash.to_vec()
 }
 
 fn encode_pulls(pulls: &Pulls, encoder: &mut Encoder) {
@@ -279,25 +212,25 @@ fn encode_host(host: &Host, encoder: &mut Encoder) {
 mod tests {
     use super::*;
     use crate::node::NodePath;
+    use crate::secret::TextKind;
 
     fn of(kind: FileKind, path: &str, before: Option<&str>, after: &str) -> String {
+        let text_kind = match kind {
+            FileKind::HostsFile => TextKind::HostsFile,
+            FileKind::Configuration => TextKind::Configuration,
+        };
+        let content = |text: &str| FileText::new(text.into(), text_kind);
         let change = Change {
             kind,
             path: NodePath::new(path),
             named: None,
-            before: before.map(|text| text.as_bytes().to_vec()),
-            after: after.as_bytes().to_vec(),
+            before: before.map(content),
+            after: content(after),
             mode: crate::plan::NEW_FILE,
         };
         let mut encoder = Encoder(Sha256::new());
-        let kind = text_kind(kind);
-        let old = FileText::new(change.before.as_deref().unwrap_or_default(), kind);
-        encode_change(
-            &change,
-            &old,
-            &FileText::new(&change.after, kind),
-            &mut encoder,
-        );
+        let changed = ChangedLines::new(change.before.as_ref(), Some(&change.after));
+        encode_change(&change, &changed, &mut encoder);
         super::super::hexadecimal(&encoder.0.finalize())
     }
 

@@ -128,11 +128,14 @@ mod tests {
     use crate::report::Command;
     use crate::report::build::Basis;
     use crate::request::Request;
+    use crate::secret::TextKind;
+    use crate::text::FileText;
 
     /// The report on a text in which each `x` is an unknown key.
     fn report(text: &str) -> Report {
         let mut sources = Sources::default();
-        let file = sources.add(&NodePath::new("/c.toml"), text.as_bytes());
+        let content = FileText::new(text.into(), TextKind::Configuration);
+        let file = sources.add(&NodePath::new("/c.toml"), content);
         let mut findings = Findings::default();
         for (at, _) in text.match_indices('x') {
             let range = at..at + 1;

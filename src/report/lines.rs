@@ -1,11 +1,12 @@
 //! Lines and columns of a text, and excerpts of its lines, with secrets masked: one pass over a text, however many
 //! places in it are asked for.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{Excerpt, Position, Shown};
 use crate::read::Source;
-use crate::secret::{Masked, Secrets};
+use crate::secret::Masked;
 
 /// A longer line is cut.
 const LONGEST: usize = 400;
@@ -17,8 +18,11 @@ const STEP: usize = 1024;
 /// A text, as far as it is shown.
 pub(super) struct Lines<'s> {
     source: &'s Source,
-    /// The text with its masks; `None` if it is not TOML, so that nobody knows what is secret in it.
+    /// The text with its masks; `None` if it is not TOML, so that nobody knows what is secret in it, or if no line of it is
+    /// shown.
     masked: Option<Masked>,
+    /// The text without masks, with replacement characters where it is not UTF-8.
+    unmasked: Cow<'s, str>,
     /// The first byte of each line. Masks keep line ends, so the numbers are those of the file.
     starts: Vec<usize>,
     /// How many characters begin before each `STEP` bytes.
@@ -27,11 +31,12 @@ pub(super) struct Lines<'s> {
 
 impl<'s> Lines<'s> {
     pub(super) fn new(source: &'s Source, shown: &Shown) -> Self {
-        let bytes = source.is_utf8().then_some(source.text.as_bytes());
-        let secrets = bytes.and_then(|bytes| Secrets::of_bytes(bytes, source.kind));
-        let masked = secrets.map(|(text, secrets)| {
-            let ranges = if shown.secrets { &[] } else { secrets.ranges() };
-            Masked::new(text, ranges)
+        let masked = source.content.toml().map(|toml| {
+            let ranges = match shown.secrets {
+                true => &[],
+                false => toml.secrets().ranges(),
+            };
+            Masked::new(&toml.text, ranges)
         });
         Self::of(source, masked)
     }
@@ -42,7 +47,11 @@ impl<'s> Lines<'s> {
     }
 
     fn of(source: &'s Source, masked: Option<Masked>) -> Self {
-        let text = masked.as_ref().map_or(&source.text, |masked| &masked.text);
+        let unmasked = match source.content.toml() {
+            Some(toml) => Cow::Borrowed(toml.text.as_str()),
+            None => String::from_utf8_lossy(source.content.bytes()),
+        };
+        let text = masked.as_ref().map_or(&*unmasked, |masked| &masked.text);
         let mut starts = vec![0];
         starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
         let mut characters = vec![0];
@@ -54,6 +63,7 @@ impl<'s> Lines<'s> {
         Self {
             source,
             masked,
+            unmasked,
             starts,
             characters,
         }
@@ -62,12 +72,19 @@ impl<'s> Lines<'s> {
     /// The text in which positions are.
     fn text(&self) -> &str {
         let masked = self.masked.as_ref();
-        masked.map_or(&self.source.text, |masked| &masked.text)
+        masked.map_or(&self.unmasked, |masked| &masked.text)
     }
 
     /// Where a byte of the file is in the text; inside a secret, at the mask's start or, for `end`, its end.
     fn at(&self, at: usize, end: bool) -> usize {
-        let at = self.source.position(at);
+        let at = match &self.unmasked {
+            Cow::Borrowed(_) => at,
+            Cow::Owned(_) => {
+                let bytes = self.source.content.bytes();
+                String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes)).len()
+            }
+        };
+        let at = self.unmasked.floor_char_boundary(at);
         let masked = self.masked.as_ref();
         masked.map_or(at, |masked| masked.position(at, end))
     }
@@ -140,11 +157,14 @@ mod tests {
     use super::*;
     use crate::node::NodePath;
     use crate::read::Sources;
+    use crate::secret::TextKind;
+    use crate::text::FileText;
 
     /// The positions of these texts' last occurrences.
     fn positions(text: &str, marked: &[&str]) -> Vec<Position> {
         let mut sources = Sources::default();
-        sources.add(&NodePath::new("/c.toml"), text.as_bytes());
+        let content = FileText::new(text.into(), TextKind::Configuration);
+        sources.add(&NodePath::new("/c.toml"), content);
         let source = sources.iter().next().unwrap();
         let lines = Lines::new(source, &Shown::default());
         let ranges = marked.iter().map(|marked| {

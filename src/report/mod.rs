@@ -7,6 +7,7 @@
 //! Texts have ANSI colours, which the command line takes out where they are not wanted.
 
 pub mod build;
+pub mod changed;
 pub mod check;
 pub mod diff;
 pub mod digest;
@@ -29,6 +30,7 @@ use crate::finding::{Code, Severity};
 use crate::node::NodePath;
 use crate::printable::printable;
 use crate::secret::{MASK, Masked, Secrets};
+use crate::text::TomlText;
 
 /// The version of the report's form. Fields are only ever added.
 pub const SCHEMA: u32 = 1;
@@ -388,15 +390,16 @@ impl Shown {
     }
 
     /// The same, with the secrets of these texts masked in what commands print.
-    pub fn knowing<'t>(secrets: bool, texts: impl IntoIterator<Item = (&'t str, Secrets)>) -> Self {
+    pub fn knowing<'t>(secrets: bool, texts: impl IntoIterator<Item = &'t TomlText>) -> Self {
         /// Shorter ones are parts of ordinary words.
         const SHORTEST: usize = 6;
         let mut known: Vec<String> = Vec::new();
-        for (text, found) in texts {
-            let values = found
+        for toml in texts {
+            let values = toml
+                .secrets()
                 .ranges()
                 .iter()
-                .filter_map(|range| text.get(range.clone()))
+                .filter_map(|range| toml.text.get(range.clone()))
                 .map(|value| value.trim_matches(['"', '\'']));
             known.extend(
                 values

@@ -78,12 +78,6 @@ impl Secrets {
         Self::new(ranges)
     }
 
-    /// The text of a file with its secrets; `None` if it is not TOML, so that nobody knows what is secret in it.
-    pub fn of_bytes(bytes: &[u8], kind: TextKind) -> Option<(&str, Self)> {
-        let understood = FileText::new(bytes, kind).understood?;
-        Some((understood.text, understood.secrets))
-    }
-
     /// The secrets of a line that is for people: what a command printed.
     pub fn of_prose(line: &str) -> Self {
         Self::new(comment::Prose::default().line(line))
@@ -121,42 +115,6 @@ impl Secrets {
     /// Whether `range` touches a secret.
     pub fn touches(&self, range: &Range<usize>) -> bool {
         !self.inside(range).is_empty()
-    }
-}
-
-/// A file's bytes, taken apart once for all that is said of it.
-#[derive(Debug)]
-pub struct FileText<'b> {
-    /// The bytes.
-    pub bytes: &'b [u8],
-    /// `None` if they are not TOML, so that nobody knows what is secret in them.
-    pub understood: Option<Understood<'b>>,
-}
-
-/// A TOML text with what is written in it and what of that is secret.
-#[derive(Debug)]
-pub struct Understood<'b> {
-    /// The text.
-    pub text: &'b str,
-    /// What is written in it.
-    pub syntax: Syntax,
-    /// What of that is secret.
-    pub secrets: Secrets,
-}
-
-impl<'b> FileText<'b> {
-    /// Takes the bytes apart.
-    pub fn new(bytes: &'b [u8], kind: TextKind) -> Self {
-        let text = std::str::from_utf8(bytes).ok();
-        let understood = text.and_then(|text| {
-            let syntax = Syntax::parse(text).ok()?;
-            Some(Understood {
-                secrets: Secrets::of(text, &syntax, kind),
-                text,
-                syntax,
-            })
-        });
-        Self { bytes, understood }
     }
 }
 
@@ -224,7 +182,7 @@ mod tests {
     use super::*;
 
     fn masked_as(kind: TextKind, text: &str) -> String {
-        let (text, secrets) = Secrets::of_bytes(text.as_bytes(), kind).unwrap();
+        let secrets = Secrets::of(text, &Syntax::parse(text).unwrap(), kind);
         Masked::new(text, secrets.ranges()).text
     }
 
@@ -530,22 +488,6 @@ a = 1 # this = ********
                 t.elapsed()
             );
         }
-    }
-
-    #[test]
-    fn what_is_not_toml_has_no_text_to_show() {
-        for text in [
-            "aHVudGVy==\n",
-            "{\"auths\": {}}",
-            "Authorization: Basic x\n",
-            "password = hunter2\n",
-        ] {
-            assert!(
-                Secrets::of_bytes(text.as_bytes(), TextKind::HostsFile).is_none(),
-                "{text}"
-            );
-        }
-        assert!(Secrets::of_bytes(b"a = \"\xff\"\n", TextKind::Configuration).is_none());
     }
 
     #[test]

@@ -91,6 +91,15 @@ pub enum NewValue {
 }
 
 impl NewValue {
+    /// Whether a value says this.
+    pub fn is(&self, value: &Value) -> bool {
+        match (self, &value.kind) {
+            (Self::String(new), ValueKind::String(text)) => new == text,
+            (Self::True, ValueKind::Boolean(truth)) => *truth,
+            _ => false,
+        }
+    }
+
     fn written(&self, literal: bool) -> String {
         match self {
             Self::String(text) => quote(text, literal),

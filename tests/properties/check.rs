@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path as DiskPath;
+use std::rc::Rc;
 
 use containerd_registry_migrate::containerd::hosts_file::directory::CertsDirectory;
 use containerd_registry_migrate::containerd::hosts_file::reader;
@@ -16,6 +17,7 @@ use containerd_registry_migrate::report::build::Basis;
 use containerd_registry_migrate::report::{self, Command};
 use containerd_registry_migrate::request::Request;
 use containerd_registry_migrate::secret::shown_url;
+use containerd_registry_migrate::text::FileText;
 use containerd_registry_migrate::verify;
 
 use crate::layout::{Fate, Kind, Line, Written};
@@ -84,7 +86,7 @@ impl Planned {
             Ok(inputs) => inputs,
             Err(error) => return Err(format!("not read: {error}")),
         };
-        let mut plan = Plan::empty(CertsDirectory::empty(NodePath::new("/")));
+        let mut plan = Plan::empty(Rc::new(CertsDirectory::empty(NodePath::new("/"))));
         if let Some(inputs) = &inputs {
             plan = plan::plan(inputs, &mut findings);
             verify::verify(inputs, &mut plan, &mut findings);
@@ -119,7 +121,7 @@ impl Planned {
             first_source: sources
                 .iter()
                 .next()
-                .map(|source| source.text.clone())
+                .map(|source| String::from_utf8_lossy(source.content.bytes()).into_owned())
                 .unwrap_or_default(),
         })
     }
@@ -204,10 +206,11 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
         })?;
         stays_inside(root, &path);
         let before = fs::read(&path).ok();
-        ensure(before == change.before, || {
-            format!("before: {} is not as the plan has it", change.path)
-        })?;
-        fs::write(path, &change.after).unwrap();
+        ensure(
+            before.as_deref() == change.before.as_ref().map(FileText::bytes),
+            || format!("before: {} is not as the plan has it", change.path),
+        )?;
+        fs::write(path, change.after.bytes()).unwrap();
     }
     let after = fs::read_to_string(root.join(CONFIG)).map_err(|error| error.to_string())?;
     meaning(node, &after)?;
@@ -380,7 +383,7 @@ fn comments(written: &Written, planned: &Planned, after: &str) -> Result<(), Str
         .changes
         .iter()
         .filter(|change| change.path.name() == "hosts.toml")
-        .map(|change| String::from_utf8_lossy(&change.after).into_owned())
+        .map(|change| String::from_utf8_lossy(change.after.bytes()).into_owned())
         .collect();
     for text in &hosts {
         for secret in SECRETS {

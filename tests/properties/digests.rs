@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use containerd_registry_migrate::plan::{Change, Decider, Plan};
-use containerd_registry_migrate::report::digest::text_kind;
 use containerd_registry_migrate::report::{self, Shown};
-use containerd_registry_migrate::secret::FileText;
 
 use crate::check::{Ended, Planned};
 use crate::node::Node;
@@ -111,9 +109,6 @@ fn reviewed(plan: &Plan) -> Vec<String> {
 }
 
 fn shown_diff(change: &Change, secrets: bool) -> String {
-    let kind = text_kind(change.kind);
-    let text = |bytes| FileText::new(bytes, kind);
-    let before = change.before.as_deref().map(text);
-    let (after, shown) = (text(&change.after), Shown::new(secrets));
-    report::diff::of_file(&change.path, before.as_ref(), Some(&after), &shown).text
+    let (before, after) = (change.before.as_ref(), Some(&change.after));
+    report::diff::of_file(&change.path, before, after, &Shown::new(secrets)).text
 }

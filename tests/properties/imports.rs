@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use containerd_registry_migrate::containerd::file::ConfigFile;
+use containerd_registry_migrate::text::FileText;
 use containerd_registry_migrate::toml::syntax::{Node as TomlNode, Table};
 
 use crate::check::{Ended, Planned};
@@ -47,10 +48,10 @@ pub(crate) fn check(seed: u64, root: &Path) -> Result<Ended, String> {
     for change in &planned.plan.changes {
         let path = root.join(change.path.as_str().trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if fs::read(&path).ok() != change.before {
+        if fs::read(&path).ok().as_deref() != change.before.as_ref().map(FileText::bytes) {
             return Err(format!("before: {} is not as the plan has it", change.path));
         }
-        fs::write(path, &change.after).unwrap();
+        fs::write(path, change.after.bytes()).unwrap();
     }
     let last = planned
         .plan

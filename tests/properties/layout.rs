@@ -607,7 +607,10 @@ impl Writer<'_> {
     /// A table that is commented out, which stays whatever goes below it.
     fn commented_out_table(&mut self, path: &[String], indentation: &str, lines: &mut Vec<Line>) {
         let mark = self.comment(path, "commented out");
-        for text in ["#[old.table]".to_owned(), format!("#  key = 1 {}", mark.trim_start())] {
+        for text in [
+            "#[old.table]".to_owned(),
+            format!("#  key = 1 {}", mark.trim_start()),
+        ] {
             lines.push(Line {
                 text: format!("{indentation}{text}"),
                 kind: Kind::Detached,

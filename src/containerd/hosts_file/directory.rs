@@ -10,8 +10,9 @@ use std::rc::Rc;
 use crate::containerd::release::Behaviour;
 use crate::finding::FileId;
 use crate::node::NodePath;
+use crate::text::{FileText, NotToml};
 use crate::toml::spelling::GoToml;
-use crate::toml::syntax::{Syntax, SyntaxError};
+use crate::toml::syntax::Syntax;
 
 /// The name of the directory for everything that has none of its own.
 pub const DEFAULT: &str = "_default";
@@ -60,12 +61,10 @@ impl RegistryDirectory {
 pub struct HostsFile {
     /// Where it really is, links followed.
     pub real: NodePath,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// What is in it.
+    pub content: FileText,
     /// Its number in findings, if it is a file that was read.
     pub id: Option<FileId>,
-    /// The text parsed, once for all copies and versions.
-    parsed: Rc<OnceCell<Result<Syntax, SyntaxError>>>,
     /// Whether it is written in the plainest way, once for all copies.
     pub(super) plain: Rc<OnceCell<Plain>>,
 }
@@ -94,13 +93,12 @@ pub struct Unread {
 }
 
 impl HostsFile {
-    /// A hosts.toml with these bytes.
-    pub fn new(real: NodePath, bytes: Vec<u8>) -> Self {
+    /// A hosts.toml with this content.
+    pub fn new(real: NodePath, content: FileText) -> Self {
         Self {
             real,
-            bytes,
+            content,
             id: None,
-            parsed: Rc::default(),
             plain: Rc::default(),
         }
     }
@@ -113,15 +111,29 @@ impl HostsFile {
         }
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.content.bytes().is_empty()
+    }
+
     /// What is written in the file, or why this reader gets nothing of it.
     pub(super) fn read_by(&self, reader: GoToml) -> Result<&Syntax, Unread> {
-        let syntax = self.parsed.get_or_init(|| self.parse()).as_ref();
         // go-toml 1 reads many texts that are not TOML.
-        let syntax = syntax.map_err(|error| Unread {
-            reason: error.message.clone(),
-            range: error.range.clone(),
-            is_discarded: error.nobody_reads || reader != GoToml::V1,
-        })?;
+        let may_read = reader == GoToml::V1;
+        let syntax = match &self.content {
+            FileText::Toml(toml) => &toml.syntax,
+            FileText::Other(other) => {
+                let (range, nobody_reads) = match &other.reason {
+                    NotToml::NotUtf8(at) => (*at..at + 1, false),
+                    NotToml::Invalid(error) => (error.range.clone(), error.nobody_reads),
+                };
+                return Err(Unread {
+                    reason: other.reason.to_string(),
+                    range,
+                    is_discarded: nobody_reads || !may_read,
+                });
+            }
+        };
         match syntax.refusal(reader) {
             None => Ok(syntax),
             Some(refusal) => Err(Unread {
@@ -135,19 +147,7 @@ impl HostsFile {
     /// Why this program cannot say what this reader makes of the file; `None` if it can.
     pub fn not_understood(&self, reader: GoToml) -> Option<Unread> {
         let unread = self.read_by(reader).err()?;
-        (!self.bytes.is_empty() && !unread.is_discarded).then_some(unread)
-    }
-
-    fn parse(&self) -> Result<Syntax, SyntaxError> {
-        let text = std::str::from_utf8(&self.bytes).map_err(|error| SyntaxError {
-            message: "it is not UTF-8".to_owned(),
-            range: error.valid_up_to()..error.valid_up_to() + 1,
-            nobody_reads: false,
-        })?;
-        Syntax::parse(text).map_err(|error| SyntaxError {
-            message: format!("it is not valid TOML: {}", error.message),
-            ..error
-        })
+        (!self.is_empty() && !unread.is_discarded).then_some(unread)
     }
 }
 
@@ -159,7 +159,7 @@ pub struct CertsDirectory {
     /// Where it really is.
     pub real: NodePath,
     /// What is in it, by name.
-    pub directories: BTreeMap<String, RegistryDirectory>,
+    pub directories: BTreeMap<String, Rc<RegistryDirectory>>,
     /// Names whose hosts file is really elsewhere, since a link is on the way, by where that is.
     pub linked: BTreeMap<NodePath, Vec<String>>,
     /// Names that are nothing to containerd today, but stand where a hosts file may be written.
@@ -167,7 +167,7 @@ pub struct CertsDirectory {
 }
 
 /// The certs directories of a node, by the path that `config_path` says.
-pub type CertsDirectories = BTreeMap<String, CertsDirectory>;
+pub type CertsDirectories = BTreeMap<String, Rc<CertsDirectory>>;
 
 /// A link that leads nowhere, in the place of a registry's directory or of its hosts.toml.
 #[derive(Clone, Debug)]
@@ -229,12 +229,12 @@ impl CertsDirectory {
         self.own(namespace).unwrap_or_else(|| namespace.to_owned())
     }
 
-    /// The directory with `bytes` written to the hosts file `path`, under whatever names that file is reached.
-    pub fn write(&mut self, path: &NodePath, bytes: &[u8]) {
-        let file = || HostsFile::new(path.clone(), bytes.to_vec());
+    /// The directory with the hosts file `path` written, under whatever names that file is reached.
+    pub fn write(&mut self, path: &NodePath, content: &FileText) {
+        let file = || HostsFile::new(path.clone(), content.clone());
         for name in self.linked.get(path).into_iter().flatten() {
             if let Some(directory) = self.directories.get_mut(name) {
-                directory.hosts_file = Some(file());
+                Rc::make_mut(directory).hosts_file = Some(file());
             }
         }
         let parent = path.parent();
@@ -244,9 +244,9 @@ impl CertsDirectory {
         let directory = self
             .directories
             .entry(parent.name().to_owned())
-            .or_insert_with(|| RegistryDirectory::empty(parent.clone()));
+            .or_insert_with(|| Rc::new(RegistryDirectory::empty(parent.clone())));
         if directory.hosts_path() == *path {
-            directory.hosts_file = Some(file());
+            Rc::make_mut(directory).hosts_file = Some(file());
         }
     }
 
@@ -263,7 +263,7 @@ impl CertsDirectory {
         let Some(path) = self
             .directories
             .get(name)
-            .map(RegistryDirectory::hosts_path)
+            .map(|directory| directory.hosts_path())
         else {
             return false;
         };

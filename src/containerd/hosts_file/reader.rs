@@ -167,7 +167,7 @@ pub struct Discarded {
 
 /// What this containerd discards of a hosts.toml in a directory that config_path calls `path`.
 pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Option<Discarded> {
-    if file.bytes.is_empty() {
+    if file.is_empty() {
         return None;
     }
     let syntax = match file.read_by(behaviour.go_toml) {
@@ -341,7 +341,7 @@ fn load(
         return Err(reason.clone());
     }
     if let Some(file) = &directory.hosts_file
-        && !file.bytes.is_empty()
+        && !file.is_empty()
     {
         match file.read_by(behaviour.go_toml) {
             Ok(syntax) => {

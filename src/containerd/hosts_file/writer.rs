@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 use crate::containerd::host::{Host, Scheme};
 use crate::go::url;
+use crate::secret::TextKind;
+use crate::text::FileText;
 use crate::toml::edit::quote;
 
 /// A hosts.toml to be written.
@@ -35,8 +37,13 @@ pub struct NewHost {
 }
 
 impl NewHostsFile {
+    /// The file's content.
+    pub fn content(&self) -> FileText {
+        FileText::new(self.render().into_bytes(), TextKind::HostsFile)
+    }
+
     /// The text of the file.
-    pub fn render(&self) -> String {
+    fn render(&self) -> String {
         let mut text = String::new();
         for origin in &self.origins {
             line(&mut text, &format!("# {}", clean_comment(origin)));
@@ -145,6 +152,8 @@ impl NewHost {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::containerd::host::{Pulls, TlsSettings};
     use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile, RegistryDirectory};
@@ -187,11 +196,11 @@ mod tests {
         );
         let path = NodePath::new("/etc/containerd/certs.d");
         let mut directory = RegistryDirectory::empty(path.clone());
-        directory.hosts_file = Some(HostsFile::new(path.clone(), text.clone().into_bytes()));
+        directory.hosts_file = Some(HostsFile::new(path.clone(), file.content()));
         let certs = CertsDirectory {
             real: path.clone(),
             path,
-            directories: [("h".to_owned(), directory)].into(),
+            directories: [("h".to_owned(), Rc::new(directory))].into(),
             linked: std::collections::BTreeMap::new(),
             dangling: Vec::new(),
         };

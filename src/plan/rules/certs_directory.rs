@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::containerd::hosts_file::directory::{CertsDirectory, HostsFile};
+use crate::containerd::hosts_file::directory::{CertsDirectory, Dangling, HostsFile};
 use crate::containerd::hosts_file::reader::{self, Discarded};
 use crate::containerd::legacy::unmatchable;
 use crate::containerd::release::{Version, ranges};
 use crate::finding::{self, Findings, Place};
 use crate::node::NodePath;
+use crate::plan::change::Change;
 use crate::plan::planner::Planner;
 
 /// Findings about what is in a certs directory, other than that it would change pulls. `written` are the files
@@ -116,28 +117,30 @@ fn check_understood(planner: &Planner<'_>, file: &HostsFile, findings: &mut Find
     );
 }
 
-/// A link that leads nowhere is in the way of the hosts file that would be written there, and comes alive with
-/// the one that it leads to.
-pub(crate) fn check_dangling(
-    planner: &Planner<'_>,
-    hosts_file: &NodePath,
-    findings: &mut Findings,
-) {
+/// A link that leads nowhere is in the way of the hosts file that would be written there, and takes effect with the one
+/// that it leads to.
+pub(crate) fn check_dangling(planner: &Planner<'_>, changes: &[Change], findings: &mut Findings) {
     let help = "remove the link, or make what it leads to";
+    let written: BTreeSet<&NodePath> = changes.iter().map(|change| &change.path).collect();
     for dangling in &planner.certs.dangling {
-        let link = &dangling.link;
-        if dangling.blocked == *hosts_file {
+        let Dangling {
+            link,
+            blocked,
+            target,
+        } = dangling;
+        if written.contains(blocked) {
             findings.add(
                 &finding::UNREADABLE_DIRECTORY,
                 None,
                 format!("`{link}` leads nowhere, so that no hosts file can be written there"),
                 help,
             );
-        } else if dangling.target == *hosts_file {
+        }
+        if written.contains(target) && target != blocked {
             findings.add(
                 &finding::LINKED_HOSTS_FILE,
                 None,
-                format!("`{link}` leads nowhere today, but to `{hosts_file}` once that is written"),
+                format!("`{link}` leads nowhere today, but to `{target}` once that is written"),
                 help,
             );
         }

@@ -81,6 +81,7 @@ fn check_names(contents: &Contents, findings: &mut Findings) {
 /// go-toml v1 takes escapes in the quoted name of a table as they are (docs/containerd.md §7.2).
 fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
     let headers = file
+        .toml
         .syntax
         .sections
         .iter()
@@ -88,7 +89,7 @@ fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
     let plugins =
         headers.filter(|header| header.keys.first().is_some_and(|key| key.name == "plugins"));
     for key in plugins.flat_map(|header| &header.keys) {
-        let raw = file.text.get(key.range.clone()).unwrap_or_default();
+        let raw = file.toml.text.get(key.range.clone()).unwrap_or_default();
         if raw.starts_with('"') && raw.contains('\\') {
             findings.add(
                 &finding::KEY_CASE,

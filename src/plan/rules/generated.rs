@@ -55,7 +55,7 @@ pub(crate) fn check_generated(planner: &Planner<'_>, findings: &mut Findings) {
     for loaded in &planner.configuration().files {
         check_file(
             &loaded.file.path,
-            &loaded.file.text,
+            &loaded.file.toml.text,
             Some(loaded.file.id),
             FileKind::Configuration,
             findings,
@@ -73,7 +73,7 @@ pub(crate) fn check_replaced(planner: &Planner<'_>, changes: &[Change], findings
         let file = directory.and_then(|directory| directory.hosts_file.as_ref()?.id);
         check_file(
             &change.path,
-            &String::from_utf8_lossy(before),
+            &String::from_utf8_lossy(before.bytes()),
             file,
             FileKind::HostsFile,
             findings,

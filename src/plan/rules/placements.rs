@@ -124,7 +124,8 @@ fn why(planner: &Planner<'_>, placement: &Placement<'_>, code: &Code) -> (String
 
 /// Whether the file has its `version` in a table by mistake.
 fn version_below_a_table(file: &ConfigFile) -> bool {
-    file.syntax
+    file.toml
+        .syntax
         .sections
         .iter()
         .filter(|section| section.header.is_some())

@@ -15,10 +15,7 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
         findings.add(
             &finding::VERSION_1,
             obstacle.place.clone(),
-            format!(
-                "cannot convert this file to version 2: {}",
-                obstacle.reason
-            ),
+            format!("cannot convert this file to version 2: {}", obstacle.reason),
             "fix this, or keep the file at version 1 with --v1 keep",
         );
         return;

@@ -1,0 +1,91 @@
+//! What changes in a file, line by line. The diff shows it, and the digest is made of it.
+
+use std::ops::Range;
+
+use similar::{Algorithm, DiffOp};
+
+use crate::secret::Masked;
+use crate::text::FileText;
+
+/// A file before and after a change.
+pub struct ChangedLines<'t> {
+    pub(super) before: Side<'t>,
+    pub(super) after: Side<'t>,
+    pub(super) ops: Vec<DiffOp>,
+}
+
+/// The lines of a file.
+pub(super) struct Side<'t> {
+    /// `None` if the file does not exist.
+    pub(super) content: Option<&'t FileText>,
+    /// Where each line begins, and last the end.
+    starts: Vec<usize>,
+}
+
+impl<'t> ChangedLines<'t> {
+    /// `None` is a file that does not exist. What is not TOML is shown as one line, and changes as one.
+    pub fn new(before: Option<&'t FileText>, after: Option<&'t FileText>) -> Self {
+        let is_toml = |content: &FileText| content.toml().is_some();
+        Self::of([before, after].map(|content| Side::new(content, is_toml)))
+    }
+
+    /// The same with each line of what is not TOML as a line, for one who may see it.
+    pub(super) fn of_bytes(before: Option<&'t FileText>, after: Option<&'t FileText>) -> Self {
+        Self::of([before, after].map(|content| Side::new(content, |_| true)))
+    }
+
+    fn of([before, after]: [Side<'t>; 2]) -> Self {
+        let [old, new] = [&before, &after].map(|side| side.lines().collect::<Vec<_>>());
+        Self {
+            ops: similar::capture_diff_slices(Algorithm::Myers, &old, &new),
+            before,
+            after,
+        }
+    }
+}
+
+impl<'t> Side<'t> {
+    fn new(content: Option<&'t FileText>, has_lines: impl Fn(&FileText) -> bool) -> Self {
+        let bytes = content.map(FileText::bytes).unwrap_or_default();
+        let mut starts = vec![0];
+        if content.is_some_and(has_lines) {
+            let feeds = (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n');
+            starts.extend(feeds.map(|(end, _)| end));
+        }
+        if starts.last() != Some(&bytes.len()) {
+            starts.push(bytes.len());
+        }
+        Self { content, starts }
+    }
+
+    pub(super) fn bytes(&self) -> &'t [u8] {
+        self.content.map(FileText::bytes).unwrap_or_default()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &'t [u8]> {
+        let bytes = self.bytes();
+        let ends = self.starts.iter().zip(self.starts.iter().skip(1));
+        ends.map(|(start, end)| bytes.get(*start..*end).unwrap_or_default())
+    }
+
+    /// Where lines are in the file.
+    pub(super) fn range(&self, lines: &Range<usize>) -> Range<usize> {
+        let at = |line: usize| self.starts.get(line).copied().unwrap_or_default();
+        at(lines.start)..at(lines.end)
+    }
+
+    /// The text of lines with its secrets masked; `None` if it is not TOML.
+    pub(super) fn masked(&self, lines: &Range<usize>) -> Option<Masked> {
+        let Some(content) = self.content else {
+            return Some(Masked::new("", &[]));
+        };
+        let toml = content.toml()?;
+        let range = self.range(lines);
+        let secrets = toml.secrets().inside(&range).iter();
+        let secrets = secrets.map(|secret| {
+            secret.start.max(range.start) - range.start..secret.end.min(range.end) - range.start
+        });
+        let text = toml.text.get(range.clone()).unwrap_or_default();
+        Some(Masked::new(text, &secrets.collect::<Vec<_>>()))
+    }
+}
