@@ -1,8 +1,9 @@
 //! A TOML file as it is written: every header, entry, value and comment with its byte range.
 //!
 //! `config.toml` is edited by byte ranges, and go-toml's key rules need every spelling of a key, so neither a
-//! parsed document nor serde will do. toml_edit says whether the text is TOML; the ranges come from the token
-//! stream below it. Nothing here knows what the keys mean.
+//! parsed document nor serde will do. Everything comes from the token stream below toml_edit. Whether the text is TOML is
+//! plain to see for most texts; of all others toml_edit says whether they are, and why not. Nothing here knows what the
+//! keys mean.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
@@ -10,9 +11,9 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
-use toml_parser::decoder::{Encoding, ScalarKind};
-use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
-use toml_parser::{Raw, Source, Span as TokenSpan};
+use toml_parser::decoder::ScalarKind;
+use toml_parser::parser::{Event, EventKind, RecursionGuard, ValidateWhitespace, parse_document};
+use toml_parser::{ParseError, Raw, Source, Span as TokenSpan};
 
 use super::spelling::{self, GoToml, Refusal, Refusals, Scan, Spelling};
 
@@ -189,23 +190,53 @@ pub struct Syntax {
 /// The deepest nesting of arrays and inline tables; toml_edit refuses deeper ones, and longer keys.
 const DEPTH: u32 = 100;
 
+/// Nesting and keys of this length may be too deep for toml_edit.
+const DEEP: usize = 64;
+
 impl Syntax {
     /// Parses `text`, or says why it is not TOML.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        if let Err(error) = toml_edit::Document::parse(text) {
-            let range = error.span().unwrap_or(0..0);
-            return Err(SyntaxError {
-                message: error.message().trim_end().replace('\n', ", "),
-                nobody_reads: spelling::nobody_reads(text, range.start, &read(text).0.sections),
-                range,
-            });
+        Self::parse_with(text, |sections| ask_toml_edit(text, sections))
+    }
+
+    /// Parses `text`. It asks whether that is TOML, if it is not plain to see: that it is where the token stream has no
+    /// error, no value needs a closer look, and nothing is named twice but tables in headers of tables below them.
+    fn parse_with(
+        text: &str,
+        ask: impl Fn(&[Section]) -> Result<(), SyntaxError>,
+    ) -> Result<Self, SyntaxError> {
+        let source = Source::new(text);
+        let tokens = source.lex().into_vec();
+        let mut builder = Builder::new(source);
+        let mut scan = Scan::new(text);
+        let mut receiver = |event: Event| {
+            scan.event(&event);
+            builder.event(&event);
+        };
+        let mut error: Option<ParseError> = None;
+        parse_document(
+            &tokens,
+            &mut ValidateWhitespace::new(&mut RecursionGuard::new(&mut receiver, DEPTH), source),
+            &mut error,
+        );
+        let is_plain = error.is_none() && builder.error.is_none() && !builder.is_doubtful;
+        if !is_plain {
+            // Before the tree is made: no stack is large enough for some texts that are not TOML.
+            ask(&builder.sections)?;
         }
-        let (builder, mut refusals) = read(text);
+        let mut tree = TreeBuilder {
+            refusals: scan.finish(),
+            is_plain: true,
+        };
+        let root = tree.build(&builder.sections);
+        if is_plain && !tree.is_plain {
+            ask(&builder.sections)?;
+        }
         Ok(Self {
-            tree: tree(&builder.sections, &mut refusals),
             sections: builder.sections,
             comments: builder.comments,
-            refusals,
+            tree: root,
+            refusals: tree.refusals,
         })
     }
 
@@ -220,40 +251,17 @@ impl Syntax {
     }
 }
 
-/// The sections of a text, and what is spelled as not every containerd reads it.
-fn read(text: &str) -> (Builder<'_>, Refusals) {
-    let source = Source::new(text);
-    let tokens = source.lex().into_vec();
-    let mut builder = Builder::new(source);
-    let mut scan = Scan::new(text);
-    let mut receiver = |event: Event| {
-        scan.event(&event);
-        builder.event(&event);
+/// Whether a text with these sections is TOML, or why not.
+fn ask_toml_edit(text: &str, sections: &[Section]) -> Result<(), SyntaxError> {
+    let Err(error) = toml_edit::Document::parse(text) else {
+        return Ok(());
     };
-    // toml_edit says what is wrong.
-    let mut errors = ();
-    parse_document(
-        &tokens,
-        &mut RecursionGuard::new(&mut receiver, DEPTH),
-        &mut errors,
-    );
-    (builder, scan.finish())
-}
-
-fn tree(sections: &[Section], refusals: &mut Refusals) -> Table {
-    let mut root = Table::default();
-    for section in sections {
-        let table = match &section.header {
-            Some(header) => root.header(header),
-            None => Some(&mut root),
-        };
-        if let Some(table) = table {
-            // An array of tables is no registry setting; its elements are merged, which nothing looks at.
-            table.array_of_tables |= section.header.as_ref().is_some_and(|header| header.array);
-            table.extend(&section.entries, refusals);
-        }
-    }
-    root
+    let range = error.span().unwrap_or(0..0);
+    Err(SyntaxError {
+        message: error.message().trim_end().replace('\n', ", "),
+        nobody_reads: spelling::nobody_reads(text, range.start, sections),
+        range,
+    })
 }
 
 fn range(span: TokenSpan) -> Range<usize> {
@@ -272,6 +280,10 @@ struct Builder<'s> {
     /// The arrays and inline tables that are being read, and where they start.
     open_values: Vec<(usize, ValueKind)>,
     header: Option<(usize, bool)>,
+    /// What is wrong with a key or a value.
+    error: Option<ParseError>,
+    /// Whether something may be wrong that is not looked at here.
+    is_doubtful: bool,
 }
 
 impl<'s> Builder<'s> {
@@ -287,6 +299,8 @@ impl<'s> Builder<'s> {
             open_keys: Vec::new(),
             open_values: Vec::new(),
             header: None,
+            error: None,
+            is_doubtful: false,
         }
     }
 
@@ -294,7 +308,10 @@ impl<'s> Builder<'s> {
         let range = range(event.span());
         match event.kind() {
             EventKind::StdTableOpen => self.header = Some((range.start, false)),
-            EventKind::ArrayTableOpen => self.header = Some((range.start, true)),
+            EventKind::ArrayTableOpen => {
+                self.is_doubtful = true;
+                self.header = Some((range.start, true));
+            }
             EventKind::StdTableClose | EventKind::ArrayTableClose => {
                 if let Some((start, array)) = self.header.take() {
                     let header = Header {
@@ -310,16 +327,16 @@ impl<'s> Builder<'s> {
             }
             EventKind::SimpleKey => {
                 let name = self.name(event);
+                self.is_doubtful |= self.keys.len() >= DEEP;
                 self.keys.push(Key { name, range });
             }
             EventKind::KeyValSep => self.open_keys.push(self.keys.drain(..).collect()),
-            EventKind::ArrayOpen => {
-                self.open_values
-                    .push((range.start, ValueKind::Array(Vec::new())));
-            }
+            EventKind::ArrayOpen => self.open(range.start, ValueKind::Array(Vec::new())),
             EventKind::InlineTableOpen => {
-                self.open_values
-                    .push((range.start, ValueKind::Table(Vec::new())));
+                // What is in tables in arrays is not in the tree, where names are compared.
+                let around = self.open_values.last();
+                self.is_doubtful |= matches!(around, Some((_, ValueKind::Array(_))));
+                self.open(range.start, ValueKind::Table(Vec::new()));
             }
             EventKind::ArrayClose | EventKind::InlineTableClose => {
                 if let Some((start, kind)) = self.open_values.pop() {
@@ -330,7 +347,7 @@ impl<'s> Builder<'s> {
                 }
             }
             EventKind::Scalar => {
-                let kind = scalar(&self.source, event);
+                let kind = self.scalar(event);
                 self.value(Value { range, kind });
             }
             EventKind::Comment => self.comments.push(range),
@@ -342,12 +359,18 @@ impl<'s> Builder<'s> {
         }
     }
 
+    fn open(&mut self, start: usize, kind: ValueKind) {
+        self.is_doubtful |= self.open_values.len() >= DEEP;
+        self.open_values.push((start, kind));
+    }
+
     /// The name that a key stands for. Most headers begin as the one before them, and share its names.
-    fn name(&self, event: &Event) -> Name {
+    fn name(&mut self, event: &Event) -> Name {
         let Some(raw) = raw(&self.source, event) else {
             return Name(Rc::from(""));
         };
-        let decoded = decoded_key(&raw, event.encoding());
+        let mut decoded = Cow::Borrowed("");
+        raw.decode_key(&mut decoded, &mut self.error);
         let header = self
             .header
             .and(self.sections.last())
@@ -357,6 +380,28 @@ impl<'s> Builder<'s> {
             Some(before) if before.name == *decoded => before.name.clone(),
             _ => Name(Rc::from(decoded)),
         }
+    }
+
+    fn scalar(&mut self, event: &Event) -> ValueKind {
+        let mut decoded = Cow::Borrowed("");
+        let Some(raw) = raw(&self.source, event) else {
+            return ValueKind::Other;
+        };
+        match raw.decode_scalar(&mut decoded, &mut self.error) {
+            ScalarKind::String => return ValueKind::String(decoded.into_owned()),
+            ScalarKind::Boolean(value) => return ValueKind::Boolean(value),
+            ScalarKind::Integer(radix) => {
+                if let Ok(number) = i64::from_str_radix(&decoded, radix.value()) {
+                    return ValueKind::Integer(number);
+                }
+                self.is_doubtful = true;
+            }
+            ScalarKind::Float => {
+                self.is_doubtful |= !decoded.parse().is_ok_and(f64::is_finite);
+            }
+            ScalarKind::DateTime => self.is_doubtful = true,
+        }
+        ValueKind::Other
     }
 
     /// Puts a value where it belongs.
@@ -392,29 +437,6 @@ fn push<T>(elements: &mut Vec<T>, element: T) {
 fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
     let text = source.get(event.span())?.as_str();
     Some(Raw::new_unchecked(text, event.encoding(), event.span()))
-}
-
-fn decoded_key<'s>(raw: &Raw<'s>, encoding: Option<Encoding>) -> Cow<'s, str> {
-    let mut decoded = Cow::Borrowed(raw.as_str());
-    // A bare key is what it says.
-    if encoding.is_some() {
-        raw.decode_key(&mut decoded, &mut ());
-    }
-    decoded
-}
-
-fn scalar(source: &Source<'_>, event: &Event) -> ValueKind {
-    let mut decoded = Cow::Borrowed("");
-    let Some(raw) = raw(source, event) else {
-        return ValueKind::Other;
-    };
-    match raw.decode_scalar(&mut decoded, &mut ()) {
-        ScalarKind::String => ValueKind::String(decoded.into_owned()),
-        ScalarKind::Boolean(value) => ValueKind::Boolean(value),
-        ScalarKind::Integer(radix) => i64::from_str_radix(&decoded, radix.value())
-            .map_or(ValueKind::Other, ValueKind::Integer),
-        _ => ValueKind::Other,
-    }
 }
 
 /// A table of the merged tree: what headers, dotted keys and inline tables make together.
@@ -516,14 +538,15 @@ impl Table {
         self.children.is_empty()
     }
 
+    /// The child of this name, made if it does not exist, and whether it did.
     fn child(
         &mut self,
         key: &Key,
         made_by: MadeBy,
         item: impl FnOnce() -> Item,
-    ) -> Option<&mut Node> {
+    ) -> (bool, Option<&mut Node>) {
         if let Some(index) = self.position(&key.name) {
-            return self.children.get_mut(index);
+            return (true, self.children.get_mut(index));
         }
         let next = self.children.len();
         if next == FEW {
@@ -540,28 +563,44 @@ impl Table {
             item: item(),
         };
         push(&mut self.children, node);
-        self.children.last_mut()
+        (false, self.children.last_mut())
     }
+}
 
-    /// The table of this key, made if it does not exist; `None` if it is something else, which toml_edit has ruled out
-    /// before.
-    fn child_table(&mut self, key: &Key, made_by: MadeBy) -> Option<(&mut Self, MadeBy)> {
-        let node = self.child(key, made_by, || Item::Table(Self::default()))?;
-        let made_by = node.made_by;
-        match &mut node.item {
-            Item::Table(table) => Some((table, made_by)),
-            Item::Value(_) => None,
+/// Puts the sections of a text together.
+struct TreeBuilder {
+    refusals: Refusals,
+    /// Whether it is plain to see that nothing is named twice that may not be.
+    is_plain: bool,
+}
+
+impl TreeBuilder {
+    fn build(&mut self, sections: &[Section]) -> Table {
+        let mut root = Table::default();
+        for section in sections {
+            let table = match &section.header {
+                Some(header) => self.header(&mut root, header),
+                None => Some(&mut root),
+            };
+            if let Some(table) = table {
+                // An array of tables is no registry setting; its elements are merged, which nothing looks at.
+                table.array_of_tables |= section.header.as_ref().is_some_and(|header| header.array);
+                self.extend(table, &section.entries);
+            }
         }
+        root
     }
 
     /// The table of a header.
-    fn header(&mut self, header: &Header) -> Option<&mut Self> {
+    fn header<'t>(&mut self, root: &'t mut Table, header: &Header) -> Option<&'t mut Table> {
         let (last, parents) = header.keys.split_last()?;
-        let mut table = self;
+        let mut table = root;
         for key in parents {
-            (table, _) = table.child_table(key, MadeBy::Header)?;
+            (table, _) = self.table(table, key, MadeBy::Header)?;
         }
-        let node = table.child(last, MadeBy::Header, || Item::Table(Self::default()))?;
+        let (_, node) = table.child(last, MadeBy::Header, || Item::Table(Table::default()));
+        let node = node?;
+        self.is_plain &= node.made_by == MadeBy::Header && node.header.is_none();
         node.header.get_or_insert(header.range.clone());
         match &mut node.item {
             Item::Table(table) => Some(table),
@@ -569,35 +608,57 @@ impl Table {
         }
     }
 
-    fn extend(&mut self, entries: &[Entry], refusals: &mut Refusals) {
+    fn extend(&mut self, table: &mut Table, entries: &[Entry]) {
         for entry in entries {
             let Some((last, parents)) = entry.keys.split_last() else {
                 continue;
             };
-            let Some(table) = self.dotted(parents, refusals) else {
+            let Some(table) = self.dotted(table, parents) else {
                 continue;
             };
             if let ValueKind::Table(inner) = &entry.value.kind {
-                if let Some((table, _)) = table.child_table(last, MadeBy::Key) {
-                    table.extend(inner, refusals);
+                if let Some((table, _)) = self.table(table, last, MadeBy::Key) {
+                    self.extend(table, inner);
                 }
             } else {
-                table.child(last, MadeBy::Key, || Item::Value(entry.value.clone()));
+                let (exists, _) =
+                    table.child(last, MadeBy::Key, || Item::Value(entry.value.clone()));
+                self.is_plain &= !exists;
             }
         }
     }
 
     /// The table that the parts of a dotted key lead to.
-    fn dotted(&mut self, parents: &[Key], refusals: &mut Refusals) -> Option<&mut Self> {
-        let mut table = self;
+    fn dotted<'t>(&mut self, mut table: &'t mut Table, parents: &[Key]) -> Option<&'t mut Table> {
         for key in parents {
-            let (next, made_by) = table.child_table(key, MadeBy::Key)?;
+            let (next, made_by) = self.table(table, key, MadeBy::Key)?;
             if made_by == MadeBy::Header {
-                refusals.add(Spelling::DottedKeyIntoTable, key.range.clone());
+                self.refusals
+                    .add(Spelling::DottedKeyIntoTable, key.range.clone());
             }
             table = next;
         }
         Some(table)
+    }
+
+    /// The table of this key, made if it does not exist, and what made it; `None` if it is something else, of which
+    /// toml_edit says that it is no TOML.
+    fn table<'t>(
+        &mut self,
+        table: &'t mut Table,
+        key: &Key,
+        made_by: MadeBy,
+    ) -> Option<(&'t mut Table, MadeBy)> {
+        let (exists, node) = table.child(key, made_by, || Item::Table(Table::default()));
+        let node = node?;
+        // Only headers may name a table again, and only one of headers.
+        let headers = made_by == MadeBy::Header && node.made_by == MadeBy::Header;
+        self.is_plain &= !exists || headers;
+        let made_by = node.made_by;
+        match &mut node.item {
+            Item::Table(table) => Some((table, made_by)),
+            Item::Value(_) => None,
+        }
     }
 }
 
@@ -650,6 +711,85 @@ mod tests {
         let entry = &syntax.sections[1].entries[0];
         assert_eq!(text.get(entry.range()), Some("k = 'v'"));
         assert_eq!(text.get(syntax.comments[0].clone()), Some("# c"));
+    }
+
+    /// Words of which texts are made that are TOML, or almost.
+    const WORDS: &[&str] = &[
+        "a",
+        "b",
+        "\"a\"",
+        "'b'",
+        "1",
+        "true",
+        "\"x\"",
+        "'''y'''",
+        ".",
+        "=",
+        ",",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "\n",
+        " ",
+        "# c\n",
+        "\r\n",
+        "\r",
+        "\t",
+        "\u{1}",
+        "1.5",
+        "1e999",
+        "07",
+        "1979-05-27",
+        "inf",
+        "99999999999999999999",
+        "\\",
+        "\"",
+        "[a]\n",
+        "[b]\n",
+        "[a.b]\n",
+        "[[a]]\n",
+        "a = 1\n",
+        "b = 2\n",
+        "a.b = 1\n",
+        "a.c = 2\n",
+        "a = {}\n",
+        "b = []\n",
+        "a = { b = 1, ",
+        "b.a = 1",
+        " }\n",
+        "b = [{ a = 1 }, ",
+        "{ a = 1, a = 2 }]\n",
+        "\u{feff}",
+    ];
+
+    #[test]
+    fn what_is_plain_toml_is_toml_to_toml_edit() {
+        let mut state = 1_u64;
+        let mut below = |most: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % most
+        };
+        let (mut plain, mut others) = (0, 0);
+        for _ in 0..60_000 {
+            let text: String = (0..=below(7)).map(|_| WORDS[below(WORDS.len())]).collect();
+            let is_toml = toml_edit::Document::parse(&*text).is_ok();
+            let refused = SyntaxError {
+                message: String::new(),
+                range: 0..0,
+                nobody_reads: false,
+            };
+            let is_plain = Syntax::parse_with(&text, |_| Err(refused.clone())).is_ok();
+            assert!(is_toml || !is_plain, "{text:?}");
+            assert_eq!(Syntax::parse(&text).is_ok(), is_toml, "{text:?}");
+            plain += usize::from(is_plain);
+            others += usize::from(is_toml && !is_plain);
+        }
+        assert!(plain > 1_000 && others > 100, "{plain} {others}");
     }
 
     #[test]
