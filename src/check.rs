@@ -118,6 +118,13 @@ impl<'s> Judge<'s> {
             }
             Startup::Loads => {}
         }
+        if let Some([(file, _), _]) = sight.by_chance
+            && let Some(loaded) = self.snapshot.configuration().files.get(file)
+        {
+            let path = &loaded.file.path;
+            let reason = format!("those of one of two names of CRI in {path}, at random");
+            return verdict(Outcome::RegistrySettingsIgnored, reason);
+        }
         let registry = sight.registry();
         // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
         let in_effect = if registry.config_path.is_some() || self.has_files(&sight) {

@@ -230,6 +230,25 @@ impl<'i> Planned<'i> {
                 None => failures.push((state, generation.versions.clone())),
             }
         }
+        // Where a plan would bring that about, no list of hosts can be proven.
+        let by_chance = self
+            .releases
+            .iter()
+            .filter(|one| one.after.by_chance.is_some());
+        let by_chance: Vec<Version> = by_chance
+            .flat_map(|one| one.release.generation.versions.clone())
+            .collect();
+        if !by_chance.is_empty() {
+            findings.add(
+                &finding::SAME_PLUGIN_TWICE,
+                None,
+                format!(
+                    "containerd {} would take one of two names of the CRI plugin at random, with other registry settings",
+                    ranges(by_chance)
+                ),
+                "move all settings that are meant under one of the two names, and remove the other table",
+            );
+        }
         for (reason, versions) in mended {
             let versions = ranges(versions);
             findings.add_decided(

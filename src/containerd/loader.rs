@@ -90,6 +90,8 @@ pub(super) struct Loaded {
     pub(super) last: Option<SectionId>,
     /// The settings beside `registry` that choose the puller.
     pub(super) puller: PullerSettings,
+    /// See [`Sight::by_chance`](crate::containerd::sight::Sight::by_chance).
+    pub(super) by_chance: Option<[SectionId; 2]>,
     /// Values of the wrong type in what takes effect.
     errors: Vec<Reason>,
 }
@@ -174,6 +176,7 @@ impl<'c> Loader<'c> {
             in_effect,
             last: layers.last,
             puller,
+            by_chance: layers.by_chance,
             errors,
         }
     }
@@ -204,9 +207,12 @@ impl<'c> Loader<'c> {
         let mut version = self.behaviour.newest_file_version;
         let mut grpc = Vec::new();
         let mut images = Vec::new();
+        let mut by_chance = None;
         for (index, contents) in self.contents() {
             let renamed = contents.version <= 1;
-            if !renamed {
+            if renamed {
+                by_chance = by_chance.or(one_name_replaces_the_other(index, contents));
+            } else {
                 version = contents.version;
             }
             for section in &contents.sections {
@@ -234,6 +240,7 @@ impl<'c> Loader<'c> {
             },
             last: None,
             all: images,
+            by_chance,
         };
         // What is migrated is put over what is there, whatever file it came from.
         layers.all.extend(grpc);
@@ -252,21 +259,31 @@ impl<'c> Loader<'c> {
             let native = contents
                 .section(PluginId::Images)
                 .map(|_| (index, PluginId::Images));
+            let replaces = |id: &SectionId| self.section(*id).is_some_and(|s| s.registry.is_some());
             let mut older = None;
             if contents.version < newest {
-                let has_older_name =
-                    contents.version <= 1 && contents.section(PluginId::Cri).is_some();
-                older = if has_older_name {
-                    Some((index, PluginId::Cri))
-                } else {
-                    contents
-                        .section(PluginId::Grpc)
-                        .map(|_| (index, PluginId::Grpc))
+                let section = |id| contents.section(id).map(|_| (index, id));
+                let (short, long) = (section(PluginId::Cri), section(PluginId::Grpc));
+                older = match contents.version {
+                    0 => long.filter(replaces).or(short).or(long),
+                    1 => short.or(long),
+                    _ => long,
                 };
+                let by_chance = match contents.version {
+                    0 => one_name_is_laid_over_the_other(index, contents),
+                    1 => one_name_replaces_the_other(index, contents),
+                    _ => None,
+                };
+                layers.by_chance = layers.by_chance.or(by_chance);
             }
-            let replaces = |id: &SectionId| self.section(*id).is_some_and(|s| s.registry.is_some());
             let registry = older.filter(replaces).or(native).or(older);
-            layers.all.extend(native.into_iter().chain(older));
+            layers.all.extend(native);
+            if contents.version == 0 && older.is_some_and(|(_, id)| id == PluginId::Cri) {
+                // What the long name says counts in any case.
+                let long = contents.section(PluginId::Grpc);
+                layers.all.extend(long.map(|_| (index, PluginId::Grpc)));
+            }
+            layers.all.extend(older);
             layers.registries.extend(registry);
             layers.last = registry.or(layers.last);
         }
@@ -464,6 +481,34 @@ impl<'c> Loader<'c> {
     }
 }
 
+/// Where a file has both names of a version-1 file, and it matters which of the two sections becomes the plugin's: the one
+/// that is renamed last replaces the other whole, and they are renamed in the order of a Go map (`v1Migrate`,
+/// `cmd/containerd/server/config/config.go@v2.0.11`:152; docs/containerd.md §13).
+fn one_name_replaces_the_other(index: usize, contents: &Contents) -> Option<[SectionId; 2]> {
+    let sections = both_names(contents)?;
+    let mut registries = sections.into_iter().flat_map(|section| &section.registry);
+    registries
+        .any(|registry| registry.says_something())
+        .then_some([(index, PluginId::Cri), (index, PluginId::Grpc)])
+}
+
+/// The same in a file without a version on 2.3 and later, which migrate it twice: what the long name says is moved to the
+/// images plugin before the names meet, so that only a `registry` below the short one can replace it.
+fn one_name_is_laid_over_the_other(index: usize, contents: &Contents) -> Option<[SectionId; 2]> {
+    let [short, _] = both_names(contents)?;
+    short.registry.as_ref()?;
+    one_name_replaces_the_other(index, contents)
+}
+
+/// The sections of the short and of the long name, where there are both.
+fn both_names(contents: &Contents) -> Option<[&PluginSection; 2]> {
+    let (short, long) = (
+        contents.section(PluginId::Cri),
+        contents.section(PluginId::Grpc),
+    );
+    Some([short?, long?])
+}
+
 /// The sections that count.
 #[derive(Default)]
 struct Layers {
@@ -473,6 +518,8 @@ struct Layers {
     last: Option<SectionId>,
     /// All that count.
     all: Vec<SectionId>,
+    /// See [`Loaded::by_chance`].
+    by_chance: Option<[SectionId; 2]>,
 }
 
 impl Layers {
@@ -481,6 +528,7 @@ impl Layers {
             last: sections.last().copied(),
             registries: sections.clone(),
             all: sections,
+            by_chance: None,
         }
     }
 }

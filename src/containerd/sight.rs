@@ -32,6 +32,9 @@ pub struct Sight {
     /// The last file that has a place for registry settings (L in docs/containerd.md §12.1), and the name under which
     /// the section is read there.
     pub last: Option<SectionId>,
+    /// Two sections of one file under two names of the CRI plugin, of which this containerd takes one at random at each
+    /// start, and by that other registry settings. Everything else here takes one of them.
+    pub by_chance: Option<[SectionId; 2]>,
     /// `config_path` as it takes effect: the setting's, or a built-in one.
     pub config_path: String,
     /// The version of all files together.

@@ -108,6 +108,7 @@ impl Snapshot {
                 && !registry.keeps_local_pull(),
             in_effect: loaded.in_effect,
             last: loaded.last,
+            by_chance: loaded.by_chance,
             config_path,
             version: loaded.version,
             puller: loaded.puller,

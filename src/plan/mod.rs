@@ -91,6 +91,7 @@ pub fn plan(inputs: &Inputs, findings: &mut Findings) -> Plan {
     };
     rules::config_path::check_certs_dir(&planner, findings);
     rules::contents::check_contents(&planner, findings);
+    rules::names::check(&planner, findings);
     if rules::readable::is_not_read(&planner, findings)
         || rules::imports::reads_other_files(&planner, findings)
     {

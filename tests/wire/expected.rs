@@ -203,8 +203,30 @@ const EXPECTED: &[Expected] = &[
 ];
 
 /// What happens at some boots only: 2.3 and later rename the sections of a version-1 file in the order of a Go map, and
-/// where two get one name the last one wins. That is the later one of the file at seven boots of eight or so.
+/// where two get one name the last one wins. That is the later one of the file at seven boots of eight or so. Plans for
+/// such nodes are refused (`same-plugin-twice`).
 const SOMETIMES: &[Expected] = &[
+    Expected {
+        case: "both-names-version-1",
+        namespace: Some("reg.example:5000"),
+        versions: FROM_2_3,
+        from: From::Prediction,
+        reason: "one of the two sections is in effect, by chance; the views take the one with the short name",
+    },
+    Expected {
+        case: "both-names-version-1-to-2-2",
+        namespace: Some("reg.example:5000"),
+        versions: FROM_2_3,
+        from: From::Prediction,
+        reason: "one of the two sections is in effect, by chance; the views take the one with the short name",
+    },
+    Expected {
+        case: "both-names-empty-registry",
+        namespace: Some("docker.io"),
+        versions: FROM_2_3,
+        from: From::Prediction,
+        reason: "the empty registry table below the short name replaces the other, by chance; the views take the other",
+    },
     Expected {
         case: "version-1-not-convertible",
         namespace: Some("docker.io"),

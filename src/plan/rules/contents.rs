@@ -1,6 +1,6 @@
 //! What the configuration files say that no two releases read alike, or that keeps the daemon from starting.
 
-use crate::containerd::contents::{Contents, PluginId, PluginSection};
+use crate::containerd::contents::{Contents, PluginSection};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
@@ -23,9 +23,6 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
                 format!("config.toml of version {}", contents.version),
                 "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
             );
-        }
-        if readers.contains(&Major::Two) {
-            check_names(contents, findings);
         }
         if readers.contains(&Major::One) {
             check_escapes(&loaded.file, findings);
@@ -55,26 +52,6 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
             };
             error.report(help, findings);
         }
-    }
-}
-
-/// 2.x gives the plugins of a version-1 file their newer names, in the order of a Go map
-/// (`cmd/containerd/server/config/config.go@v2.0.11`, `v1Migrate`).
-fn check_names(contents: &Contents, findings: &mut Findings) {
-    let sections = [PluginId::Cri, PluginId::Grpc].map(|id| contents.section(id));
-    let [Some(older), Some(newer)] = sections else {
-        return;
-    };
-    let mut registries = [older, newer]
-        .into_iter()
-        .filter_map(|s| s.registry.as_ref());
-    if contents.version <= 1 && registries.any(|registry| registry.says_something()) {
-        findings.add(
-            &finding::SAME_PLUGIN_TWICE,
-            newer.place.clone(),
-            "`cri` and this are names of one plugin in a file of version 1, and containerd 2.x takes one of them at random",
-            "put what is meant under one name",
-        );
     }
 }
 

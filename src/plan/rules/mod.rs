@@ -7,6 +7,7 @@ pub(crate) mod credentials;
 pub(crate) mod generated;
 pub(crate) mod imports;
 pub(crate) mod in_effect;
+pub(crate) mod names;
 pub(crate) mod placements;
 pub(crate) mod readable;
 pub(crate) mod version_1;

@@ -9,6 +9,7 @@ use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
 use crate::plan::placement::{Effect, Placement};
 use crate::plan::planner::Planner;
+use crate::plan::rules::names;
 
 /// Findings about registry settings that are not in effect.
 pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
@@ -44,6 +45,15 @@ pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
             .clone()
             .unwrap_or_else(|| placement.section.place.clone());
         let name = placement.section.id.name();
+        // Of what a release takes at random that has been said.
+        let mut sights = planner.releases.iter().map(|release| &release.sight);
+        if sights.any(|sight| {
+            sight
+                .by_chance
+                .is_some_and(|ids| ids.contains(&placement.id))
+        }) {
+            continue;
+        }
         match &placement.effect {
             Effect::Now | Effect::UnderAnotherName | Effect::Overruled => {}
             Effect::Never if !placement.registry.says_something() => {}
@@ -54,7 +64,10 @@ pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
                     "no containerd from {from} to {} reads the registry settings under `{name}` in this file",
                     planner.inputs.options.to
                 ),
-                "they have no effect, today or afterwards, and stay as they are",
+                format!(
+                    "{}; they have no effect and are kept as they are",
+                    names::of_file(planner, placement.id.0)
+                ),
             ),
             Effect::Later { code, versions } => {
                 let versions = ranges(versions.clone());
