@@ -1,5 +1,7 @@
 //! The command line as it is typed: nothing is derived here, and nothing is read.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::containerd::release::Version;
@@ -35,6 +37,25 @@ pub(super) enum Command {
     Rollback(Rollback),
     /// Say what each containerd version makes of this node, today and after the migration; write nothing
     Check(Check),
+    /// Generate manual pages or shell completions
+    #[command(subcommand)]
+    Generate(Generate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Generate {
+    /// Write the manual pages to a directory
+    Man {
+        /// The directory, created if it does not exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Print the completion script for a shell
+    Completions {
+        /// The shell that reads the script
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,8 @@
 
 mod arguments;
 mod changing;
+mod generate;
+mod manual;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -91,6 +93,7 @@ fn command(cli: Cli) -> anyhow::Result<u8> {
             }
             None => run.check(),
         },
+        Command::Generate(what) => generate::generate(&what),
         Command::Apply(_) | Command::Rollback(_) if run.common.format == Format::Json => {
             Err(Stop::usage("only `plan` and `check` print JSON").into())
         }
