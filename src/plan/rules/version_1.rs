@@ -5,7 +5,7 @@ use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::conversion::{Conversion, Obstacle};
 use crate::plan::planner::Planner;
-use crate::read::Version1;
+use crate::question::Version1;
 use crate::toml::syntax::{Node, ValueKind};
 
 /// A version-1 file whose registry settings some release drops, and that stays version 1.
@@ -15,10 +15,7 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
         findings.add(
             &finding::VERSION_1,
             obstacle.place.clone(),
-            format!(
-                "cannot convert this file to version 2: {}",
-                obstacle.reason
-            ),
+            format!("cannot convert this file to version 2: {}", obstacle.reason),
             "fix this, or keep the file at version 1 with --v1 keep",
         );
         return;
