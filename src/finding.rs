@@ -4,12 +4,13 @@
 //! table of all codes is in this module, and a code that is not in the table does not exist.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use serde::Serialize;
 
 use crate::printable::printable;
+use crate::question::Question;
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -126,13 +127,13 @@ codes! {
          keeps the pulls as they are. If the registry needs a CA, put its certificate into the file in PEM form and \
          plan again.";
     CERTIFICATE_DIRECTORY "certificate-directory" Error
-        Choose("--existing keep: what the directory gives is kept; --existing replace: the settings decide"),
+        Choose("--existing keep: the directory decides; --existing replace: the settings decide"),
         "a directory without a hosts.toml in the certs directory would change pulls",
-        "A directory below config_path counts as soon as it exists: without a hosts.toml containerd takes the *.crt, \
-         *.cert and *.key files in it and looks no further, not even into _default. So an empty directory, or one \
-         with certificates, changes pulls once config_path is set. The tool cannot know whether that is meant. With \
-         --existing keep the directory decides, with --existing replace a hosts.toml with what the settings give is \
-         written into it.";
+        "A directory below config_path takes effect as soon as it exists: without a hosts.toml containerd takes the \
+         *.crt, *.cert and *.key files in it and looks no further, not even into _default. So an empty directory, or \
+         one with certificates, changes pulls once config_path is set. The program cannot know whether that is meant. \
+         With --existing keep the directory decides, with --existing replace a hosts.toml with what the settings give \
+         is written into it; --existing HOST=keep answers for one registry.";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
         "a certificate or key file is not there or cannot be read; the setting is carried as written",
         "A file that ca_file, cert_file or key_file names is not there, or cannot be read. containerd 1.x fails every \
@@ -198,12 +199,14 @@ codes! {
          The message names the versions. The file stays as it is, since mending it changes pulls; mend it if it is \
          meant to count.";
     EXISTING_HOSTS_FILE "existing-hosts-file" Error
-        Choose("--existing keep: the file decides; --existing replace: the settings that are in effect today decide"),
-        "a hosts file that is already in the certs directory would change pulls",
-        "There is a hosts.toml already for a registry for which the settings give other pulls. While config_path is \
-         not set such a file sleeps; after the migration it would decide. The tool cannot know which of the two is \
-         meant. --existing keep lets the file decide and shows the changed pulls, --existing replace writes what the \
-         settings give over it; the old bytes stay in the journal.";
+        Choose("--existing keep: the file decides; --existing replace: the settings decide"),
+        "a hosts file that exists, and has no effect today, would change pulls",
+        "A hosts.toml exists for a registry for which the settings give other pulls. While config_path is not set, or \
+         CRI does not load, the file has no effect; after the migration it would. The program cannot know which of the \
+         two is meant; the message shows the line that makes the difference. --existing keep lets the file decide and \
+         shows the changed pulls; --existing replace writes what the settings give over it, and the old bytes stay in \
+         the journal; --existing HOST=keep answers for one registry. Where config_path is not set yet, --certs-dir \
+         writes the hosts files to another directory. A file that takes effect today decides without a question.";
     FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" { doubt: true } Error HandEdit,
         "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
         "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
@@ -559,6 +562,8 @@ pub struct Finding {
     pub place: Option<Place>,
     /// What to do, or what is done.
     pub help: String,
+    /// The question that it asks, or that has been answered, if it is about one.
+    pub question: Option<Question>,
 }
 
 /// Where a finding's place begins.
@@ -595,13 +600,52 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        let acceptable = matches!(code.decision, Decision::Allow(_));
         let accepted = code.severity == Severity::Error && self.allows(code);
         let severity = if accepted {
             Severity::Warning
         } else {
             code.severity
         };
-        self.add_as(severity, code, place, message, help);
+        let question = acceptable.then_some(Question::Accept);
+        self.add_as((severity, question), code, place, message, help);
+    }
+
+    /// Adds a finding that stands in the way until this question is answered.
+    pub fn ask(
+        &mut self,
+        question: Question,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let weight = (Severity::Error, Some(question));
+        self.add_as(weight, code, place, message, help);
+    }
+
+    /// Adds a finding about what this question, which has been answered, decides.
+    pub fn add_answered(
+        &mut self,
+        question: Question,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let severity = code.severity.min(Severity::Warning);
+        self.add_as((severity, Some(question)), code, place, message, help);
+    }
+
+    /// Adds a finding for the record, whatever its code weighs elsewhere.
+    pub fn add_note(
+        &mut self,
+        code: &'static Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add_as((Severity::Note, None), code, place, message, help);
     }
 
     /// Adds a finding that stands in the way even if its code is allowed.
@@ -612,7 +656,7 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add_as(Severity::Error, code, place, message, help);
+        self.add_as((Severity::Error, None), code, place, message, help);
     }
 
     /// Where there are findings of this code.
@@ -630,12 +674,12 @@ impl Findings {
         help: impl Into<String>,
     ) {
         let severity = code.severity.min(Severity::Warning);
-        self.add_as(severity, code, place, message, help);
+        self.add_as((severity, None), code, place, message, help);
     }
 
     fn add_as(
         &mut self,
-        severity: Severity,
+        (severity, question): (Severity, Option<Question>),
         code: &'static Code,
         place: impl Into<Option<Place>>,
         message: impl Into<String>,
@@ -647,6 +691,7 @@ impl Findings {
             message: printable(&message.into()),
             place: place.into(),
             help: printable(&help.into()),
+            question,
         };
         let place = finding
             .place
@@ -671,6 +716,36 @@ impl Findings {
         self.found
             .iter()
             .any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The questions that are open, each with the findings that ask it.
+    pub fn questions(&self) -> BTreeMap<&Question, Vec<&Finding>> {
+        let mut questions: BTreeMap<&Question, Vec<&Finding>> = BTreeMap::new();
+        let errors = self.found.iter();
+        for finding in errors.filter(|finding| finding.severity == Severity::Error) {
+            if let Some(question) = &finding.question {
+                questions.entry(question).or_default().push(finding);
+            }
+        }
+        questions
+    }
+
+    /// Whether something stands in the way that no answer removes.
+    pub fn blocked(&self) -> bool {
+        let mut errors = self.found.iter();
+        errors.any(|finding| finding.severity == Severity::Error && finding.question.is_none())
+    }
+
+    /// The same findings, with these codes accepted as well.
+    pub fn accepting(&self, codes: &[&'static Code]) -> Self {
+        let mut accepting = self.clone();
+        accepting.allowed.extend(codes.iter().map(|code| code.name));
+        for finding in &mut accepting.found {
+            if finding.question == Some(Question::Accept) && codes.contains(&finding.code) {
+                finding.severity = finding.severity.min(Severity::Warning);
+            }
+        }
+        accepting
     }
 
     /// Errors, then warnings, then notes; of each by file and place, and those without a place last. What is said of a

@@ -20,6 +20,7 @@
 //! * [`finding`] has the table of everything that is said about the content of files; an `Err` is for I/O and broken
 //!   promises. [`secret`] keeps what must not be shown out of all of it, and [`printable`] what a terminal would obey.
 //! * [`text`] is the content of a file, parsed once for all of them.
+//! * [`question`] is what an operator may be asked, and the answers.
 //! * [`report`] is all that is said about a node, as data, and the texts that are made of it. [`request`] is what was asked,
 //!   [`commands`] one function for each command that only reads.
 //! * [`cli`] is the edge: it prints, and an error becomes an exit code.
@@ -34,6 +35,7 @@ pub mod go;
 pub mod node;
 pub mod plan;
 pub mod printable;
+pub mod question;
 pub mod read;
 pub mod report;
 pub mod request;

@@ -3,7 +3,7 @@
 use crate::containerd::release::Version;
 use crate::finding::Code;
 use crate::node::NodePath;
-use crate::read::{Existing, Version1};
+use crate::question::{ExistingAnswers, Inert, Version1};
 use crate::shell;
 
 /// The file that the daemon reads, if nothing else is said.
@@ -25,8 +25,10 @@ pub struct Request {
     pub from: Option<Version>,
     /// The containerd that comes; `None` is the newest known.
     pub to: Option<Version>,
-    /// Who decides where a hosts file is there already.
-    pub existing: Existing,
+    /// Who decides where a hosts file would change pulls.
+    pub existing: ExistingAnswers,
+    /// What becomes of settings that one release reads and another does not.
+    pub inert: Option<Inert>,
     /// What is done with a version-1 file.
     pub version_1: Version1,
     /// Whether containerd is kept from pulling through the transfer service.
@@ -47,7 +49,8 @@ impl Default for Request {
             certs_directory: None,
             from: None,
             to: None,
-            existing: Existing::Refuse,
+            existing: ExistingAnswers::default(),
+            inert: None,
             version_1: Version1::Auto,
             keep_local_pull: false,
             state_dir: NodePath::new(STATE_DIR),
@@ -71,6 +74,7 @@ impl Request {
             from,
             to,
             existing,
+            inert,
             version_1,
             keep_local_pull,
             state_dir,
@@ -81,16 +85,6 @@ impl Request {
         let unless =
             |is_default: bool, value: &dyn ToString| (!is_default).then(|| value.to_string());
         let version = |version: &Option<Version>| version.map(|version| version.to_string());
-        let existing = match existing {
-            Existing::Refuse => None,
-            Existing::Keep => Some("keep"),
-            Existing::Replace => Some("replace"),
-        };
-        let version_1 = match version_1 {
-            Version1::Auto => None,
-            Version1::Keep => Some("keep"),
-            Version1::Convert => Some("convert"),
-        };
         let valued = [
             ("--root", unless(*root == default.root, root)),
             ("--config", unless(*config == default.config, config)),
@@ -100,12 +94,17 @@ impl Request {
             ),
             ("--from", version(from)),
             ("--to", version(to)),
-            ("--existing", existing.map(str::to_owned)),
-            ("--v1", version_1.map(str::to_owned)),
         ];
         let mut arguments: Vec<Argument> = Vec::new();
         let given = |(name, value): (&'static str, Option<String>)| Some((name, Some(value?)));
         arguments.extend(valued.into_iter().filter_map(given));
+        let existing = existing.values().into_iter();
+        arguments.extend(existing.map(|value| ("--existing", Some(value))));
+        let answers = [
+            ("--inert", inert.map(|inert| inert.to_string())),
+            ("--v1", unless(*version_1 == default.version_1, version_1)),
+        ];
+        arguments.extend(answers.into_iter().filter_map(given));
         arguments.extend(keep_local_pull.then_some(("--keep-local-pull", None)));
         let state_dir = unless(*state_dir == default.state_dir, state_dir);
         arguments.extend(state_dir.map(|path| ("--state-dir", Some(path))));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::containerd::contents::PluginId;
 use crate::containerd::host::{Host, Pulls};
-use crate::containerd::hosts_file::directory::CertsDirectory;
+use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::Legacy;
 use crate::containerd::loader::{Reason, Startup};
@@ -18,7 +18,8 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
 use crate::plan::{Decider, EditStep, Plan, Release, Wanted};
-use crate::read::{Existing, Inputs, Version1};
+use crate::question::{Existing, Question, Version1};
+use crate::read::Inputs;
 use crate::text::{FileText, TomlText};
 use crate::toml::edit::PathSet;
 use crate::toml::syntax::{Entry, Value, ValueKind};
@@ -334,7 +335,8 @@ impl<'i> Planned<'i> {
                 self.unread(generation, view)
                     .or_else(|| cause(generation, expected, &self.certs, &wanted.name))
             };
-            let code = judge(inputs, generation, cause, findings);
+            let keeps = is_kept(inputs, wanted);
+            let code = judge(inputs, generation, cause, keeps, findings);
             if !is_between(inputs, generation) {
                 wanted.changed.get_or_insert(code);
             }
@@ -415,7 +417,8 @@ impl<'i> Planned<'i> {
             let Some(host) = other.find(|host| !known.contains(host.as_str())) else {
                 continue;
             };
-            let code = judge(inputs, generation, self.unread(generation, view), findings);
+            let cause = self.unread(generation, view);
+            let code = judge(inputs, generation, cause, false, findings);
             match differences
                 .iter_mut()
                 .find(|(c, h, _)| (*c, h) == (code, &host))
@@ -533,13 +536,21 @@ impl Difference {
             self.planned
         );
         if self.code == &finding::EXISTING_HOSTS_FILE {
-            let built_in = "the built-in `config_path` counts once no mirror is left";
-            if inputs.options.existing == Existing::Keep {
-                findings.add_decided(self.code, None, message, built_in);
+            let built_in = "without mirrors, the built-in `config_path` takes effect";
+            let question = Question::Existing(registry(wanted).to_owned());
+            if is_kept(inputs, wanted) {
+                findings.add_answered(question, self.code, None, message, built_in);
                 return;
             }
-            let help = "--existing keep accepts that, or move what is there out of the certs directory first";
-            findings.add(self.code, None, message, format!("{built_in}; {help}"));
+            let help =
+                "--existing keep accepts that, or move the files out of the certs directory first";
+            findings.ask(
+                question,
+                self.code,
+                None,
+                message,
+                format!("{built_in}; {help}"),
+            );
             return;
         }
         findings.add(self.code, None, message, way_out(self.code));
@@ -586,18 +597,33 @@ fn cause(
     }
 }
 
-/// Which finding a difference is.
+/// The name of a registry in `--existing`.
+fn registry(wanted: &Wanted) -> &str {
+    if wanted.unnamed {
+        DEFAULT
+    } else {
+        &wanted.name
+    }
+}
+
+/// Whether `--existing` says that what is in the certs directory decides for this registry.
+fn is_kept(inputs: &Inputs, wanted: &Wanted) -> bool {
+    inputs.options.existing.of(registry(wanted)) == Some(Existing::Keep)
+}
+
+/// Which finding a difference is; `keeps` is whether what is in the certs directory is to decide.
 fn judge(
     inputs: &Inputs,
     generation: &Generation,
     cause: Option<&'static Code>,
+    keeps: bool,
     findings: &Findings,
 ) -> &'static Code {
     let strictly_between = is_between(inputs, generation);
     let accepted = cause.is_some_and(|cause| {
         findings.allows(cause)
             || cause == &finding::VERSION_1 && inputs.options.version_1 != Version1::Convert
-            || cause == &finding::EXISTING_HOSTS_FILE && inputs.options.existing == Existing::Keep
+            || cause == &finding::EXISTING_HOSTS_FILE && keeps
             || cause == &finding::UPGRADE_CHANGES_PULLS
     });
     match cause {

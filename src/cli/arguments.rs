@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
-use crate::read::{Existing, Version1};
+use crate::question::{ExistingValue, Inert, Version1};
 use crate::request::{Argument, CONFIG, Request, STATE_DIR};
 
 /// For how many seconds to wait until CRI is up, if nothing else is said.
@@ -132,9 +132,12 @@ pub(super) struct Common {
     /// The containerd that comes [default: the newest known]
     #[arg(long, global = true, value_name = "VERSION", value_parser = parse_version)]
     pub(super) to: Option<Version>,
-    /// Who decides where a hosts file is there already
-    #[arg(long, global = true, value_enum, default_value_t = Existing::Refuse)]
-    pub(super) existing: Existing,
+    /// If a different hosts.toml exists: refuse, keep it, or replace it; HOST=keep for one registry; repeatable
+    #[arg(long, global = true, value_name = "[HOST=]refuse|keep|replace")]
+    pub(super) existing: Vec<ExistingValue>,
+    /// What to do with settings that one release reads and another does not [default: refuse]
+    #[arg(long, global = true, value_enum)]
+    pub(super) inert: Option<Inert>,
     /// What to do with a version-1 file, whose CRI section containerd 2.0 to 2.2 drop
     #[arg(long, global = true, value_enum, default_value_t = Version1::Auto)]
     pub(super) v1: Version1,
@@ -188,7 +191,8 @@ impl Common {
             certs_directory: self.certs_dir.clone(),
             from: self.from,
             to: self.to,
-            existing: self.existing,
+            existing: self.existing.iter().cloned().collect(),
+            inert: self.inert,
             version_1: self.v1,
             keep_local_pull: self.keep_local_pull,
             state_dir: self.state_dir.clone(),

@@ -315,7 +315,7 @@ mod tests {
     use super::*;
     use crate::finding;
     use crate::node::NodePath;
-    use crate::read::{Existing, Version1};
+    use crate::question::{Existing, ExistingAnswers, Inert, Version1};
     use crate::request::command_line;
     use clap::CommandFactory;
 
@@ -343,7 +343,11 @@ mod tests {
             certs_directory: Some(NodePath::new("/certs")),
             from: Version::parse("1.7.3"),
             to: Version::parse("2.1.0"),
-            existing: Existing::Keep,
+            existing: ExistingAnswers {
+                general: Some(Existing::Keep),
+                by_registry: [("-it's:5000".to_owned(), Existing::Replace)].into(),
+            },
+            inert: Some(Inert::Carry),
             version_1: Version1::Convert,
             keep_local_pull: true,
             state_dir: NodePath::new("/srv/$HOME"),
@@ -351,7 +355,8 @@ mod tests {
             show_secrets: false,
         };
         let others = Request {
-            existing: Existing::Replace,
+            existing: Existing::Replace.into(),
+            inert: Some(Inert::Drop),
             version_1: Version1::Keep,
             ..Request::default()
         };

@@ -93,6 +93,14 @@ impl Host {
         host
     }
 
+    /// The same try without verification, for which no CA matters.
+    fn unverifying(&self) -> Self {
+        let mut host = self.clone();
+        host.tls.skip_verify = true;
+        host.tls.ca.clear();
+        host
+    }
+
     /// Scheme, host and path as one URL.
     pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.path)
@@ -115,10 +123,23 @@ pub enum Pulls {
 }
 
 impl Pulls {
-    /// The list with repeats folded away: of several tries that are the same the first counts.
+    /// The list with repeats folded away: of several tries that are the same the first counts. So does a try without
+    /// verification before the same one with it, which cannot succeed where the first has failed.
     pub fn folded(&self) -> Self {
         match self {
-            Self::Hosts(hosts) => Self::Hosts(fold(hosts.iter().map(Host::compared))),
+            Self::Hosts(hosts) => {
+                let mut unverified = HashSet::new();
+                let mut hosts = fold(hosts.iter().map(Host::compared));
+                hosts.retain(|host| {
+                    let unverifying = host.unverifying();
+                    if host.tls.skip_verify {
+                        unverified.insert(unverifying);
+                        return true;
+                    }
+                    !unverified.contains(&unverifying)
+                });
+                Self::Hosts(hosts)
+            }
             Self::Fail(reason) => Self::Fail(reason.clone()),
         }
     }
@@ -317,5 +338,31 @@ pub fn default_host(namespace: &str) -> &str {
         DOCKER_HUB
     } else {
         namespace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(skip_verify: bool, ca: &[&str]) -> Host {
+        let mut host = Host::new(Scheme::Https, "h.example", b"/v2");
+        host.tls.skip_verify = skip_verify;
+        host.tls.ca = ca.iter().map(|file| (*file).to_owned()).collect();
+        host
+    }
+
+    #[test]
+    fn a_host_without_verification_and_then_with_it_is_one_host() {
+        let once = Pulls::Hosts(vec![host(true, &[])]);
+        let twice = Pulls::Hosts(vec![host(true, &[]), host(false, &["/ca.pem"])]);
+        assert!(once.same(&twice) && twice.same(&once));
+        // The other way round the second one may succeed where the first has failed.
+        let reversed = Pulls::Hosts(vec![host(false, &[]), host(true, &[])]);
+        assert!(!once.same(&reversed) && !reversed.same(&Pulls::Hosts(vec![host(false, &[])])));
+        // Another client certificate is another try.
+        let mut client = host(false, &[]);
+        client.tls.client = vec![("/c.pem".to_owned(), String::new())];
+        assert!(!once.same(&Pulls::Hosts(vec![host(true, &[]), client])));
     }
 }

@@ -6,7 +6,8 @@ use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Behaviour, Major, NEWEST, Version};
 use crate::containerd::version_1;
 use crate::finding::Place;
-use crate::read::{Inputs, Version1};
+use crate::question::Version1;
+use crate::read::Inputs;
 use crate::secret::TextKind;
 use crate::text::FileText;
 

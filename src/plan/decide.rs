@@ -3,28 +3,65 @@
 use super::namespaces::{AllWanted, Decider, Wanted};
 use super::planner::{InEffect, Planner};
 use super::settings::{check_no_host, check_trouble};
-use crate::containerd::host::{Pulls, default_host};
+use crate::containerd::host::{Host, Pulls, Scheme, default_host};
+use crate::containerd::hosts_file::difference::difference;
 use crate::containerd::hosts_file::directory::{DEFAULT, RegistryDirectory};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::{Legacy, LegacyHost, Origin, Trouble, WILDCARD};
-use crate::containerd::release::{Generation, ranges};
-use crate::finding::{self, Findings};
+use crate::containerd::release::{Behaviour, Generation, ranges};
+use crate::finding::{self, Findings, Place};
 use crate::node::NodePath;
-use crate::read::Existing;
+use crate::question::Existing;
 
-/// The two lists that a decision is between.
+/// The two lists that a decision is between, of one registry.
 struct Both<'a> {
+    /// The directory in the certs directory.
+    name: &'a str,
     settings: &'a Pulls,
-    file: &'a Pulls,
-    /// On which containerd, if not on the one that runs.
+    file: Pulls,
+    /// The first release on which they differ.
+    behaviour: Behaviour,
+    /// Which that is, if it is not the one that runs.
     on: String,
-    /// The name that stands for every registry that nobody named, if it is about those.
-    unnamed: Option<&'a str>,
+    /// The registry, or a made-up name that stands for every one that nobody named.
+    namespace: &'a str,
+    /// Whether it is about those that nobody named.
+    unnamed: bool,
+}
+
+impl Both<'_> {
+    /// The registry's name in `--existing`.
+    fn registry(&self) -> &str {
+        if self.unnamed {
+            DEFAULT
+        } else {
+            self.namespace
+        }
+    }
+
+    /// Whether the file asks the same registries as the settings, only over HTTPS before plain HTTP.
+    fn is_https_first(&self) -> bool {
+        let plain = |pulls: &Pulls| match pulls {
+            Pulls::Hosts(hosts) => {
+                let hosts = hosts.iter().map(|host| match host.scheme {
+                    Scheme::HttpsThenHttp => Host {
+                        scheme: Scheme::Http,
+                        ..host.clone()
+                    },
+                    Scheme::Http | Scheme::Https => host.clone(),
+                });
+                Pulls::Hosts(hosts.collect())
+            }
+            Pulls::Fail(reason) => Pulls::Fail(reason.clone()),
+        };
+        plain(&self.file).same(&plain(self.settings))
+    }
 }
 
 impl std::fmt::Display for Both<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [settings, file] = [self.settings, self.file].map(|pulls| pulls.shown(self.unnamed));
+        let unnamed = self.unnamed.then_some(self.namespace);
+        let [settings, file] = [self.settings, &self.file].map(|pulls| pulls.shown(unnamed));
         write!(
             formatter,
             "the settings give {settings}; the file gives {file}{}",
@@ -68,7 +105,7 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
         let after = match decider {
             Decider::Nobody => before.clone(),
             Decider::HostsFile => reader::pulls(&planner.certs, name, behaviour),
-            Decider::KeptFile => in_file(planner, name, &before).0,
+            Decider::KeptFile => read_otherwise(planner, name, &before).1,
             Decider::Settings => settings,
         };
         let before = match &not_started {
@@ -89,7 +126,7 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
                     Some(_) => &finding::CERTIFICATE_WITHOUT_KEY,
                     None if resolved.hosts.is_empty() => &finding::NO_USABLE_ENDPOINT,
                     None if planner.in_effect == InEffect::HostsFiles
-                        && planner.inputs.options.existing == Existing::Replace =>
+                        && planner.inputs.options.existing.of(name) == Some(Existing::Replace) =>
                     {
                         &finding::EXISTING_HOSTS_FILE
                     }
@@ -156,34 +193,18 @@ fn default_directory(
         return (Decider::HostsFile, None);
     }
     let named = wildcard || directory.hosts_file.is_some();
-    let (file, on) = in_file(planner, unnamed, &settings);
-    let both = Both {
-        settings: &settings,
-        file: &file,
-        on,
-        unnamed: Some(unnamed),
-    };
-    if !file_decides(planner, DEFAULT, directory, named, &both, findings) {
-        return (Decider::Settings, hosts());
+    let both = both(planner, DEFAULT, unnamed, &settings, true);
+    match directory_decides(planner, directory, named, &both, findings) {
+        true => (Decider::KeptFile, None),
+        false => (Decider::Settings, hosts()),
     }
-    (Decider::KeptFile, None)
 }
 
-/// Whether what the certs directory gives for `namespace`, whose settings nobody has named, is in effect today, or is
-/// for each containerd what that or the one that runs makes of the node as it is. Else it comes alive by the
-/// migration: a `config_path` of other directories leads to it, or one that is looked into in another way.
+/// Whether what the certs directory gives for `namespace` is in effect today, or is for each release what that or the
+/// one that runs makes of the node as it is. Else it takes effect by the migration: a `config_path` of other directories
+/// leads to it, or one that is looked into in another way.
 fn stays_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
-    let behaviour = planner.behaviour();
-    let certs = &planner.certs;
-    let name = certs.lookup(namespace, behaviour);
-    let directory =
-        name.and_then(|name| Some((certs.directories.get(&name)?, certs.path.join(&name))));
-    let is_read = directory.is_some_and(|(directory, path)| {
-        let file = directory.hosts_file.as_ref();
-        file.is_some_and(|file| reader::discarded(file, &path, behaviour).is_none())
-    });
-    let mut roots = planner.from.roots().into_iter();
-    if is_read && roots.any(|root| NodePath::new(root) == certs.path) {
+    if is_in_effect(planner, namespace) {
         return true;
     }
     let today = planner.from.pulls(namespace);
@@ -192,6 +213,23 @@ fn stays_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
         let planned = reader::pulls(&planner.certs, namespace, behaviour);
         planned.same(&today) || planned.same(&release.sight.pulls(namespace))
     })
+}
+
+/// Whether a directory below `config_path` decides for `namespace` today, or would if CRI loaded.
+fn is_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
+    let behaviour = planner.behaviour();
+    let certs = &planner.certs;
+    let Some(name) = certs.lookup(namespace, behaviour) else {
+        return false;
+    };
+    let path = certs.path.join(&name);
+    let is_read = certs.directories.get(&name).is_some_and(|directory| {
+        let file = directory.hosts_file.as_ref();
+        // Without a hosts.toml, or with an empty one, the certificates beside it are read.
+        file.is_none_or(|file| reader::discarded(file, &path, behaviour).is_none())
+    });
+    let mut roots = planner.from.roots().into_iter();
+    is_read && roots.any(|root| NodePath::new(root) == certs.path)
 }
 
 /// Who decides for `namespace`.
@@ -210,95 +248,116 @@ fn decider(
                 .config(host)
                 .is_some_and(|config| config.tls.is_some())
         });
-    let named = planner.legacy().mirror(namespace).is_some() || has_tls;
-    let Some(name) = planner.certs.own(namespace) else {
-        if default == Decider::Settings || !named {
-            return default;
-        }
-        // With settings of its own a namespace gets a file of its own, which hides `_default`. That is what it
-        // has today, unless `_default` is in effect and only TLS settings are to be added.
-        let adds_tls =
-            planner.in_effect != InEffect::Settings && planner.legacy().mirror(namespace).is_none();
-        if !adds_tls {
-            return Decider::Settings;
-        }
-        return decide(planner, namespace, DEFAULT, settings, named, findings);
-    };
+    let has_mirror = planner.legacy().mirror(namespace).is_some();
+    let named = has_mirror || has_tls;
+    let own = planner.certs.own(namespace);
+    if own.is_none() && (default == Decider::Settings || !named) {
+        return default;
+    }
     let same = planner.generations().all(|generation| {
         reader::pulls(&planner.certs, namespace, &generation.behaviour).same(settings)
     });
-    if same {
+    if own.is_some() && same {
         return Decider::Settings;
     }
-    if planner.in_effect != InEffect::Settings && !named && stays_in_effect(planner, namespace) {
+    let stays = match planner.in_effect {
+        InEffect::Settings => false,
+        // TLS settings beside it are ignored today.
+        InEffect::HostsFiles if named => is_in_effect(planner, namespace),
+        InEffect::HostsFiles | InEffect::Nothing(_) => {
+            !named && stays_in_effect(planner, namespace)
+        }
+    };
+    if stays {
         return Decider::HostsFile;
     }
-    decide(planner, namespace, &name, settings, named, findings)
-}
-
-/// Whether the directory `name` decides for `namespace`, or the settings, which give other pulls.
-fn decide(
-    planner: &Planner<'_>,
-    namespace: &str,
-    name: &str,
-    settings: &Pulls,
-    named: bool,
-    findings: &mut Findings,
-) -> Decider {
-    let Some(directory) = planner.certs.directories.get(name) else {
+    // With settings of its own a namespace gets a file of its own, which hides `_default`. That is what it has today,
+    // unless hosts files were to be in effect and only TLS settings are to be added.
+    let name = match own {
+        Some(name) => name,
+        None if planner.in_effect == InEffect::Settings || has_mirror => return Decider::Settings,
+        None => DEFAULT.to_owned(),
+    };
+    let Some(directory) = planner.certs.directories.get(&name) else {
         return Decider::Settings;
     };
-    let (file, on) = in_file(planner, namespace, settings);
-    let both = Both {
-        settings,
-        file: &file,
-        on,
-        unnamed: None,
-    };
-    match file_decides(planner, name, directory, named, &both, findings) {
+    let both = both(planner, &name, namespace, settings, false);
+    match directory_decides(planner, directory, named, &both, findings) {
         true => Decider::KeptFile,
         false => Decider::Settings,
     }
 }
 
-/// What the certs directory gives for `namespace`, as the first containerd reads it for which that is not `other`,
-/// and which that is where it is not the one that runs.
-fn in_file(planner: &Planner<'_>, namespace: &str, other: &Pulls) -> (Pulls, String) {
+/// What the settings give for `namespace` and what the certs directory does, as the first release reads it for which
+/// that is something else.
+fn both<'a>(
+    planner: &Planner<'_>,
+    name: &'a str,
+    namespace: &'a str,
+    settings: &'a Pulls,
+    unnamed: bool,
+) -> Both<'a> {
+    let (behaviour, file, on) = read_otherwise(planner, namespace, settings);
+    Both {
+        name,
+        settings,
+        file,
+        behaviour,
+        on,
+        namespace,
+        unnamed,
+    }
+}
+
+/// What the certs directory gives for `namespace`, as the first release reads it for which that is not `other`, and
+/// which that is where it is not the one that runs.
+fn read_otherwise(
+    planner: &Planner<'_>,
+    namespace: &str,
+    other: &Pulls,
+) -> (Behaviour, Pulls, String) {
     let read = |g: &Generation| reader::pulls(&planner.certs, namespace, &g.behaviour);
     let mut generations = planner.generations().map(|g| (g, read(g)));
     match generations.find(|(_, pulls)| !pulls.same(other)) {
-        Some((generation, pulls)) if !generation.versions.contains(&planner.inputs.from) => {
-            let on = format!(" on containerd {}", ranges(generation.versions.clone()));
-            (pulls, on)
+        Some((generation, pulls)) => {
+            let is_from = generation.versions.contains(&planner.inputs.from);
+            let on = match is_from {
+                true => String::new(),
+                false => format!(" on containerd {}", ranges(generation.versions.clone())),
+            };
+            (generation.behaviour, pulls, on)
         }
-        Some((_, pulls)) => (pulls, String::new()),
         None => {
-            let behaviour = planner.behaviour();
-            let pulls = reader::pulls(&planner.certs, namespace, behaviour);
-            (pulls, String::new())
+            let behaviour = *planner.behaviour();
+            let pulls = reader::pulls(&planner.certs, namespace, &behaviour);
+            (behaviour, pulls, String::new())
         }
     }
 }
 
-/// A directory gives other pulls than the settings: `--existing` decides, or nobody yet.
-fn file_decides(
+/// A directory gives other pulls than the settings: whether it decides is what `--existing` says, or nobody yet.
+fn directory_decides(
     planner: &Planner<'_>,
-    name: &str,
     directory: &RegistryDirectory,
     named: bool,
     both: &Both<'_>,
     findings: &mut Findings,
 ) -> bool {
-    let path = planner.certs.path.join(name);
+    let path = planner.certs.path.join(both.name);
     if let Some(reason) = &directory.unreadable {
         findings.add(
             &finding::UNREADABLE_DIRECTORY,
             None,
-            format!("{reason}, so that containerd would find no hosts file and fail every pull"),
+            format!("{reason}: containerd finds no hosts file there and fails every pull"),
             format!("move `{path}` out of the certs directory"),
         );
         return false;
     }
+    let is_settled = planner.in_effect == InEffect::Settings;
+    let elsewhere = match is_settled && planner.registry().config_path.is_none() {
+        true => "; --certs-dir DIR: write the hosts files to another directory",
+        false => "",
+    };
     if directory
         .hosts_file
         .as_ref()
@@ -306,37 +365,76 @@ fn file_decides(
     {
         // Where the settings name it, the hosts.toml that is written decides, and the certificates beside it are
         // not read: that is what it was until now.
-        if named && planner.in_effect == InEffect::Settings {
+        if named && is_settled {
             return false;
         }
-        let message =
-            format!("`{path}` has no hosts.toml, but as a directory it changes pulls: {both}");
+        let message = format!("`{path}` has no hosts.toml, but changes pulls: {both}");
         let help = [
-            "containerd reads certificates there and looks no further; --existing keep: the directory decides; \
-             --existing replace: a hosts.toml with what the settings give is written into it",
-            "it is kept, and decides",
+            &*format!(
+                "containerd takes the certificates in it and looks no further; --existing keep: the directory \
+                 decides; --existing replace: write a hosts.toml with what the settings give{elsewhere}"
+            ),
+            "it stays, and decides",
             "a hosts.toml is written into it",
         ];
         let code = &finding::CERTIFICATE_DIRECTORY;
-        return planner.existing_decides(code, None, message, help, findings);
+        return planner.existing_decides(both.registry(), code, None, message, help, findings);
     }
-    let reason = match planner.in_effect {
-        InEffect::HostsFiles | InEffect::Nothing(_) if named => {
-            "beside legacy settings for the same name"
-        }
-        _ => "without effect until now",
-    };
     let mut carried = planner.carried.iter();
-    let is_there = match carried.find(|file| file.path == directory.hosts_path()) {
-        Some(carried) => format!("`{}/hosts.toml`, which is to be kept,", carried.from),
-        None => format!("`{path}/hosts.toml` is there, {reason}, and"),
+    let carried = carried.find(|file| file.path == directory.hosts_path());
+    let file = match carried {
+        Some(carried) => format!("`{}/hosts.toml`", carried.from),
+        None => format!("`{path}/hosts.toml`"),
     };
-    let message = format!("{is_there} gives other pulls than the settings: {both}");
-    let help = [
-        "--existing keep: the file decides; --existing replace: what the settings give is written over it",
-        "it is kept, and decides",
-        "it is written over; the old file stays in the diff",
-    ];
+    let place = difference_place(planner, directory, both);
     let code = &finding::EXISTING_HOSTS_FILE;
-    planner.existing_decides(code, None, message, help, findings)
+    if matches!(planner.in_effect, InEffect::Nothing(_)) && both.is_https_first() {
+        findings.add_note(
+            code,
+            place,
+            format!(
+                "{file} asks the same registries as the settings, but tries HTTPS before plain HTTP"
+            ),
+            "it stays as it is; remove this line if the registry has no HTTPS",
+        );
+        return true;
+    }
+    let effect = match planner.in_effect {
+        InEffect::Settings | InEffect::HostsFiles => "has no effect today",
+        InEffect::Nothing(_) => "is beside settings for the same name",
+    };
+    let message = format!("{file} {effect} and gives other pulls than the settings: {both}");
+    let help = [
+        &*format!(
+            "--existing keep: the file decides; --existing replace: write what the settings give over it{elsewhere}"
+        ),
+        "it stays, and decides",
+        "it is replaced; the old file stays in the journal",
+    ];
+    planner.existing_decides(both.registry(), code, place, message, help, findings)
+}
+
+/// Which line of the hosts file makes the difference, else the file.
+fn difference_place(
+    planner: &Planner<'_>,
+    directory: &RegistryDirectory,
+    both: &Both<'_>,
+) -> Option<Place> {
+    let found = difference(
+        &planner.certs,
+        both.name,
+        both.namespace,
+        &both.behaviour,
+        both.settings,
+    );
+    let range = found.unwrap_or(0..0);
+    let id = directory.hosts_file.as_ref().and_then(|file| file.id);
+    // One that is only to be written has its number elsewhere.
+    let file = id.or_else(|| {
+        let mut carried = planner.carried.iter();
+        carried
+            .find(|file| file.path == directory.hosts_path())?
+            .copied
+    })?;
+    Some(Place { file, range })
 }

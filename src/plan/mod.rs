@@ -13,7 +13,8 @@ use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::Findings;
 use crate::node::NodePath;
-use crate::read::{Existing, Inputs};
+use crate::question::Question;
+use crate::read::Inputs;
 
 mod carry;
 mod change;
@@ -147,8 +148,10 @@ fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
     let outcomes = settings::settle(&planner, &wanted, &drafts, findings);
     edits::keep_local_pull(&planner, &mut edits, findings);
     // Where a file is replaced, what is wrong with it is over, too.
-    let replaces = planner.inputs.options.existing == Existing::Replace;
-    let replaced = changes.iter().filter(|_| replaces);
+    let questions = findings.questions();
+    let is_open = |question: &&Question| matches!(question, Question::Existing(_));
+    let is_decided = !questions.into_keys().any(|question| is_open(&question));
+    let replaced = changes.iter().filter(|_| is_decided);
     let replaced = replaced.map(|change| &change.path).collect();
     rules::certs_directory::check_directory(&planner, &planner.certs, &replaced, findings);
     // What the other directories give today is carried, or changes.

@@ -19,7 +19,8 @@ use crate::containerd::release::{Behaviour, Generation};
 use crate::containerd::sight::Sight;
 use crate::finding::{Code, FileId, Findings, Place};
 use crate::node::NodePath;
-use crate::read::{Existing, Inputs};
+use crate::question::{Existing, Question};
+use crate::read::Inputs;
 
 /// What decides pulls today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +160,11 @@ impl<'i> Planner<'i> {
             .unwrap_or(self.config)
     }
 
-    /// Whether what is there decides, by `--existing`. `help` is for each of its values: refuse, keep, replace.
+    /// Whether what is in the certs directory decides for this registry, as `--existing` says. `help` is for a refusal, and
+    /// for the answers keep and replace.
     pub(crate) fn existing_decides(
         &self,
+        registry: &str,
         code: &'static Code,
         place: Option<Place>,
         message: impl Into<String>,
@@ -169,17 +172,18 @@ impl<'i> Planner<'i> {
         findings: &mut Findings,
     ) -> bool {
         let [refused, kept, replaced] = help;
-        match self.inputs.options.existing {
-            Existing::Refuse => {
-                findings.add(code, place, message, refused);
+        let question = Question::Existing(registry.to_owned());
+        match self.inputs.options.existing.of(registry) {
+            None => {
+                findings.ask(question, code, place, message, refused);
                 false
             }
-            Existing::Keep => {
-                findings.add_decided(code, place, message, kept);
+            Some(Existing::Keep) => {
+                findings.add_answered(question, code, place, message, kept);
                 true
             }
-            Existing::Replace => {
-                findings.add_decided(code, place, message, replaced);
+            Some(Existing::Replace) => {
+                findings.add_answered(question, code, place, message, replaced);
                 false
             }
         }

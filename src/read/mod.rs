@@ -16,6 +16,7 @@ use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
+use crate::question::{ExistingAnswers, Inert, Version1};
 use crate::secret::TextKind;
 use crate::text::{FileText, TomlText};
 
@@ -42,7 +43,9 @@ pub struct Options {
     /// `--to`.
     pub to: Version,
     /// `--existing`.
-    pub existing: Existing,
+    pub existing: ExistingAnswers,
+    /// `--inert`.
+    pub inert: Option<Inert>,
     /// `--v1`.
     pub version_1: Version1,
     /// `--keep-local-pull`.
@@ -56,28 +59,6 @@ impl Options {
     pub fn allows(&self, code: &Code) -> bool {
         self.allow.contains(&code)
     }
-}
-
-/// Who decides where a hosts file is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Existing {
-    /// Nobody yet: a difference is refused
-    Refuse,
-    /// The file
-    Keep,
-    /// The settings that are in effect today
-    Replace,
-}
-
-/// What is done with a version-1 file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Version1 {
-    /// Convert it if a later release drops its CRI section and the conversion is verified; else keep it
-    Auto,
-    /// Give every plugin its version-2 name, which all releases read
-    Convert,
-    /// Keep it version 1
-    Keep,
 }
 
 /// What reading a certificate file gave.

@@ -14,7 +14,8 @@ use crate::check;
 use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{self, FileId, Findings};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
-use crate::read::{Inputs, Sources, Version1};
+use crate::question::Version1;
+use crate::read::{Inputs, Sources};
 use crate::request::{Argument, Request, command_line};
 use crate::secret::shown_url;
 

@@ -12,7 +12,8 @@ use containerd_registry_migrate::containerd::release::{NEWEST, Version, generati
 use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
-use containerd_registry_migrate::read::{self, Existing, Inputs, Options, Sources, Version1};
+use containerd_registry_migrate::question::{Existing, ExistingAnswers, Version1};
+use containerd_registry_migrate::read::{self, Inputs, Options, Sources};
 use containerd_registry_migrate::report::build::Basis;
 use containerd_registry_migrate::report::{self, Command};
 use containerd_registry_migrate::request::Request;
@@ -65,10 +66,11 @@ impl Planned {
             from: options.from.map(version),
             to: options.to.map_or(NEWEST, version),
             existing: match options.existing {
-                "keep" => Existing::Keep,
-                "replace" => Existing::Replace,
-                _ => Existing::Refuse,
+                "keep" => Existing::Keep.into(),
+                "replace" => Existing::Replace.into(),
+                _ => ExistingAnswers::default(),
             },
+            inert: None,
             version_1: if options.keeps_version_1 {
                 Version1::Keep
             } else {
@@ -78,7 +80,7 @@ impl Planned {
             allow: allowed.clone(),
         };
         let request = Request {
-            existing: options.existing,
+            existing: options.existing.clone(),
             version_1: options.version_1,
             ..Request::default()
         };

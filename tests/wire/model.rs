@@ -9,7 +9,8 @@ use containerd_registry_migrate::containerd::release::Version;
 use containerd_registry_migrate::containerd::sight::Sight;
 use containerd_registry_migrate::finding::{self, Findings};
 use containerd_registry_migrate::node::{Node, NodePath};
-use containerd_registry_migrate::read::{self, Existing, Options, Sources, Version1};
+use containerd_registry_migrate::question::{ExistingAnswers, Version1};
+use containerd_registry_migrate::read::{self, Options, Sources};
 
 use crate::daemon::Boot;
 
@@ -28,7 +29,8 @@ impl Model {
             certs_directory: None,
             from: Some(version),
             to: version,
-            existing: Existing::Refuse,
+            existing: ExistingAnswers::default(),
+            inert: None,
             version_1: Version1::Keep,
             keep_local_pull: false,
             allow: Vec::new(),

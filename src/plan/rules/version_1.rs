@@ -5,7 +5,7 @@ use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::conversion::{Conversion, Obstacle};
 use crate::plan::planner::Planner;
-use crate::read::Version1;
+use crate::question::Version1;
 use crate::toml::syntax::{Node, ValueKind};
 
 /// A version-1 file whose registry settings some release drops, and that stays version 1.
