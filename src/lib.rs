@@ -36,6 +36,7 @@ pub mod printable;
 pub mod read;
 pub mod report;
 pub mod request;
+pub mod schema;
 pub mod secret;
 mod shell;
 pub mod toml;

@@ -35,6 +35,15 @@ pub(super) enum Command {
     Rollback(Rollback),
     /// Say what each containerd version makes of this node, today and after the migration; write nothing
     Check(Check),
+    /// Print what is made from the program itself
+    #[command(subcommand)]
+    Generate(Generate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Generate {
+    /// Print the JSON Schema of all that `--format json` prints
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -143,8 +152,7 @@ pub(super) enum Format {
     Text,
     /// The unified diff alone
     Diff,
-    /// The whole report as JSON
-    #[value(hide = true)]
+    /// The whole report as JSON, for other programs
     Json,
 }
 

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod changing;
+mod generate;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -91,6 +92,7 @@ fn command(cli: Cli) -> anyhow::Result<u8> {
             }
             None => run.check(),
         },
+        Command::Generate(what) => generate::generate(&what),
         Command::Apply(_) | Command::Rollback(_) if run.common.format == Format::Json => {
             Err(Stop::usage("only `plan` and `check` print JSON").into())
         }
@@ -132,8 +134,8 @@ fn print_error(text: &str) {
     let _ = stderr.flush();
 }
 
-fn print_json(report: &Report) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(report).context("cannot write the report")?;
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(document).context("cannot write the report")?;
     text.push('\n');
     print(&text);
     Ok(())

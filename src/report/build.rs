@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use super::digest::{Digester, text_kind};
 use super::lines::Lines;
 use super::{
-    Action, Command, ConfigSummary, Conversion, FileChange, NamespacePulls, Outcome, ReleaseRow,
-    Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion, Versions,
-    diff,
+    Action, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls, Outcome,
+    ReleaseRow, Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect,
+    UsedVersion, Versions, diff,
 };
 use crate::apply::NEW_FILE;
 use crate::check;
+use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{NEWEST, Version};
-use crate::finding::{self, FileId, Findings};
+use crate::finding::{self, FileId, Findings, Place};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::read::{Inputs, Sources, Version1};
 use crate::request::{Argument, Request, command_line};
@@ -135,10 +136,10 @@ impl Basis<'_> {
                 version,
                 assumed: asked.from.is_none(),
             }),
-            to: UsedVersion {
+            to: vec![UsedVersion {
                 version: known(to),
                 assumed: asked.to.is_none(),
-            },
+            }],
         }
     }
 
@@ -171,6 +172,7 @@ impl Basis<'_> {
             .collect();
         let setting = |outcome: &SettingOutcome| Setting {
             setting: outcome.setting.clone(),
+            deprecation: Deprecation::of_setting(&outcome.setting),
             file: match paths.get(&outcome.place.file) {
                 Some(path) => (*path).clone(),
                 None => inputs.options.config.clone(),
@@ -194,11 +196,20 @@ impl Basis<'_> {
 
     fn findings(&self) -> Vec<ShownFinding> {
         let mut lines = AllLines::new(self.sources, Some(self.shown()));
+        let files = self.inputs.iter();
+        let files = files.flat_map(|inputs| &inputs.snapshot.configuration().files);
+        let files: BTreeMap<FileId, &ConfigFile> =
+            files.map(|loaded| (loaded.file.id, &loaded.file)).collect();
+        let deprecation = |place: &Place| {
+            let file = files.get(&place.file)?;
+            Deprecation::at(&file.syntax, place.range.start)
+        };
         let finding = |finding: &finding::Finding| ShownFinding {
             code: finding.code,
             severity: finding.severity,
             message: finding.message.clone(),
             help: finding.help.clone(),
+            deprecation: finding.place.as_ref().and_then(deprecation),
             position: finding
                 .place
                 .as_ref()
