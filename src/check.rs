@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::containerd::host::Pulls;
@@ -19,7 +20,7 @@ use crate::read::Inputs;
 use crate::secret::{shown_path, shown_url};
 
 /// What comes of a node's registry configuration, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The daemon does not start.
@@ -54,7 +55,7 @@ impl Outcome {
 }
 
 /// An outcome and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// What comes of it.
     pub outcome: Outcome,

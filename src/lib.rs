@@ -39,6 +39,7 @@ pub mod question;
 pub mod read;
 pub mod report;
 pub mod request;
+pub mod schema;
 pub mod secret;
 mod shell;
 pub mod text;

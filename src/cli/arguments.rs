@@ -37,7 +37,7 @@ pub(super) enum Command {
     Rollback(Rollback),
     /// Say what each containerd version makes of this node, today and after the migration; write nothing
     Check(Check),
-    /// Generate manual pages or shell completions
+    /// Generate manual pages, shell completions or the JSON schema
     #[command(subcommand)]
     Generate(Generate),
 }
@@ -56,6 +56,8 @@ pub(super) enum Generate {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Print the JSON Schema of all that `--format json` prints
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -167,8 +169,7 @@ pub(super) enum Format {
     Text,
     /// The unified diff alone
     Diff,
-    /// The whole report as JSON
-    #[value(hide = true)]
+    /// The whole report as JSON, for other programs
     Json,
 }
 

@@ -4,12 +4,14 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use super::arguments::{Cli, Generate};
-use super::{exit, manual, print};
+use super::{exit, manual, print, print_json};
+use crate::schema;
 
 pub(super) fn generate(what: &Generate) -> anyhow::Result<u8> {
     match what {
         Generate::Man { directory } => manual::write(Cli::command(), directory)?,
         Generate::Completions { shell } => print(&completions(*shell)?),
+        Generate::Schema => print_json(&schema::schema())?,
     }
     Ok(exit::DONE)
 }

@@ -135,8 +135,8 @@ fn print_error(text: &str) {
     let _ = stderr.flush();
 }
 
-fn print_json(report: &Report) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(report).context("cannot write the report")?;
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(document).context("cannot write the report")?;
     text.push('\n');
     print(&text);
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::go::url;
@@ -199,7 +200,7 @@ impl fmt::Display for Pulls {
 const UNNAMED: &str = "<registry>";
 
 /// A host as people and reports see it: of headers only the names, since the values may be secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownHost {
     /// Scheme, host and the path before the repository's name.
     pub url: String,
@@ -218,7 +219,7 @@ pub struct ShownHost {
 }
 
 /// A client certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClientCertificate {
     /// The file of the certificate.
     pub certificate: String,

@@ -6,13 +6,14 @@ use super::changed::ChangedLines;
 use super::digest::Digester;
 use super::lines::Lines;
 use super::{
-    Action, Command, ConfigSummary, Conversion, FileChange, NamespacePulls, Outcome, ReleaseRow,
-    Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion, Versions,
-    diff,
+    Action, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls, Outcome,
+    ReleaseRow, Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect,
+    UsedVersion, Versions, diff,
 };
 use crate::check;
+use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{NEWEST, Version};
-use crate::finding::{self, FileId, Findings};
+use crate::finding::{self, FileId, Findings, Place};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::question::Version1;
 use crate::read::{Inputs, Sources};
@@ -136,10 +137,10 @@ impl Basis<'_> {
                 version,
                 assumed: asked.from.is_none(),
             }),
-            to: UsedVersion {
+            to: vec![UsedVersion {
                 version: known(to),
                 assumed: asked.to.is_none(),
-            },
+            }],
         }
     }
 
@@ -172,6 +173,7 @@ impl Basis<'_> {
             .collect();
         let setting = |outcome: &SettingOutcome| Setting {
             setting: outcome.setting.clone(),
+            deprecation: Deprecation::of_setting(&outcome.setting),
             file: match paths.get(&outcome.place.file) {
                 Some(path) => (*path).clone(),
                 None => inputs.options.config.clone(),
@@ -195,11 +197,20 @@ impl Basis<'_> {
 
     fn findings(&self) -> Vec<ShownFinding> {
         let mut lines = AllLines::new(self.sources, Some(self.shown()));
+        let files = self.inputs.iter();
+        let files = files.flat_map(|inputs| &inputs.snapshot.configuration().files);
+        let files: BTreeMap<FileId, &ConfigFile> =
+            files.map(|loaded| (loaded.file.id, &loaded.file)).collect();
+        let deprecation = |place: &Place| {
+            let file = files.get(&place.file)?;
+            Deprecation::at(&file.toml.syntax, place.range.start)
+        };
         let finding = |finding: &finding::Finding| ShownFinding {
             code: finding.code,
             severity: finding.severity,
             message: finding.message.clone(),
             help: finding.help.clone(),
+            deprecation: finding.place.as_ref().and_then(deprecation),
             position: finding
                 .place
                 .as_ref()

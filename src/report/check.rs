@@ -12,10 +12,11 @@ const CELL: usize = 37;
 
 /// The table and the verdict; empty if the configuration was not read.
 pub fn render(report: &Report) -> String {
-    let Some(UsedVersion { version: from, .. }) = report.versions.from else {
+    let versions = &report.versions;
+    let (Some(UsedVersion { version: from, .. }), Some(to)) = (versions.from, versions.newest())
+    else {
         return String::new();
     };
-    let to = report.versions.to.version;
     let releases = &report.releases;
     if releases.is_empty() {
         return String::new();

@@ -9,17 +9,20 @@
 pub mod build;
 pub mod changed;
 pub mod check;
+mod deprecation;
 pub mod diff;
 pub mod digest;
 pub mod explain;
 pub mod findings;
 mod lines;
+mod schema;
 pub mod text;
 pub mod transaction;
 
 use std::fmt::Write;
 use std::rc::Rc;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -32,66 +35,68 @@ use crate::printable::printable;
 use crate::secret::{MASK, Masked, Secrets};
 use crate::text::TomlText;
 
+pub use deprecation::Deprecation;
+
 /// The version of the report's form. Fields are only ever added.
 pub const SCHEMA: u32 = 1;
 
-/// All that a command has to say about a node.
+/// What a command reports about a node.
 ///
-/// Paths are those that the node sees. Nothing in it depends on the machine that the program runs on, or on the time,
-/// but for `--root` in the commands of `next`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Fields are only ever added: a reader ignores those that it does not know. Paths are those that the node sees. Nothing
+/// depends on the time or on the machine that the program runs on, except `node`, and `--root` in commands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The version of this form.
     pub schema: u32,
-    /// The command that was run.
+    /// The command that made the report.
     pub command: Command,
-    /// A label for the node, if one was given.
+    /// The label that `--node` gave; it is in the report and in nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What came of it.
+    /// What came of the command.
     pub outcome: Outcome,
-    /// Why it failed.
+    /// Why it failed or was refused, where no finding says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether anything on the node was changed.
+    /// Whether the command changed anything on the node.
     pub changed: bool,
-    /// What `apply --expect` takes, if there is a plan that changes something.
+    /// The digest of the plan, which `apply --expect` takes; `null` if there is no plan that changes something.
     pub digest: Option<String>,
-    /// The run in the journal, if there is one.
+    /// The number of the run in the journal, if there is one.
     pub run: Option<u32>,
-    /// Whether what is planned or written needs a restart of containerd to take effect.
+    /// Whether what is planned or written takes effect only after a restart of containerd.
     pub restart_needed: bool,
-    /// The containerd that runs and the one that comes.
+    /// The versions of containerd that the report is about.
     pub versions: Versions,
     /// The configuration that was read.
     pub config: ConfigSummary,
     /// The files that change, in the order in which they are written.
     pub files: Vec<FileChange>,
-    /// The hosts of every namespace that the settings or the files are about.
+    /// The hosts of every namespace that a setting or a hosts file concerns.
     pub namespaces: Vec<NamespacePulls>,
     /// What becomes of every legacy setting.
     pub settings: Vec<Setting>,
-    /// What has to be answered before anything is written.
+    /// What must be decided before anything is written.
     pub questions: Vec<Question>,
-    /// What is to be said about the content of files, by file and place.
+    /// The findings about the content of files.
     pub findings: Vec<ShownFinding>,
-    /// What each containerd makes of the node, oldest first (`check`).
+    /// What each release of containerd makes of the node, oldest first (`check`).
     pub releases: Vec<ReleaseRow>,
-    /// Why the node as it is must not be upgraded (`check`).
+    /// Why the node cannot be upgraded as it is (`check`).
     pub not_ready: Vec<String>,
-    /// What is not compared, and changes all the same (`check`).
+    /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
-    /// What else is to be known, such as a run that was killed.
+    /// What else the operator should know, for example that a run was killed.
     pub notes: Vec<String>,
-    /// Commands to go on with.
+    /// The commands to continue with.
     pub next: Vec<String>,
-    /// The exit code.
+    /// The exit code of the command.
     pub exit_code: u8,
 }
 
-/// The commands that make a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The command that made a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// `plan`
@@ -103,20 +108,20 @@ pub enum Command {
 }
 
 /// What came of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// There is nothing to do.
     Nothing,
     /// There are changes to make.
     Changes,
-    /// Something needs a decision; nothing was written.
+    /// Something must be decided; nothing was written.
     Refused,
     /// The node can be upgraded as it is.
     Ready,
-    /// It cannot.
+    /// The node cannot be upgraded as it is.
     NotReady,
-    /// Something went wrong; the node is as it was.
+    /// The command failed; the node is as it was.
     Failed,
 }
 
@@ -132,223 +137,238 @@ impl Outcome {
     }
 }
 
-/// The containerd that runs and the one that comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The versions of containerd that a report is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Versions {
-    /// The one whose behaviour is kept; `None` if the file that would say so was not read.
+    /// The installed version, whose behaviour is kept; `null` if it is not given and the file that it follows from was
+    /// not read.
     pub from: Option<UsedVersion>,
-    /// The target.
-    pub to: UsedVersion,
+    /// The target versions, oldest first.
+    pub to: Vec<UsedVersion>,
 }
 
-/// A version, and whether somebody has named it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+impl Versions {
+    /// The newest target version.
+    pub fn newest(&self) -> Option<Version> {
+        self.to.iter().map(|used| used.version).max()
+    }
+}
+
+/// A version, and whether it is assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsedVersion {
     /// The version.
     pub version: Version,
-    /// Whether nobody has named it and no containerd has said it.
+    /// Whether no option and no containerd on the node gave it.
     pub assumed: bool,
 }
 
-/// config.toml and what it imports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// The configuration file and what it imports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ConfigSummary {
-    /// Its path.
+    /// The path of the file.
     pub path: NodePath,
-    /// The version that it says it has; `None` if it says none or was not read.
+    /// The `version` in the file; `null` if it has none or was not read.
     pub version: Option<i64>,
-    /// What became of the wish to convert it to version 2, if there was one.
+    /// What became of the request to convert the file to version 2, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion: Option<Conversion>,
     /// The files that it imports, in the order in which containerd reads them.
     pub imports: Vec<NodePath>,
 }
 
-/// What became of the wish to convert a version-1 file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What became of the request to convert a version-1 file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conversion {
-    /// It is converted to version 2.
+    /// The file is converted to version 2.
     Converted,
-    /// It has no registry settings that it would be converted for.
+    /// The file has no registry settings that need the conversion.
     NotNeeded,
 }
 
 /// A file that the plan writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FileChange {
-    /// The real file.
+    /// The path of the file, links resolved.
     pub path: NodePath,
-    /// The path as it is named, where a link on it leads to `path`.
+    /// The path under which the configuration names the file, if a link on it leads to `path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<NodePath>,
-    /// Whether the file is there already.
+    /// Whether the file is created or changed.
     pub action: Action,
-    /// The mode of a new file; a file that is there keeps its own.
+    /// The mode of a new file; a file that exists keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// From when containerd goes by what is written.
+    /// When containerd reads what is written.
     pub takes_effect: TakesEffect,
     /// The unified diff, secrets masked.
     pub diff: String,
-    /// Whether something in the diff is not shown as it is, so that it cannot be applied.
+    /// Whether something in the diff is masked or escaped, so that it cannot be applied with `patch`.
     pub masked: bool,
 }
 
 /// What is done to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It is new.
+    /// The file is new.
     Create,
-    /// It is written over.
+    /// The file exists and gets new content.
     Change,
 }
 
-/// From when containerd goes by a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// When a file takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TakesEffect {
-    /// From the next pull on: `config_path` is in effect already.
+    /// With the next pull: `config_path` is in effect already.
     AtOnce,
-    /// When containerd is restarted.
+    /// After a restart of containerd.
     AfterRestart,
 }
 
 /// A namespace and the hosts that containerd tries for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NamespacePulls {
-    /// Its name; `None` stands for every registry that nothing names.
+    /// The namespace; `null` stands for every registry that nothing names.
     pub name: Option<String>,
-    /// Whether it stands for every registry that nothing names.
+    /// Whether this is about every registry that nothing names.
     pub unnamed: bool,
-    /// The hosts today, in order.
+    /// The hosts before the migration, in order.
     pub before: Vec<ShownHost>,
-    /// Why every pull fails today, if it does.
+    /// Why every pull fails before the migration, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_fails: Option<String>,
     /// The hosts after the migration, in order.
     pub after: Vec<ShownHost>,
-    /// Why every pull will fail, if it does.
+    /// Why every pull fails after the migration, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_fails: Option<String>,
     /// Whether pulls stay the same.
     pub same: bool,
-    /// Why they do not.
+    /// The finding that explains why they change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<&'static Code>,
 }
 
 /// A legacy setting and what becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Setting {
-    /// Its path, from `registry` on.
+    /// The path of the setting, from `registry` on.
     pub setting: String,
-    /// The file that it is in.
+    /// containerd's own identifier of the deprecation, as in `ctr deprecations list`, if the setting is deprecated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecation: Option<Deprecation>,
+    /// The file that has the setting.
     pub file: NodePath,
-    /// The line, from one.
+    /// The line, counted from one.
     pub line: usize,
-    /// What becomes of it.
+    /// What becomes of the setting.
     pub outcome: SettingFate,
 }
 
 /// What becomes of a legacy setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SettingFate {
-    /// It is in these hosts files.
+    /// These hosts files carry it.
     Carried {
         /// The hosts files.
         files: Vec<NodePath>,
     },
-    /// It had no effect and is removed.
+    /// It has no effect and is removed.
     WithoutEffect {
-        /// Why.
+        /// The finding that explains why.
         code: &'static Code,
     },
     /// It is left out.
     LeftOut {
-        /// Why.
+        /// The finding that explains why.
         code: &'static Code,
     },
-    /// A hosts file that is there decides instead.
+    /// A hosts file that exists decides instead.
     Overruled {
-        /// Why.
+        /// The finding that explains why.
         code: &'static Code,
     },
-    /// It stays in config.toml.
+    /// It stays in the configuration file.
     Stays,
 }
 
-/// What has to be answered before anything is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What must be decided before anything is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Question {
     /// The finding that asks it.
     pub code: &'static Code,
     /// The option that answers it.
     pub option: String,
-    /// The answers that work.
+    /// The answers, each planned and verified on this node.
     pub answers: Vec<Answer>,
 }
 
 /// An answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Answer {
     /// The whole command.
     pub command: String,
-    /// What it makes different.
+    /// What differs from the other answers.
     pub differs: String,
 }
 
-/// One thing that is to be said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A finding about the content of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownFinding {
-    /// Which one of the table of findings.
+    /// The code of the finding.
     pub code: &'static Code,
-    /// How much it weighs here.
+    /// The severity; a decision of the operator can lower that of an error.
     pub severity: Severity,
-    /// What is the matter.
+    /// What is wrong.
     pub message: String,
-    /// What to do, or what is done.
+    /// What to do, or what the program does.
     pub help: String,
-    /// Where it is, if it is about a place in a file.
+    /// containerd's own identifier of the deprecation, as in `ctr deprecations list`, if the finding is about a
+    /// deprecated setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecation: Option<Deprecation>,
+    /// Where, if the finding is about a place in a file.
     #[serde(flatten)]
     pub position: Option<Position>,
 }
 
 /// A place in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Position {
     /// The file.
     pub file: NodePath,
-    /// The line, from one.
+    /// The line, counted from one.
     pub line: usize,
-    /// The column, in characters from one, of the line as it is shown: a mask has one width, whatever it hides.
+    /// The column, in characters counted from one, of the line as it is shown: a mask has one width, whatever it hides.
     pub column: usize,
     /// The line, if it may be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<Excerpt>,
 }
 
-/// A line of a file, secrets masked; of a long one only what is near the mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A line of a file, secrets masked; of a long line only what is near the mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Excerpt {
-    /// What is before the mark.
+    /// The text before the mark.
     pub before: String,
-    /// What the finding is about.
+    /// The text that the finding is about.
     pub marked: String,
-    /// What comes after it.
+    /// The text after the mark.
     pub after: String,
 }
 
-/// What versions of containerd that follow each other and behave alike make of the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What releases of containerd that follow each other and behave alike make of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReleaseRow {
-    /// The versions, oldest first.
+    /// The releases, oldest first.
     pub versions: Vec<Version>,
     /// The node as it is.
     pub today: Verdict,
-    /// The node after the migration; `None` if there is no plan that could be written.
+    /// The node after the migration; `null` if there is no plan that can be written.
     pub after: Option<Verdict>,
 }
 

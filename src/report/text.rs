@@ -58,11 +58,11 @@ fn changes(report: &Report) -> String {
         let with = if number == 0 { "with" } else { "and" };
         let _ = writeln!(text, "{with} {}", printable(file.as_str()));
     }
-    if let Some(from) = &report.versions.from {
+    if let (Some(from), Some(to)) = (&report.versions.from, report.versions.newest()) {
         let _ = writeln!(
             text,
-            "Keeps what containerd {} does; upgrade to containerd {}\n",
-            from.version, report.versions.to.version
+            "Keeps what containerd {} does; upgrade to containerd {to}\n",
+            from.version
         );
     }
     text.push_str(&diff::styled(&diff::render(report)));
