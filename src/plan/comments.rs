@@ -8,6 +8,7 @@ use super::planner::Planner;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::host::Scheme;
 use crate::finding::{self, Findings};
+use crate::secret::Secrets;
 use crate::toml::edit::MovedComment;
 
 /// Puts every comment that leaves config.toml into the hosts file of what it stood with.
@@ -42,9 +43,15 @@ pub(crate) fn place_comments(
         .iter()
         .map(|loaded| &loaded.file)
         .collect();
+    let secrets = files.iter().enumerate().map(|(index, file)| {
+        let moved = comments.iter().filter(|(file, _)| *file == index);
+        let parts = moved.map(|(_, comment)| &comment.range);
+        file.toml.secrets_in(parts)
+    });
+    let secrets: Vec<Secrets> = secrets.collect();
     let mut said: BTreeSet<(usize, &[String])> = BTreeSet::new();
     for (index, comment) in comments {
-        let Some(file) = files.get(*index) else {
+        let (Some(file), Some(secrets)) = (files.get(*index), secrets.get(*index)) else {
             continue;
         };
         let Some((name, element)) =
@@ -61,7 +68,7 @@ pub(crate) fn place_comments(
             }
             continue;
         };
-        if file.toml.secrets().touches(&comment.range) {
+        if secrets.touches(&comment.range) {
             findings.add(
                 &finding::SECRET_COMMENT,
                 file.place(comment.range.clone()),
