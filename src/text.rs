@@ -1,7 +1,7 @@
 //! The content of a file, taken apart once for everything that looks at it: what it is to containerd, the diff, the digest and
 //! the excerpts of findings share one parsed text.
 
-use std::cell::OnceCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::secret::{Secrets, TextKind};
@@ -24,7 +24,6 @@ pub struct TomlText {
     /// What is written in it.
     pub syntax: Syntax,
     kind: TextKind,
-    secrets: OnceCell<Secrets>,
 }
 
 /// Bytes that are not TOML, so that nobody knows what is secret in them.
@@ -56,12 +55,7 @@ impl FileText {
             }
         };
         match Syntax::parse(&text) {
-            Ok(syntax) => Self::Toml(Rc::new(TomlText {
-                text,
-                syntax,
-                kind,
-                secrets: OnceCell::new(),
-            })),
+            Ok(syntax) => Self::Toml(Rc::new(TomlText { text, syntax, kind })),
             Err(error) => Self::Other(Rc::new(OtherText {
                 bytes: text.into_bytes(),
                 reason: NotToml::Invalid(error),
@@ -111,8 +105,12 @@ impl TomlText {
     }
 
     /// What of it is secret.
-    pub fn secrets(&self) -> &Secrets {
-        self.secrets
-            .get_or_init(|| Secrets::of(&self.text, &self.syntax, self.kind))
+    pub fn secrets(&self) -> Secrets {
+        self.secrets_in([&(0..self.text.len())])
+    }
+
+    /// What of some parts is secret. Of what is beside them not all secrets are known.
+    pub fn secrets_in<'p>(&self, parts: impl IntoIterator<Item = &'p Range<usize>>) -> Secrets {
+        Secrets::of(&self.text, &self.syntax, self.kind, parts)
     }
 }

@@ -9,7 +9,7 @@ use super::planner::Planner;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::host::Scheme;
 use crate::finding::{self, Findings};
-use crate::secret::{shown_path, shown_url};
+use crate::secret::{Secrets, shown_path, shown_url};
 use crate::toml::edit::MovedComment;
 
 /// Puts every comment that leaves config.toml into the hosts file of what it stood with.
@@ -44,9 +44,15 @@ pub(crate) fn place_comments(
         .iter()
         .map(|loaded| &loaded.file)
         .collect();
+    let secrets = files.iter().enumerate().map(|(index, file)| {
+        let moved = comments.iter().filter(|(file, _)| *file == index);
+        let parts = moved.map(|(_, comment)| &comment.range);
+        file.toml.secrets_in(parts)
+    });
+    let secrets: Vec<Secrets> = secrets.collect();
     let mut said: BTreeSet<(usize, &[String])> = BTreeSet::new();
     for (index, comment) in comments {
-        let Some(file) = files.get(*index) else {
+        let (Some(file), Some(secrets)) = (files.get(*index), secrets.get(*index)) else {
             continue;
         };
         let Some((name, element)) =
@@ -63,7 +69,7 @@ pub(crate) fn place_comments(
             }
             continue;
         };
-        if file.toml.secrets().touches(&comment.range) {
+        if secrets.touches(&comment.range) {
             findings.add(
                 &finding::SECRET_COMMENT,
                 file.place(comment.range.clone()),

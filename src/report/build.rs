@@ -1,6 +1,7 @@
 //! The report of what was found: the one place that knows the types of the other modules and those of the report.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::changed::ChangedLines;
 use super::digest::Digester;
@@ -165,7 +166,7 @@ impl Basis<'_> {
     }
 
     fn settings(&self, inputs: &Inputs, plan: &Plan) -> Vec<Setting> {
-        let mut lines = AllLines::new(self.sources, None);
+        let mut lines: BTreeMap<FileId, Lines<'_>> = BTreeMap::new();
         let files = &inputs.snapshot.configuration().files;
         let paths: BTreeMap<FileId, _> = files
             .iter()
@@ -178,10 +179,11 @@ impl Basis<'_> {
                 Some(path) => (*path).clone(),
                 None => inputs.options.config.clone(),
             },
-            line: match lines.of(outcome.place.file) {
-                Some(lines) => lines.line(outcome.place.range.start),
-                None => 1,
-            },
+            line: self.sources.get(outcome.place.file).map_or(1, |source| {
+                let lines = lines.entry(outcome.place.file);
+                let lines = lines.or_insert_with(|| Lines::numbers(source));
+                lines.line(outcome.place.range.start)
+            }),
             outcome: match &outcome.fate {
                 Fate::Carried(files) => SettingFate::Carried {
                     files: files.clone(),
@@ -196,7 +198,17 @@ impl Basis<'_> {
     }
 
     fn findings(&self) -> Vec<ShownFinding> {
-        let mut lines = AllLines::new(self.sources, Some(self.shown()));
+        let sorted = self.findings.sorted();
+        let mut places: BTreeMap<FileId, Vec<&Range<usize>>> = BTreeMap::new();
+        for place in sorted.iter().filter_map(|finding| finding.place.as_ref()) {
+            places.entry(place.file).or_default().push(&place.range);
+        }
+        let shown = self.shown();
+        let lines = places.iter().filter_map(|(file, places)| {
+            let source = self.sources.get(*file)?;
+            Some((*file, Lines::new(source, places, &shown)))
+        });
+        let lines: BTreeMap<FileId, Lines<'_>> = lines.collect();
         let files = self.inputs.iter();
         let files = files.flat_map(|inputs| &inputs.snapshot.configuration().files);
         let files: BTreeMap<FileId, &ConfigFile> =
@@ -205,7 +217,7 @@ impl Basis<'_> {
             let file = files.get(&place.file)?;
             Deprecation::at(&file.toml.syntax, place.range.start)
         };
-        let finding = |finding: &finding::Finding| ShownFinding {
+        let finding = |finding: &&finding::Finding| ShownFinding {
             code: finding.code,
             severity: finding.severity,
             message: finding.message.clone(),
@@ -214,9 +226,9 @@ impl Basis<'_> {
             position: finding
                 .place
                 .as_ref()
-                .and_then(|place| Some(lines.of(place.file)?.position(&place.range))),
+                .and_then(|place| Some(lines.get(&place.file)?.position(&place.range))),
         };
-        self.findings.sorted().into_iter().map(finding).collect()
+        sorted.iter().map(finding).collect()
     }
 
     /// The command that writes exactly this plan: all that was asked, the containerd that was found, and the digest.
@@ -229,33 +241,6 @@ impl Basis<'_> {
         let mut arguments: Vec<Argument> = request.arguments();
         arguments.push(("--expect", Some(digest.to_owned())));
         command_line("apply", arguments)
-    }
-}
-
-/// The lines of every text that is asked for, made once. Where no line of it is shown, only the numbers are known.
-struct AllLines<'s> {
-    sources: &'s Sources,
-    /// `None` where only the numbers of lines are asked for.
-    shown: Option<Shown>,
-    made: BTreeMap<FileId, Lines<'s>>,
-}
-
-impl<'s> AllLines<'s> {
-    fn new(sources: &'s Sources, shown: Option<Shown>) -> Self {
-        Self {
-            sources,
-            shown,
-            made: BTreeMap::new(),
-        }
-    }
-
-    fn of(&mut self, file: FileId) -> Option<&Lines<'s>> {
-        let source = self.sources.get(file)?;
-        let lines = self.made.entry(file);
-        Some(lines.or_insert_with(|| match &self.shown {
-            Some(shown) => Lines::new(source, shown),
-            None => Lines::numbers(source),
-        }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use similar::{Algorithm, DiffOp};
 
-use crate::secret::Masked;
+use crate::secret::{Masked, Secrets};
 use crate::text::FileText;
 
 /// A file before and after a change.
@@ -12,7 +12,12 @@ pub struct ChangedLines<'t> {
     pub(super) before: Side<'t>,
     pub(super) after: Side<'t>,
     pub(super) ops: Vec<DiffOp>,
+    /// The same in groups, with the lines around them.
+    pub(super) groups: Vec<Vec<DiffOp>>,
 }
+
+/// How many lines are shown around a change.
+const CONTEXT: usize = 3;
 
 /// The lines of a file.
 pub(super) struct Side<'t> {
@@ -20,6 +25,8 @@ pub(super) struct Side<'t> {
     pub(super) content: Option<&'t FileText>,
     /// Where each line begins, and last the end.
     starts: Vec<usize>,
+    /// The secrets in the lines that are shown.
+    secrets: Secrets,
 }
 
 impl<'t> ChangedLines<'t> {
@@ -34,13 +41,26 @@ impl<'t> ChangedLines<'t> {
         Self::of([before, after].map(|content| Side::new(content, |_| true)))
     }
 
-    fn of([before, after]: [Side<'t>; 2]) -> Self {
+    fn of([mut before, mut after]: [Side<'t>; 2]) -> Self {
         let [old, new] = [&before, &after].map(|side| side.lines().collect::<Vec<_>>());
+        let ops = similar::capture_diff_slices(Algorithm::Myers, &old, &new);
+        let groups = similar::group_diff_ops(ops.clone(), CONTEXT);
+        before.find_secrets(groups.iter().map(|group| range(group, DiffOp::old_range)));
+        after.find_secrets(groups.iter().map(|group| range(group, DiffOp::new_range)));
         Self {
-            ops: similar::capture_diff_slices(Algorithm::Myers, &old, &new),
             before,
             after,
+            ops,
+            groups,
         }
+    }
+}
+
+/// The lines of a group on one side.
+pub(super) fn range(group: &[DiffOp], of: impl Fn(&DiffOp) -> Range<usize>) -> Range<usize> {
+    match (group.first(), group.last()) {
+        (Some(first), Some(last)) => of(first).start..of(last).end,
+        _ => 0..0,
     }
 }
 
@@ -55,7 +75,23 @@ impl<'t> Side<'t> {
         if starts.last() != Some(&bytes.len()) {
             starts.push(bytes.len());
         }
-        Self { content, starts }
+        Self {
+            content,
+            starts,
+            secrets: Secrets::default(),
+        }
+    }
+
+    fn find_secrets(&mut self, lines: impl Iterator<Item = Range<usize>>) {
+        if let Some(toml) = self.content.and_then(FileText::toml) {
+            let parts: Vec<_> = lines.map(|lines| self.range(&lines)).collect();
+            self.secrets = toml.secrets_in(&parts);
+        }
+    }
+
+    /// The secrets in lines that are shown.
+    pub(super) fn secrets(&self, lines: &Range<usize>) -> &[Range<usize>] {
+        self.secrets.inside(&self.range(lines))
     }
 
     pub(super) fn bytes(&self) -> &'t [u8] {
@@ -74,14 +110,14 @@ impl<'t> Side<'t> {
         at(lines.start)..at(lines.end)
     }
 
-    /// The text of lines with its secrets masked; `None` if it is not TOML.
+    /// The text of lines that are shown with its secrets masked; `None` if it is not TOML.
     pub(super) fn masked(&self, lines: &Range<usize>) -> Option<Masked> {
         let Some(content) = self.content else {
             return Some(Masked::new("", &[]));
         };
         let toml = content.toml()?;
         let range = self.range(lines);
-        let secrets = toml.secrets().inside(&range).iter();
+        let secrets = self.secrets(lines).iter();
         let secrets = secrets.map(|secret| {
             secret.start.max(range.start) - range.start..secret.end.min(range.end) - range.start
         });

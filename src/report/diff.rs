@@ -5,16 +5,13 @@ use std::ops::Range;
 
 use similar::DiffOp;
 
-use super::changed::{ChangedLines, Side};
+use super::changed::{ChangedLines, Side, range};
 use super::{FileChange, Report, Shown};
 use crate::containerd::hosts_file::directory::HOSTS_FILE;
 use crate::node::NodePath;
 use crate::printable::printable;
 use crate::secret::TextKind;
 use crate::text::FileText;
-
-/// Lines of context around a change.
-const CONTEXT: usize = 3;
 
 /// A diff that may be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,9 +95,8 @@ pub fn of_file(
 /// The diff of one file whose changed lines are known, which are those that may be shown.
 pub(super) fn of_lines(path: &NodePath, changed: &ChangedLines<'_>, shown: &Shown) -> Diff {
     let mut diff = Diff::default();
-    let ChangedLines { before, after, ops } = changed;
-    let groups = similar::group_diff_ops(ops.clone(), CONTEXT);
-    if groups.is_empty() {
+    let (before, after) = (&changed.before, &changed.after);
+    if changed.groups.is_empty() {
         return diff;
     }
     let shown_path = printable(path.as_str());
@@ -115,20 +111,9 @@ pub(super) fn of_lines(path: &NodePath, changed: &ChangedLines<'_>, shown: &Show
     diff.masked |= shown_path != path.as_str();
     let _ = writeln!(diff.text, "--- {}", name("a", before));
     let _ = writeln!(diff.text, "+++ {}", name("b", after));
-    for group in groups {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else {
-            continue;
-        };
-        let old = ShownLines::new(
-            before,
-            first.old_range().start..last.old_range().end,
-            shown.secrets,
-        );
-        let new = ShownLines::new(
-            after,
-            first.new_range().start..last.new_range().end,
-            shown.secrets,
-        );
+    for group in &changed.groups {
+        let old = ShownLines::new(before, range(group, DiffOp::old_range), shown.secrets);
+        let new = ShownLines::new(after, range(group, DiffOp::new_range), shown.secrets);
         diff.masked |= old.altered || new.altered;
         let _ = writeln!(
             diff.text,
@@ -137,7 +122,7 @@ pub(super) fn of_lines(path: &NodePath, changed: &ChangedLines<'_>, shown: &Show
             hunk_range(&new.lines)
         );
         let (old_lines, new_lines) = (old.split(), new.split());
-        for op in &group {
+        for op in group {
             let removed = old_lines.of(op.old_range());
             let added = new_lines.of(op.new_range());
             match op {

@@ -157,11 +157,8 @@ fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
 fn stretched_secrets(side: &Side<'_>, written: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
     let mut encoder = Encoder(Sha256::new());
     let mut found = false;
-    let toml = side.content.and_then(FileText::toml);
     for lines in written {
-        let range = side.range(&lines);
-        let secrets = toml.map(|toml| toml.secrets().inside(&range));
-        for secret in secrets.unwrap_or_default() {
+        for secret in side.secrets(&lines) {
             found = true;
             encoder.bytes(side.bytes().get(secret.clone()).unwrap_or_default());
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Excerpt, Position, Shown};
 use crate::read::Source;
-use crate::secret::Masked;
+use crate::secret::{Masked, Secrets};
 
 /// A longer line is cut.
 const LONGEST: usize = 400;
@@ -15,7 +15,7 @@ const NEAR: usize = 120;
 /// For each so many bytes it is known how many characters there are before them.
 const STEP: usize = 1024;
 
-/// A text, as far as it is shown.
+/// A text, of which some lines are shown.
 pub(super) struct Lines<'s> {
     source: &'s Source,
     /// The text with its masks; `None` if it is not TOML, so that nobody knows what is secret in it, or if no line of it is
@@ -30,13 +30,22 @@ pub(super) struct Lines<'s> {
 }
 
 impl<'s> Lines<'s> {
-    pub(super) fn new(source: &'s Source, shown: &Shown) -> Self {
+    /// The lines in which these places begin are shown.
+    pub(super) fn new(source: &'s Source, places: &[&Range<usize>], shown: &Shown) -> Self {
         let masked = source.content.toml().map(|toml| {
-            let ranges = match shown.secrets {
-                true => &[],
-                false => toml.secrets().ranges(),
+            let secrets = match shown.secrets {
+                true => Secrets::default(),
+                false => {
+                    let starts = starts(&toml.text);
+                    let lines = places.iter().map(|place| {
+                        let line = starts.partition_point(|start| *start <= place.start);
+                        let end = starts.get(line).copied().unwrap_or(toml.text.len());
+                        starts.get(line - 1).copied().unwrap_or_default()..end
+                    });
+                    toml.secrets_in(&lines.collect::<Vec<_>>())
+                }
             };
-            Masked::new(&toml.text, ranges)
+            Masked::new(&toml.text, secrets.ranges())
         });
         Self::of(source, masked)
     }
@@ -52,8 +61,7 @@ impl<'s> Lines<'s> {
             None => String::from_utf8_lossy(source.content.bytes()),
         };
         let text = masked.as_ref().map_or(&*unmasked, |masked| &masked.text);
-        let mut starts = vec![0];
-        starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        let starts = starts(text);
         let mut characters = vec![0];
         let mut before = 0;
         for chunk in text.as_bytes().chunks(STEP) {
@@ -147,6 +155,14 @@ impl<'s> Lines<'s> {
     }
 }
 
+/// The first byte of each line.
+fn starts(text: &str) -> Vec<usize> {
+    let feeds = text.match_indices('\n');
+    std::iter::once(0)
+        .chain(feeds.map(|(at, _)| at + 1))
+        .collect()
+}
+
 /// How many characters begin in these bytes.
 fn count(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
@@ -166,12 +182,17 @@ mod tests {
         let content = FileText::new(text.into(), TextKind::Configuration);
         sources.add(&NodePath::new("/c.toml"), content);
         let source = sources.iter().next().unwrap();
-        let lines = Lines::new(source, &Shown::default());
         let ranges = marked.iter().map(|marked| {
             let start = text.rfind(marked).unwrap();
             start..start + marked.len()
         });
-        ranges.map(|range| lines.position(&range)).collect()
+        let ranges: Vec<_> = ranges.collect();
+        let lines = Lines::new(
+            source,
+            &ranges.iter().collect::<Vec<_>>(),
+            &Shown::default(),
+        );
+        ranges.iter().map(|range| lines.position(range)).collect()
     }
 
     #[test]

@@ -415,8 +415,8 @@ impl Shown {
         const SHORTEST: usize = 6;
         let mut known: Vec<String> = Vec::new();
         for toml in texts {
-            let values = toml
-                .secrets()
+            let secrets = toml.secrets();
+            let values = secrets
                 .ranges()
                 .iter()
                 .filter_map(|range| toml.text.get(range.clone()))

@@ -8,25 +8,68 @@ use super::words::{self, Announces};
 use super::{TextKind, url};
 use crate::toml::syntax::Syntax;
 
-/// Finds the secrets in the comments of a text.
-pub(super) fn comments(text: &str, kind: TextKind, comments: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut ranges = Vec::new();
-    for block in blocks(text, comments) {
-        let lines: Vec<Range<usize>> = block.iter().map(|comment| content(text, comment)).collect();
-        Block { text, kind, lines }.find(&mut ranges);
-    }
-    ranges
+/// The comments of a text, which are looked at in blocks: on consecutive lines, with nothing between them.
+pub(super) struct Comments<'t> {
+    text: &'t str,
+    kind: TextKind,
+    comments: &'t [Range<usize>],
+    /// The first comment that has not been looked at.
+    next: usize,
+    /// What was found, in file order.
+    pub(super) secrets: Vec<Range<usize>>,
 }
 
-/// Comments on consecutive lines, with nothing between them.
-fn blocks<'c>(
-    text: &str,
-    comments: &'c [Range<usize>],
-) -> impl Iterator<Item = &'c [Range<usize>]> {
-    comments.chunk_by(|one, next| {
-        let between = text.get(one.end..next.start).unwrap_or_default();
+impl<'t> Comments<'t> {
+    pub(super) fn new(text: &'t str, kind: TextKind, comments: &'t [Range<usize>]) -> Self {
+        Self {
+            text,
+            kind,
+            comments,
+            next: 0,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Finds the secrets in the comments of a part of the text, which is not before the one looked at last.
+    pub(super) fn find(&mut self, part: &Range<usize>) {
+        let first = self
+            .comments
+            .partition_point(|comment| comment.end <= part.start);
+        let mut start = self.next.max(first);
+        while start > self.next && self.joins(start - 1) {
+            start -= 1;
+        }
+        self.next = start;
+        while self
+            .comments
+            .get(self.next)
+            .is_some_and(|comment| comment.start < part.end)
+        {
+            let start = self.next;
+            while self.joins(self.next) {
+                self.next += 1;
+            }
+            self.next += 1;
+            let block = self.comments.get(start..self.next).unwrap_or_default();
+            let lines = block.iter().map(|comment| content(self.text, comment));
+            let block = Block {
+                text: self.text,
+                kind: self.kind,
+                lines: lines.collect(),
+            };
+            block.find(&mut self.secrets);
+        }
+    }
+
+    /// Whether a comment is in one block with the next.
+    fn joins(&self, comment: usize) -> bool {
+        let pair = self.comments.get(comment..comment + 2);
+        let Some([one, next]) = pair else {
+            return false;
+        };
+        let between = self.text.get(one.end..next.start).unwrap_or_default();
         between.trim().is_empty() && between.bytes().filter(|byte| *byte == b'\n').count() == 1
-    })
+    }
 }
 
 /// A comment without its number signs.

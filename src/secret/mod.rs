@@ -58,24 +58,35 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets of a TOML text: of its names, values and comments.
-    pub fn of(text: &str, syntax: &Syntax, kind: TextKind) -> Self {
+    /// The secrets of a TOML text in some parts of it: of its names, values and comments. Those beside a part, in the same
+    /// table or block of comments, may be among them.
+    pub fn of<'p>(
+        text: &str,
+        syntax: &Syntax,
+        kind: TextKind,
+        parts: impl IntoIterator<Item = &'p Range<usize>>,
+    ) -> Self {
         let mut settings = setting::Settings {
             text,
             kind,
             ranges: Vec::new(),
         };
-        for section in &syntax.sections {
-            let mut position = setting::Position::default();
-            if let Some(header) = &section.header {
-                settings.keys(&header.keys, &position);
-                position = position.below(&header.keys);
+        let sections = &syntax.sections;
+        let mut comments = comment::Comments::new(text, kind, &syntax.comments);
+        let mut next = 0;
+        let mut parts: Vec<_> = parts.into_iter().collect();
+        parts.sort_by_key(|part| part.start);
+        for part in parts {
+            let first = sections.partition_point(|section| section.start() <= part.start);
+            next = next.max(first.saturating_sub(1));
+            while let Some(section) = sections.get(next).filter(|it| it.start() < part.end) {
+                settings.section(section);
+                next += 1;
             }
-            settings.entries(&section.entries, &position);
+            comments.find(part);
         }
-        let mut ranges = settings.ranges;
-        ranges.extend(comment::comments(text, kind, &syntax.comments));
-        Self::new(ranges)
+        settings.ranges.append(&mut comments.secrets);
+        Self::new(settings.ranges)
     }
 
     /// The secrets of a line that is for people: what a command printed.
@@ -182,7 +193,8 @@ mod tests {
     use super::*;
 
     fn masked_as(kind: TextKind, text: &str) -> String {
-        let secrets = Secrets::of(text, &Syntax::parse(text).unwrap(), kind);
+        let syntax = Syntax::parse(text).unwrap();
+        let secrets = Secrets::of(text, &syntax, kind, [&(0..text.len())]);
         Masked::new(text, secrets.ranges()).text
     }
 

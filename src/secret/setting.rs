@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{MASK, TextKind, url, words};
-use crate::toml::syntax::{Entry, Key, Value, ValueKind};
+use crate::toml::syntax::{Entry, Key, Section, Value, ValueKind};
 
 /// What the strings of a shown setting are. Anything else in its place is masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +204,15 @@ struct Strings {
 }
 
 impl<'s> Settings<'_> {
+    pub(super) fn section(&mut self, section: &'s Section) {
+        let mut position = Position::default();
+        if let Some(header) = &section.header {
+            self.keys(&header.keys, &position);
+            position = position.below(&header.keys);
+        }
+        self.entries(&section.entries, &position);
+    }
+
     pub(super) fn entries(&mut self, entries: &'s [Entry], position: &Position<'s>) {
         let mut below = position.clone();
         for entry in entries {
