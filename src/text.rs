@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::secret::{Secrets, TextKind};
-use crate::toml::syntax::{Syntax, SyntaxError, Table};
+use crate::secret::{Secrets, TextKind, shown_names};
+use crate::toml::mistake::{Mistake, SyntaxError, Written};
+use crate::toml::syntax::{Name, Syntax, Table};
 
 /// The content of a file. Copies share it.
 #[derive(Clone, Debug)]
@@ -85,10 +86,119 @@ impl std::fmt::Display for NotToml {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotUtf8(_) => formatter.write_str("it is not UTF-8"),
-            Self::Invalid(error) => write!(formatter, "it is not valid TOML: {}", error.message),
+            Self::Invalid(error) => {
+                let what = match &error.mistake {
+                    Mistake::Other { reason, .. } => reason.clone(),
+                    Mistake::Twice { .. } => phrase(error),
+                };
+                write!(formatter, "it is not valid TOML: {what}")
+            }
         }
     }
 }
+
+/// What is wrong with a text, as a phrase without any value of it.
+pub fn phrase(error: &SyntaxError) -> String {
+    let shown = |path: &[Name]| shown_names(path.iter().map(Name::as_str));
+    match &error.mistake {
+        Mistake::Twice {
+            path,
+            first,
+            first_line,
+            second,
+        } => {
+            let name = shown(path);
+            match (first, second) {
+                (Written::Table, Written::Table) => {
+                    format!("the table `[{name}]` appears twice, first in line {first_line}")
+                }
+                (Written::Key, Written::Key) => {
+                    format!("the key `{name}` appears twice, first in line {first_line}")
+                }
+                (Written::Key, Written::Table) => format!(
+                    "`{name}` is a key with a value in line {first_line}, and a table `[{name}]` here"
+                ),
+                (Written::Table, Written::Key) => format!(
+                    "`{name}` is a table with a header in line {first_line}, and a key with a value here"
+                ),
+            }
+        }
+        Mistake::Other { reason, table } if table.is_empty() => reason.clone(),
+        Mistake::Other { reason, table } => format!("in the table `[{}]`: {reason}", shown(table)),
+    }
+}
+
+/// What to do about it.
+pub fn advice(error: &SyntaxError) -> String {
+    let line = error.line;
+    let advice = match &error.mistake {
+        Mistake::Twice {
+            first: Written::Table,
+            first_line,
+            second: Written::Table,
+            ..
+        } => format!(
+            "merge the two: move the keys below line {line} to the table in line {first_line}, and remove line {line}"
+        ),
+        Mistake::Twice {
+            first: Written::Key,
+            first_line,
+            second: Written::Key,
+            ..
+        } => format!("keep line {first_line} or line {line}, and remove the other"),
+        Mistake::Twice { first_line, .. } => {
+            format!("write it in one way, where it is in line {first_line} or in line {line}")
+        }
+        Mistake::Other { reason, .. } => {
+            let mut known = ADVICE.iter();
+            let advice = known.find(|(words, _)| reason.contains(words));
+            advice
+                .map_or("fix the line", |(_, advice)| advice)
+                .to_owned()
+        }
+    };
+    match error.nobody_reads {
+        true => format!("{advice}; no containerd starts with this file"),
+        false => advice,
+    }
+}
+
+/// What to do about the mistakes that people make, by toml_edit's words for them.
+const ADVICE: &[(&str, &str)] = &[
+    (
+        "invalid unquoted key",
+        "put a name that has other characters than letters, digits, `-` and `_` in double quotes, as in \
+         `mirrors.\"registry.example:5000\"`",
+    ),
+    (
+        "string values must be quoted",
+        "put a string in double quotes; write a boolean as `true` or `false`",
+    ),
+    ("invalid boolean", "write `true` or `false`"),
+    (
+        "invalid basic string",
+        "close the string with `\"` on its line",
+    ),
+    (
+        "invalid literal string",
+        "close the string with `'` on its line",
+    ),
+    (
+        "between array elements",
+        "put a comma between the elements, and `]` after the last one",
+    ),
+    ("unclosed array", "put `]` after the last element"),
+    (
+        "unclosed table",
+        "close the header with `]`, and each quoted name in it with its quote",
+    ),
+    ("duplicate key", "keep one of the keys that have one name"),
+    ("key with no value", "write `key = value`"),
+    (
+        "unexpected key or value",
+        "put each key and each header on a line of its own",
+    ),
+];
 
 impl PartialEq for FileText {
     fn eq(&self, other: &Self) -> bool {
@@ -112,5 +222,61 @@ impl TomlText {
     /// What of some parts is secret. Of what is beside them not all secrets are known.
     pub fn secrets_in<'p>(&self, parts: impl IntoIterator<Item = &'p Range<usize>>) -> Secrets {
         Secrets::of(&self.text, &self.syntax, self.kind, parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> (String, String) {
+        let error = Syntax::parse(text).unwrap_err();
+        (phrase(&error), advice(&error))
+    }
+
+    #[test]
+    fn what_appears_twice_is_said_with_both_lines_and_what_to_do() {
+        for (text, what, help) in [
+            (
+                "[a.\"h.example\"]\nk = 1\n[a.\"h.example\"]\n",
+                "the table `[a.\"h.example\"]` appears twice, first in line 1",
+                "merge the two: move the keys below line 3 to the table in line 1, and remove line 3; no containerd \
+                 starts with this file",
+            ),
+            (
+                "[a]\nk = 1\nk = 2\n",
+                "the key `a.k` appears twice, first in line 2",
+                "keep line 2 or line 3, and remove the other; no containerd starts with this file",
+            ),
+            (
+                "a.\"https://u:p@h\" = 1\n[a.\"https://u:p@h\"]\n",
+                "`a.\"https://********@h\"` is a key with a value in line 1, and a table `[a.\"https://********@h\"]` \
+                 here",
+                "write it in one way, where it is in line 1 or in line 2",
+            ),
+        ] {
+            assert_eq!(said(text), (what.to_owned(), help.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn for_each_common_mistake_there_is_advice() {
+        for text in [
+            "[mirrors.h:5000]",
+            "k = http://h",
+            "k = True",
+            "k = \"x\n",
+            "k = 'x\n",
+            "k = [\"a\" \"b\"]",
+            "k = [\"a\"\n",
+            "[a\nk = 1",
+            "[a.\"b]\nk = 1",
+            "k: 1",
+            "k = { a = 1, a = 2 }",
+            "v = 2 [a]",
+        ] {
+            let (what, help) = said(text);
+            assert!(help != "fix the line", "{text}: {what}: {help}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::finding::{self, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
-use crate::text::{FileText, NotToml, TomlText};
+use crate::text::{self, FileText, NotToml, TomlText};
 use crate::toml::syntax::{self, Table, ValueKind};
 
 /// A config.toml, or a file that it imports, as it was read.
@@ -61,20 +61,18 @@ impl ConfigFile {
                     findings.add(
                         &finding::GO_TEMPLATE,
                         place,
-                        format!("`{path}` is a template (`{{{{`): {}", error.message),
-                        "run on the file that is made of it, and change the template itself in its source",
+                        format!(
+                            "`{path}` is a template (it has `{{{{`), not the configuration: {}",
+                            text::phrase(error)
+                        ),
+                        "run on the file that is rendered from it, and change the template by hand",
                     );
                 } else {
-                    let help = if error.nobody_reads {
-                        "no containerd starts with it; fix the file"
-                    } else {
-                        "fix the file"
-                    };
                     findings.add(
                         &finding::INVALID_TOML,
                         place,
-                        format!("`{path}` is not valid TOML: {}", error.message),
-                        help,
+                        format!("`{path}` is not valid TOML: {}", text::phrase(error)),
+                        text::advice(error),
                     );
                 }
             }

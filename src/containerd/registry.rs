@@ -9,7 +9,8 @@ use super::lookup::Lookup;
 use crate::finding::{Place, Placed};
 use crate::go::url::{self, GoUrlError};
 use crate::node::NodePath;
-use crate::secret::{Secret, shown_url};
+use crate::secret::Secret;
+pub use crate::secret::shown_name as quote_name;
 use crate::toml::syntax::{Node, Table, Value, ValueKind};
 
 /// Registry settings: those of one section of one file, or what several files give together.
@@ -292,17 +293,6 @@ pub fn absolute(path: &str) -> String {
         path.to_owned()
     } else {
         NodePath::new(path).to_string()
-    }
-}
-
-/// Writes a name as a part of a setting's path, without user information: bare where TOML allows it and it has no dot.
-pub fn quote_name(name: &str) -> String {
-    let name = &*shown_url(name);
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(bare) {
-        name.to_owned()
-    } else {
-        crate::toml::edit::quote(name, false)
     }
 }
 

@@ -20,7 +20,7 @@ mod url;
 mod words;
 
 pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_path, shown_word};
-pub use url::{shown_url, without_user_information};
+pub use url::{shown_name, shown_names, shown_url, without_user_information};
 
 /// What stands where a secret stood.
 pub const MASK: &str = "********";

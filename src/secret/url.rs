@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{MASK, words};
 use crate::go::url;
+use crate::toml::edit::quote;
 
 /// The ranges of `text`, a URL or a host with or without a scheme, that are not shown. Sorted, not overlapping.
 ///
@@ -47,6 +48,23 @@ pub(super) fn hidden(text: &str) -> Vec<Range<usize>> {
 
 fn is_authority(authority: &str) -> bool {
     url::parse(&format!("http://{authority}"), false).is_ok()
+}
+
+/// A name as a part of a setting's path, without user information: bare where TOML allows it and it has no dot.
+pub fn shown_name(name: &str) -> String {
+    let name = &*shown_url(name);
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        quote(name, false)
+    }
+}
+
+/// A setting's path, without user information.
+pub fn shown_names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let names: Vec<String> = names.into_iter().map(shown_name).collect();
+    names.join(".")
 }
 
 /// A URL, a host or a name from a file as it may be quoted in a message: without user information, query and fragment.

@@ -3,5 +3,6 @@
 
 mod commented;
 pub mod edit;
+pub mod mistake;
 pub mod spelling;
 pub mod syntax;
