@@ -168,7 +168,7 @@ impl Run {
         let node = Node::open(&self.common.root)?;
         let unfinished = apply::unfinished(&node, &self.common.state_dir);
         let notes = unfinished.iter().map(report::transaction::unfinished);
-        if self.common.format != Format::Json {
+        if !self.is_one_document() {
             notes.clone().for_each(|note| print_error(&note));
         }
         let request = self.request(&node)?;
@@ -192,8 +192,8 @@ impl Run {
             Ok(report) => report,
             Err(unread) => return self.unread(unread),
         };
-        if self.common.format == Format::Json {
-            print_json(&report)?;
+        if self.is_one_document() {
+            self.print_document(&report)?;
         } else {
             self.print_findings(&report);
             print(&report::check::render(&report));
@@ -270,8 +270,8 @@ impl Run {
 
     /// Says why the node could not be read.
     fn unread(&self, unread: Unread) -> anyhow::Result<u8> {
-        if self.common.format == Format::Json {
-            print_json(&unread.report)?;
+        if self.is_one_document() {
+            self.print_document(&unread.report)?;
             return Ok(unread.report.exit_code);
         }
         self.print_findings(&unread.report);
@@ -291,8 +291,8 @@ impl Run {
     }
 
     fn print_plan(&self, report: &Report) -> anyhow::Result<()> {
-        if self.common.format == Format::Json {
-            return print_json(report);
+        if self.is_one_document() {
+            return self.print_document(report);
         }
         self.print_findings(report);
         self.print_changes(report);
@@ -310,8 +310,26 @@ impl Run {
                     );
                 }
             }
-            Format::Text | Format::Json => print(&report::text::render(report)),
+            Format::Text | Format::Json => {
+                print(&report::text::render(report, self.common.detail()));
+            }
+            Format::Markdown => {
+                print(&report::markdown::render(report, self.common.detail()));
+            }
         }
+    }
+
+    /// Whether all that there is to say is in one document on stdout.
+    fn is_one_document(&self) -> bool {
+        matches!(self.common.format, Format::Json | Format::Markdown)
+    }
+
+    fn print_document(&self, report: &Report) -> anyhow::Result<()> {
+        match self.common.format {
+            Format::Json => print_json(report)?,
+            _ => self.print_changes(report),
+        }
+        Ok(())
     }
 }
 
