@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
@@ -20,7 +20,9 @@ use crate::read::Inputs;
 use crate::secret::{shown_path, shown_url};
 
 /// What comes of a node's registry configuration, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The daemon does not start.
@@ -55,7 +57,7 @@ impl Outcome {
 }
 
 /// An outcome and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// What comes of it.
     pub outcome: Outcome,

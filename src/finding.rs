@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::question::Question;
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// For the record.
@@ -70,6 +72,14 @@ impl Code {
         said_once: false,
         stays: false,
     };
+
+    /// A row with nothing but a name: for one that a report of a later version has.
+    pub const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::DEFAULT
+        }
+    }
 }
 
 impl PartialEq for Code {

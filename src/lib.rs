@@ -32,6 +32,7 @@ pub mod commands;
 pub mod containerd;
 pub mod finding;
 pub mod go;
+pub mod markdown;
 pub mod node;
 pub mod plan;
 pub mod printable;

@@ -8,6 +8,7 @@ use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
 use crate::question::{ExistingValue, Inert, Version1};
+use crate::report::fold::Detail;
 use crate::request::{Argument, CONFIG, Request, STATE_DIR};
 
 /// For how many seconds to wait until CRI is up, if nothing else is said.
@@ -155,6 +156,9 @@ pub(super) struct Common {
     /// How the plan is printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+    /// Show all of a large change: every registry, and each of the hosts files that are alike
+    #[arg(long, global = true)]
+    pub(super) all: bool,
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(super) color: Color,
@@ -171,6 +175,8 @@ pub(super) enum Format {
     Diff,
     /// The whole report as JSON, for other programs
     Json,
+    /// A section for a ticket or a job's summary
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -184,6 +190,15 @@ pub(super) enum Color {
 }
 
 impl Common {
+    /// How much of a large change is shown.
+    pub(super) fn detail(&self) -> Detail {
+        if self.all {
+            Detail::All
+        } else {
+            Detail::Folded
+        }
+    }
+
     /// What is asked of the program; the containerd that runs here is not looked for.
     pub(super) fn request(&self) -> Request {
         Request {

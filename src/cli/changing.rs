@@ -57,7 +57,7 @@ impl Run {
             Ok(applied) => {
                 let text = self.applied(&planned, &applied, &apply.changing);
                 match self.common.format {
-                    Format::Text => print(&text),
+                    Format::Text | Format::Markdown => print(&text),
                     // stdout is a diff and nothing else.
                     Format::Diff | Format::Json => print_error(&text),
                 }

@@ -269,7 +269,7 @@ impl Run {
     /// Says why the node could not be read.
     fn unread(&self, unread: Unread) -> anyhow::Result<u8> {
         self.print_report(&unread.report)?;
-        if self.common.format == Format::Json {
+        if self.is_one_document() {
             return Ok(unread.report.exit_code);
         }
         let root = &self.common.root;
@@ -283,7 +283,8 @@ impl Run {
     fn print_report(&self, report: &Report) -> anyhow::Result<()> {
         match self.common.format {
             Format::Json => return print_json(report),
-            Format::Text => print(&report::text::render(report)),
+            Format::Text => print(&report::text::render(report, self.common.detail())),
+            Format::Markdown => print(&report::markdown::render(report, self.common.detail())),
             Format::Diff => {
                 print_error(&report::text::preamble(report));
                 print(&report::diff::render(report));
@@ -295,6 +296,11 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Whether all that there is to say is in one document on stdout.
+    fn is_one_document(&self) -> bool {
+        matches!(self.common.format, Format::Json | Format::Markdown)
     }
 }
 

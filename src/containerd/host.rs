@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::go::url;
 use crate::printable::printable;
@@ -200,7 +200,7 @@ impl fmt::Display for Pulls {
 const UNNAMED: &str = "<registry>";
 
 /// A host as people and reports see it: of headers only the names, since the values may be secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownHost {
     /// Scheme, host and the path before the repository's name.
     pub url: String,
@@ -219,7 +219,7 @@ pub struct ShownHost {
 }
 
 /// A client certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientCertificate {
     /// The file of the certificate.
     pub certificate: String,

@@ -2,12 +2,12 @@
 //! (`pkg/deprecation/deprecation.go`; listed since 1.6.25 and 1.7.9: docs/containerd.md §3.3).
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::toml::syntax::{Entry, Key, Syntax, ValueKind};
 
 /// containerd's own identifier of a deprecation, as `ctr deprecations list` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Deprecation {
     /// `registry.mirrors`
     #[serde(rename = "io.containerd.deprecation/cri-registry-mirrors")]

@@ -1,8 +1,8 @@
 //! What an operator reads, as data first and as text then.
 //!
-//! `build` makes a [`Report`] of what the other modules have found; it masks secrets field by field. `text`, `diff`,
-//! `findings` and `check` make text of it: pure functions that add nothing and hide nothing. A new format is one more of
-//! them.
+//! `build` makes a [`Report`] of what the other modules have found; it masks secrets field by field. `text`, `markdown`,
+//! `diff`, `findings` and `check` make text of it: pure functions that add nothing. What `fold` leaves out of a large
+//! change they count. A new format is one more of them.
 //!
 //! Texts have ANSI colours, which the command line takes out where they are not wanted.
 
@@ -14,8 +14,10 @@ pub mod diff;
 pub mod digest;
 pub mod explain;
 pub mod findings;
+pub mod fold;
 mod lines;
-mod schema;
+pub mod markdown;
+mod strings;
 pub mod text;
 pub mod transaction;
 
@@ -23,7 +25,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::check::Verdict;
@@ -44,7 +46,7 @@ pub const SCHEMA: u32 = 1;
 ///
 /// Fields are only ever added: a reader ignores those that it does not know. Paths are those that the node sees. Nothing
 /// depends on the time or on the machine that the program runs on, except `node`, and `--root` in commands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this form.
     pub schema: u32,
@@ -71,32 +73,41 @@ pub struct Report {
     /// The configuration that was read.
     pub config: ConfigSummary,
     /// The files that change, in the order in which they are written.
+    #[serde(default)]
     pub files: Vec<FileChange>,
     /// The hosts of every namespace that a setting or a hosts file concerns.
+    #[serde(default)]
     pub namespaces: Vec<NamespacePulls>,
     /// What becomes of every legacy setting.
+    #[serde(default)]
     pub settings: Vec<Setting>,
     /// What must be decided before anything is written.
+    #[serde(default)]
     pub questions: Vec<Question>,
     /// The findings about the content of files.
+    #[serde(default)]
     pub findings: Vec<ShownFinding>,
     /// What each release of containerd makes of the node, oldest first (`check`).
+    #[serde(default)]
     pub releases: Vec<ReleaseRow>,
     /// Why the node cannot be upgraded as it is (`check`).
+    #[serde(default)]
     pub not_ready: Vec<String>,
     /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
     /// What else the operator should know, for example that a run was killed.
+    #[serde(default)]
     pub notes: Vec<String>,
     /// The commands to continue with.
+    #[serde(default)]
     pub next: Vec<String>,
     /// The exit code of the command.
     pub exit_code: u8,
 }
 
 /// The command that made a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// `plan`
@@ -108,7 +119,7 @@ pub enum Command {
 }
 
 /// What came of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// There is nothing to do.
@@ -138,12 +149,13 @@ impl Outcome {
 }
 
 /// The versions of containerd that a report is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The installed version, whose behaviour is kept; `null` if it is not given and the file that it follows from was
     /// not read.
     pub from: Option<UsedVersion>,
     /// The target versions, oldest first.
+    #[serde(default)]
     pub to: Vec<UsedVersion>,
 }
 
@@ -155,7 +167,7 @@ impl Versions {
 }
 
 /// A version, and whether it is assumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsedVersion {
     /// The version.
     pub version: Version,
@@ -164,7 +176,7 @@ pub struct UsedVersion {
 }
 
 /// The configuration file and what it imports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigSummary {
     /// The path of the file.
     pub path: NodePath,
@@ -174,11 +186,12 @@ pub struct ConfigSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion: Option<Conversion>,
     /// The files that it imports, in the order in which containerd reads them.
+    #[serde(default)]
     pub imports: Vec<NodePath>,
 }
 
 /// What became of the request to convert a version-1 file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conversion {
     /// The file is converted to version 2.
@@ -188,7 +201,7 @@ pub enum Conversion {
 }
 
 /// A file that the plan writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileChange {
     /// The path of the file, links resolved.
     pub path: NodePath,
@@ -209,7 +222,7 @@ pub struct FileChange {
 }
 
 /// What is done to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// The file is new.
@@ -219,7 +232,7 @@ pub enum Action {
 }
 
 /// When a file takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TakesEffect {
     /// With the next pull: `config_path` is in effect already.
@@ -229,18 +242,20 @@ pub enum TakesEffect {
 }
 
 /// A namespace and the hosts that containerd tries for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamespacePulls {
     /// The namespace; `null` stands for every registry that nothing names.
     pub name: Option<String>,
     /// Whether this is about every registry that nothing names.
     pub unnamed: bool,
     /// The hosts before the migration, in order.
+    #[serde(default)]
     pub before: Vec<ShownHost>,
     /// Why every pull fails before the migration, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_fails: Option<String>,
     /// The hosts after the migration, in order.
+    #[serde(default)]
     pub after: Vec<ShownHost>,
     /// Why every pull fails after the migration, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,7 +268,7 @@ pub struct NamespacePulls {
 }
 
 /// A legacy setting and what becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// The path of the setting, from `registry` on.
     pub setting: String,
@@ -269,7 +284,7 @@ pub struct Setting {
 }
 
 /// What becomes of a legacy setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SettingFate {
     /// These hosts files carry it.
@@ -297,18 +312,19 @@ pub enum SettingFate {
 }
 
 /// What must be decided before anything is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
     /// The finding that asks it.
     pub code: &'static Code,
     /// The option that answers it.
     pub option: String,
     /// The answers, each planned and verified on this node.
+    #[serde(default)]
     pub answers: Vec<Answer>,
 }
 
 /// An answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// The whole command.
     pub command: String,
@@ -317,7 +333,7 @@ pub struct Answer {
 }
 
 /// A finding about the content of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownFinding {
     /// The code of the finding.
     pub code: &'static Code,
@@ -337,7 +353,7 @@ pub struct ShownFinding {
 }
 
 /// A place in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// The file.
     pub file: NodePath,
@@ -351,7 +367,7 @@ pub struct Position {
 }
 
 /// A line of a file, secrets masked; of a long line only what is near the mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Excerpt {
     /// The text before the mark.
     pub before: String,
@@ -362,32 +378,15 @@ pub struct Excerpt {
 }
 
 /// What releases of containerd that follow each other and behave alike make of the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseRow {
     /// The releases, oldest first.
+    #[serde(default)]
     pub versions: Vec<Version>,
     /// The node as it is.
     pub today: Verdict,
     /// The node after the migration; `null` if there is no plan that can be written.
     pub after: Option<Verdict>,
-}
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for NodePath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name)
-    }
 }
 
 /// What may be shown.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::check::wrapped;
+use super::fold::{self, Detail};
 use super::{
     Action, Command, Conversion, FileChange, NamespacePulls, Outcome, Report, SettingFate,
     TakesEffect, check, diff, findings,
@@ -9,12 +11,15 @@ use super::{
 use crate::containerd::host::ShownHost;
 use crate::printable::printable;
 
+/// The width of lists of names.
+const WIDTH: usize = 100;
+
 /// Everything that the report says.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, detail: Detail) -> String {
     let mut text = preamble(report);
     text.push_str(&match report.outcome {
         Outcome::Nothing => nothing(report),
-        Outcome::Changes => changes(report),
+        Outcome::Changes => changes(report, detail),
         Outcome::Ready | Outcome::NotReady => check::render(report),
         Outcome::Refused | Outcome::Failed => String::new(),
     });
@@ -44,7 +49,7 @@ fn nothing(report: &Report) -> String {
     format!("Nothing to migrate in {path}{stays}\n")
 }
 
-fn changes(report: &Report) -> String {
+fn changes(report: &Report, detail: Detail) -> String {
     let mut text = String::new();
     let config = &report.config;
     let version = match (config.conversion, config.version) {
@@ -65,10 +70,23 @@ fn changes(report: &Report) -> String {
             from.version
         );
     }
-    text.push_str(&diff::styled(&diff::render(report)));
+    for group in fold::files(&report.files, detail) {
+        text.push_str(&diff::styled(&group.file.diff));
+        let names: Vec<String> = group.names().map(|name| printable(&name)).collect();
+        if !names.is_empty() {
+            let same = format!("The same, each with its own name, for {}", names.join(", "));
+            for line in wrapped(&same, WIDTH) {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
     text.push_str("\nPulls: the hosts that containerd tries, in order\n");
-    for namespace in &report.namespaces {
+    let (shown, hidden) = fold::namespaces(&report.namespaces, detail);
+    for namespace in shown {
         pulls(namespace, &mut text);
+    }
+    if hidden > 0 {
+        let _ = writeln!(text, "  {hidden} more: identical (--all shows them)");
     }
     settings(report, &mut text);
     summary(report, &mut text);

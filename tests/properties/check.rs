@@ -112,7 +112,7 @@ impl Planned {
         };
         let mut printed = report::findings::render(&report);
         printed.push_str(&report::diff::render(&report));
-        printed.push_str(&report::text::render(&report));
+        printed.push_str(&report::text::render(&report, report::fold::Detail::All));
         printed.push_str(&serde_json::to_string(&report).map_err(|error| error.to_string())?);
         Ok(Self {
             ended,

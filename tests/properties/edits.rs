@@ -43,7 +43,8 @@ pub(crate) fn check(seed: u64) -> Result<(), String> {
         Ok(meaning) if meaning == tree.meaning() => {}
         other => return Err(fail(format!("generator: {other:?}"), "")),
     }
-    let syntax = Syntax::parse(&written.text).map_err(|error| fail(format!("{:?}", error.mistake), ""))?;
+    let syntax =
+        Syntax::parse(&written.text).map_err(|error| fail(format!("{:?}", error.mistake), ""))?;
     let mut set = PathSet::default();
     for path in &removed {
         set.insert(path);

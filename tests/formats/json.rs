@@ -1,23 +1,13 @@
-//! The forms of a report that other programs read: every document of every command on every fixture is valid against
-//! the schema and agrees with the exit code.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod support;
+//! JSON documents and their schema.
 
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use support::{Fixture, Ran, fixtures, run, run_on};
+use crate::on_every_fixture;
+use crate::support::{self, Ran, run, run_on};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/report.schema.json");
 
@@ -42,30 +32,6 @@ fn strict() -> Validator {
     let mut schema = schema();
     close(&mut schema);
     jsonschema::validator_for(&schema).unwrap()
-}
-
-/// Tries all fixtures, and says of all that fail what is wrong.
-fn on_every_fixture(wrong: impl Fn(&Fixture) -> Result<(), String> + Sync) {
-    let fixtures = fixtures();
-    let next = Mutex::new(fixtures.iter());
-    let failures = Mutex::new(String::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let fixture = next.lock().unwrap().next();
-                    let Some(fixture) = fixture else { break };
-                    if let Err(error) = wrong(fixture) {
-                        let line = format!("{}: {error}\n", fixture.name);
-                        failures.lock().unwrap().push_str(&line);
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{failures}");
 }
 
 /// The document that a command printed, if it is one and all else is as it must be.
