@@ -15,6 +15,7 @@ pub mod digest;
 pub mod explain;
 pub mod findings;
 mod lines;
+pub mod questions;
 mod schema;
 pub mod text;
 pub mod transaction;
@@ -303,14 +304,17 @@ pub struct Question {
     pub code: &'static Code,
     /// The option that answers it.
     pub option: String,
-    /// The answers, each planned and verified on this node.
+    /// The answers that work: each was planned and verified on this node. With a single one, the other way is to edit
+    /// the files.
     pub answers: Vec<Answer>,
 }
 
 /// An answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Answer {
-    /// The whole command.
+    /// The option with its value.
+    pub option: String,
+    /// The whole command, with answers to all questions that are open.
     pub command: String,
     /// What differs from the other answers.
     pub differs: String,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Action, Command, Conversion, FileChange, NamespacePulls, Outcome, Report, SettingFate,
-    TakesEffect, check, diff, findings,
+    TakesEffect, check, diff, findings, questions,
 };
 use crate::containerd::host::ShownHost;
 use crate::printable::printable;
@@ -31,6 +31,7 @@ pub fn preamble(report: &Report) -> String {
     text.push_str(&findings::render(report));
     if report.outcome == Outcome::Refused {
         text.push_str(&findings::refusal(report));
+        text.push_str(&questions::render(report));
     }
     text
 }
