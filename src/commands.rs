@@ -1,17 +1,16 @@
 //! The commands that only read, from the node to the report. Nothing here prints: the command line does, and tests look
 //! at the data.
 
-use crate::apply;
+use crate::ask::{self, Open};
 use crate::check;
 use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{self, Findings};
 use crate::node::Node;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::read::{self, Inputs, Options, ReadError, Sources};
 use crate::report::build::Basis;
 use crate::report::{Command, Report};
 use crate::request::Request;
-use crate::verify;
 
 /// A plan and what is said of it.
 pub struct Planned {
@@ -76,6 +75,7 @@ struct Material<'r> {
     request: &'r Request,
     inputs: Option<Inputs>,
     findings: Findings,
+    questions: Vec<Open>,
     sources: Sources,
 }
 
@@ -86,6 +86,7 @@ impl<'r> Material<'r> {
             request,
             inputs: None,
             findings: Findings::new(request.allow.iter().copied()),
+            questions: Vec::new(),
             sources: Sources::default(),
         };
         let options = options(request, &mut material.findings);
@@ -104,17 +105,13 @@ impl<'r> Material<'r> {
         }
     }
 
-    /// Makes a plan, proves it, and looks at what would keep it from being written.
+    /// Makes a plan, verifies it, and looks at what would keep it from being written. What is open is tried.
     fn plan(&mut self, node: &Node) -> Option<Plan> {
-        let inputs = self.inputs.as_ref()?;
-        let findings = &mut self.findings;
-        let mut plan = plan::plan(inputs, findings);
-        verify::verify(inputs, &mut plan, findings);
-        for obstacle in apply::obstacles(node, &plan.changes) {
-            let code = &finding::FILE_CANNOT_BE_REPLACED;
-            findings.add(code, None, obstacle.to_string(), obstacle.help());
-        }
-        Some(plan)
+        let inputs = self.inputs.as_mut()?;
+        let settled = ask::settle(node, inputs, &self.findings);
+        self.findings = settled.findings;
+        self.questions = settled.questions;
+        Some(settled.plan)
     }
 
     fn basis(&self) -> Basis<'_> {
@@ -123,6 +120,7 @@ impl<'r> Material<'r> {
             request: self.request,
             inputs: self.inputs.as_ref(),
             findings: &self.findings,
+            questions: &self.questions,
             sources: &self.sources,
         }
     }

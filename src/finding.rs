@@ -759,6 +759,17 @@ impl Findings {
         accepting
     }
 
+    /// Makes notes of what asked the questions that need no answer of an operator; `why` says why.
+    pub fn settle(&mut self, why: &str) {
+        let options = |question: &Question| *question != Question::Accept;
+        for finding in &mut self.found {
+            if finding.question.as_ref().is_some_and(options) {
+                finding.severity = Severity::Note;
+                why.clone_into(&mut finding.help);
+            }
+        }
+    }
+
     /// Errors, then warnings, then notes; of each by file and place, and those without a place last. What is said of a
     /// plan that can be written is left out where there is none.
     pub fn sorted(&self) -> Vec<&Finding> {

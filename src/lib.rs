@@ -26,6 +26,7 @@
 //! * [`cli`] is the edge: it prints, and an error becomes an exit code.
 
 pub mod apply;
+pub mod ask;
 pub mod check;
 pub mod cli;
 pub mod commands;

@@ -537,20 +537,20 @@ impl Difference {
         );
         if self.code == &finding::EXISTING_HOSTS_FILE {
             let built_in = "without mirrors, the built-in `config_path` takes effect";
-            let question = Question::Existing(registry(wanted).to_owned());
-            if is_kept(inputs, wanted) {
-                findings.add_answered(question, self.code, None, message, built_in);
-                return;
+            let registry = registry(wanted);
+            let question = Question::Existing(registry.to_owned());
+            let help = format!("{built_in}; move the files out of the certs directory first");
+            match inputs.options.existing.of(registry) {
+                Some(Existing::Keep) => {
+                    findings.add_answered(question, self.code, None, message, built_in);
+                }
+                // No setting would be left that could be written there.
+                Some(Existing::Replace) => findings.add_refused(self.code, None, message, help),
+                None => {
+                    let help = format!("{help}, or accept that with --existing keep");
+                    findings.ask(question, self.code, None, message, help);
+                }
             }
-            let help =
-                "--existing keep accepts that, or move the files out of the certs directory first";
-            findings.ask(
-                question,
-                self.code,
-                None,
-                message,
-                format!("{built_in}; {help}"),
-            );
             return;
         }
         findings.add(self.code, None, message, way_out(self.code));

@@ -7,17 +7,18 @@ use super::changed::ChangedLines;
 use super::digest::Digester;
 use super::lines::Lines;
 use super::{
-    Action, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls, Outcome,
-    ReleaseRow, Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding, TakesEffect,
-    UsedVersion, Versions, diff,
+    Action, Answer, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls,
+    Outcome, Question, ReleaseRow, Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding,
+    TakesEffect, UsedVersion, Versions, diff,
 };
+use crate::ask::{self, Open};
 use crate::check;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{self, FileId, Findings, Place};
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::question::Version1;
-use crate::read::{Inputs, Sources};
+use crate::read::{Inputs, Options, Sources};
 use crate::request::{Argument, Request, command_line};
 use crate::secret::shown_url;
 
@@ -32,6 +33,8 @@ pub struct Basis<'b> {
     pub inputs: Option<&'b Inputs>,
     /// What was found.
     pub findings: &'b Findings,
+    /// What is to be answered before anything is written.
+    pub questions: &'b [Open],
     /// The texts that the findings point into.
     pub sources: &'b Sources,
 }
@@ -114,7 +117,11 @@ impl Basis<'_> {
             files: Vec::new(),
             namespaces: Vec::new(),
             settings: Vec::new(),
-            questions: Vec::new(),
+            questions: self
+                .questions
+                .iter()
+                .map(|open| self.question(open))
+                .collect(),
             findings: self.findings(),
             releases: Vec::new(),
             not_ready: Vec::new(),
@@ -229,6 +236,32 @@ impl Basis<'_> {
                 .and_then(|place| Some(lines.get(&place.file)?.position(&place.range))),
         };
         sorted.iter().map(finding).collect()
+    }
+
+    fn question(&self, open: &Open) -> Question {
+        let answer = |answer: &ask::Answer| Answer {
+            option: format!("{} {}", open.option, answer.value),
+            command: self.answering_command(&answer.options),
+            differs: answer.differs.clone(),
+        };
+        Question {
+            code: open.code,
+            option: open.option.to_owned(),
+            answers: open.answers.iter().map(answer).collect(),
+        }
+    }
+
+    /// The command that plans with these answers.
+    fn answering_command(&self, options: &Options) -> String {
+        let request = Request {
+            from: options.from,
+            existing: options.existing.clone(),
+            inert: options.inert,
+            version_1: options.version_1,
+            allow: options.allow.clone(),
+            ..self.request.clone()
+        };
+        command_line("plan", request.arguments())
     }
 
     /// The command that writes exactly this plan: all that was asked, the containerd that was found, and the digest.

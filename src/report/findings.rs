@@ -146,6 +146,7 @@ mod tests {
             request: &Request::default(),
             inputs: None,
             findings: &findings,
+            questions: &[],
             sources: &sources,
         };
         basis.refused()

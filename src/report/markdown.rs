@@ -354,6 +354,7 @@ mod tests {
             inputs: None,
             findings: &Findings::default(),
             sources: &Sources::default(),
+            questions: &[],
         };
         let mut report = basis.refused();
         report.outcome = Outcome::Changes;

@@ -17,6 +17,7 @@ pub mod findings;
 pub mod fold;
 mod lines;
 pub mod markdown;
+pub mod questions;
 mod strings;
 pub mod text;
 pub mod transaction;
@@ -318,7 +319,8 @@ pub struct Question {
     pub code: &'static Code,
     /// The option that answers it.
     pub option: String,
-    /// The answers, each planned and verified on this node.
+    /// The answers that work: each was planned and verified on this node. With a single one, the other way is to edit
+    /// the files.
     #[serde(default)]
     pub answers: Vec<Answer>,
 }
@@ -326,7 +328,9 @@ pub struct Question {
 /// An answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
-    /// The whole command.
+    /// The option with its value.
+    pub option: String,
+    /// The whole command, with answers to all questions that are open.
     pub command: String,
     /// What differs from the other answers.
     pub differs: String,

@@ -6,7 +6,7 @@ use super::check::wrapped;
 use super::fold::{self, Detail};
 use super::{
     Action, Command, Conversion, FileChange, NamespacePulls, Outcome, Report, SettingFate,
-    TakesEffect, check, diff, findings,
+    TakesEffect, check, diff, findings, questions,
 };
 use crate::containerd::host::ShownHost;
 use crate::printable::printable;
@@ -36,6 +36,7 @@ pub fn preamble(report: &Report) -> String {
     text.push_str(&findings::render(report));
     if report.outcome == Outcome::Refused {
         text.push_str(&findings::refusal(report));
+        text.push_str(&questions::render(report));
     }
     text
 }

@@ -104,6 +104,7 @@ impl Planned {
             request: &request,
             inputs: inputs.as_ref(),
             findings: &findings,
+            questions: &[],
             sources: &sources,
         };
         let report = match &inputs {
