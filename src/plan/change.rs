@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
+use serde::Serialize;
+
 use crate::node::NodePath;
 use crate::toml::edit::NewValue;
 
 /// What a file is to containerd, in the order in which files are written. Names do not tell: an imported file may be
 /// called anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A hosts.toml in the certs directory: read at every pull.
     HostsFile,

@@ -141,6 +141,7 @@ mod tests {
         let basis = Basis {
             command: Command::Plan,
             request: &Request::default(),
+            config: None,
             inputs: None,
             findings: &findings,
             sources: &sources,

@@ -22,12 +22,16 @@ use std::rc::Rc;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use self::transaction::Failure;
+use crate::apply::RunState;
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
-use crate::containerd::release::Version;
+use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
+use crate::plan::FileKind;
 use crate::printable::printable;
+use crate::read::locate::{Found, Located};
 use crate::secret::{MASK, Masked, Secrets};
 
 /// The version of the report's form. Fields are only ever added.
@@ -36,7 +40,10 @@ pub const SCHEMA: u32 = 1;
 /// All that a command has to say about a node.
 ///
 /// Paths are those that the node sees. Nothing in it depends on the machine that the program runs on, or on the time,
-/// but for `--root` in the commands of `next`.
+/// but for `--root` in the commands of `next` and the times of `runs`.
+///
+/// What is known before anything is changed comes first, and from `outcome` on what came of it: a document that ends
+/// before that is of a command that did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -46,23 +53,12 @@ pub struct Report {
     /// A label for the node, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Whether anything on the node was changed.
-    pub changed: bool,
-    /// What `apply --expect` takes, if there is a plan that changes something.
-    pub digest: Option<String>,
-    /// The run in the journal, if there is one.
-    pub run: Option<u32>,
-    /// Whether what is planned or written needs a restart of containerd to take effect.
-    pub restart_needed: bool,
-    /// The containerd that runs and the one that comes.
+    /// The containerd that is installed and the target.
     pub versions: Versions,
     /// The configuration that was read.
     pub config: ConfigSummary,
+    /// What `apply --expect` takes, if there is a plan that changes something.
+    pub digest: Option<String>,
     /// The files that change, in the order in which they are written.
     pub files: Vec<FileChange>,
     /// The hosts of every namespace that the settings or the files are about.
@@ -80,12 +76,105 @@ pub struct Report {
     /// What is not compared, and changes all the same (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// The runs in the journals, oldest first (`rollback --list`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<RunRow>>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it failed or was refused, if no finding says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether anything on the node was changed.
+    pub changed: bool,
+    /// The run in the journal, if there is one.
+    pub run: Option<u32>,
+    /// Whether what is planned or written needs a restart of containerd to take effect.
+    pub restart_needed: bool,
+    /// Whether containerd was restarted, and CRI came up.
+    pub restarted: bool,
     /// What else is to be known, such as a run that was killed.
     pub notes: Vec<String>,
     /// Commands to go on with.
     pub next: Vec<String>,
+    /// The command that undoes what was written, or would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<String>,
     /// The exit code.
     pub exit_code: u8,
+}
+
+impl Report {
+    /// A report that says nothing of a node.
+    pub fn new(command: Command, outcome: Outcome) -> Self {
+        Self {
+            schema: SCHEMA,
+            command,
+            node: None,
+            versions: Versions::default(),
+            config: ConfigSummary::default(),
+            digest: None,
+            files: Vec::new(),
+            namespaces: Vec::new(),
+            settings: Vec::new(),
+            questions: Vec::new(),
+            findings: Vec::new(),
+            releases: Vec::new(),
+            not_ready: Vec::new(),
+            remark: None,
+            runs: None,
+            outcome,
+            error: None,
+            changed: false,
+            run: None,
+            restart_needed: false,
+            restarted: false,
+            notes: Vec::new(),
+            next: Vec::new(),
+            way_back: None,
+            exit_code: outcome.exit_code(),
+        }
+    }
+
+    /// The configuration files that change, as they are named.
+    fn changed_configuration(&self) -> Vec<&NodePath> {
+        let files = self.files.iter();
+        let files = files.filter(|file| file.kind == FileKind::Configuration);
+        files
+            .map(|file| file.named.as_ref().unwrap_or(&file.path))
+            .collect()
+    }
+
+    /// A registry that is worth a try once the plan is written: one with a hosts file that is written.
+    fn example(&self) -> String {
+        let written = |name: &&str| {
+            let mut files = self.files.iter();
+            files.any(|file| file.kind == FileKind::HostsFile && file.path.parent().name() == *name)
+        };
+        let names = self.namespaces.iter();
+        let mut names = names.filter_map(|namespace| namespace.name.as_deref());
+        names.find(written).unwrap_or("docker.io").to_owned()
+    }
+
+    /// It was refused, or has failed.
+    pub fn fails(&mut self, exit_code: u8, failure: &Failure) {
+        self.outcome = match exit_code {
+            3 => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.exit_code = exit_code;
+        self.changed = exit_code == 5;
+        self.error.get_or_insert_with(|| failure.message.clone());
+        let details = Some(failure.details.trim_end()).filter(|details| !details.is_empty());
+        self.notes.extend(details.map(str::to_owned));
+        self.notes.extend_from_slice(&failure.help);
+        self.next.clone_from(&failure.next);
+    }
+
+    /// What came of it, with the exit code that says so.
+    pub fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        self.exit_code = outcome.exit_code();
+    }
 }
 
 /// The commands that make a report.
@@ -96,6 +185,8 @@ pub enum Command {
     Plan,
     /// `apply`
     Apply,
+    /// `rollback`
+    Rollback,
     /// `check`
     Check,
 }
@@ -110,11 +201,15 @@ pub enum Outcome {
     Changes,
     /// Something needs a decision; nothing was written.
     Refused,
+    /// The plan is written.
+    Applied,
+    /// A run is undone.
+    RolledBack,
     /// The node can be upgraded as it is.
     Ready,
     /// It cannot.
     NotReady,
-    /// Something went wrong; the node is as it was.
+    /// Something went wrong; with exit code 4 the node is as it was.
     Failed,
 }
 
@@ -122,7 +217,7 @@ impl Outcome {
     /// The exit code that says so.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Nothing | Self::Ready => 0,
+            Self::Nothing | Self::Applied | Self::RolledBack | Self::Ready => 0,
             Self::Changes | Self::NotReady => 1,
             Self::Refused => 3,
             Self::Failed => 4,
@@ -130,7 +225,7 @@ impl Outcome {
     }
 }
 
-/// The containerd that runs and the one that comes.
+/// The containerd that is installed and the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// The one whose behaviour is kept; `None` if the file that would say so was not read.
@@ -148,11 +243,28 @@ pub struct UsedVersion {
     pub assumed: bool,
 }
 
+impl Default for Versions {
+    fn default() -> Self {
+        Self {
+            from: None,
+            to: UsedVersion {
+                version: NEWEST,
+                assumed: true,
+            },
+        }
+    }
+}
+
 /// config.toml and what it imports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfigSummary {
     /// Its path.
     pub path: NodePath,
+    /// How it was found.
+    pub found: FoundBy,
+    /// The file of containerd's systemd unit that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<NodePath>,
     /// The version that it says it has; `None` if it says none or was not read.
     pub version: Option<i64>,
     /// What became of the wish to convert it to version 2, if there was one.
@@ -160,6 +272,46 @@ pub struct ConfigSummary {
     pub conversion: Option<Conversion>,
     /// The files that it imports, in the order in which containerd reads them.
     pub imports: Vec<NodePath>,
+}
+
+impl ConfigSummary {
+    /// A file that was found, and not read yet.
+    pub fn of(located: &Located) -> Self {
+        let (found, unit) = match &located.found {
+            Found::Given => (FoundBy::Option, None),
+            Found::Unit(unit) => (FoundBy::Unit, Some(unit.clone())),
+            Found::Default => (FoundBy::Default, None),
+            Found::BuiltIn => (FoundBy::BuiltIn, None),
+        };
+        Self {
+            path: located.path.clone(),
+            found,
+            unit,
+            version: None,
+            conversion: None,
+            imports: Vec::new(),
+        }
+    }
+}
+
+impl Default for ConfigSummary {
+    fn default() -> Self {
+        Self::of(&Located::default())
+    }
+}
+
+/// How a config.toml was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// By `--config`.
+    Option,
+    /// containerd's systemd unit names it.
+    Unit,
+    /// It is the one that containerd reads if nobody names one.
+    Default,
+    /// It does not exist, and containerd runs on what is built in.
+    BuiltIn,
 }
 
 /// What became of the wish to convert a version-1 file.
@@ -180,7 +332,9 @@ pub struct FileChange {
     /// The path as it is named, where a link on it leads to `path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<NodePath>,
-    /// Whether the file is there already.
+    /// What containerd reads it for.
+    pub kind: FileKind,
+    /// What is done to it.
     pub action: Action,
     /// The mode of a new file; a file that is there keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +355,8 @@ pub enum Action {
     Create,
     /// It is written over.
     Change,
+    /// It is removed (`rollback`).
+    Delete,
 }
 
 /// From when containerd goes by a file.
@@ -348,6 +504,23 @@ pub struct ReleaseRow {
     pub today: Verdict,
     /// The node after the migration; `None` if there is no plan that could be written.
     pub after: Option<Verdict>,
+}
+
+/// A run in the journals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunRow {
+    /// Its number.
+    pub run: u32,
+    /// How far it is.
+    pub state: RunState,
+    /// When it began, in UTC; empty if its journal cannot be read, as are the fields after it.
+    pub begun: String,
+    /// The version of the program that wrote it.
+    pub tool: String,
+    /// The digest of its plan.
+    pub digest: String,
+    /// The files that it changes.
+    pub files: Vec<NodePath>,
 }
 
 impl Serialize for Version {

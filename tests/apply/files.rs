@@ -503,7 +503,7 @@ fn the_list_of_runs_and_what_is_not_there() {
     let scratch = Scratch::node("list");
     let root = scratch.at("node");
     let output = expect(&mut rollback(&root), 0);
-    assert_message(&output.stderr, &["nothing to roll back"]);
+    assert_message(&output.stdout, &["nothing to roll back"]);
     let output = expect(rollback(&root).arg("--list"), 0);
     assert_message(
         &output.stdout,
@@ -515,7 +515,7 @@ fn the_list_of_runs_and_what_is_not_there() {
     assert_message(&output.stderr, &["there is no run 2"]);
     expect(rollback(&root).arg("1"), 0);
     let output = expect(rollback(&root).arg("1"), 0);
-    assert_message(&output.stderr, &["run 1 is not in effect"]);
+    assert_message(&output.stdout, &["run 1 is not in effect"]);
     expect(&mut apply(&root), 0);
     let output = expect(rollback(&root).arg("--list"), 0);
     let list = String::from_utf8(output.stdout).unwrap();
