@@ -7,13 +7,14 @@ use crate::containerd::release::{NEWEST, Version};
 use crate::finding::{self, Findings};
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::read::locate::{Located, locate};
 use crate::read::{self, Inputs, Options, ReadError, Sources};
 use crate::report::build::Basis;
 use crate::report::{Command, Report};
 use crate::request::Request;
 
 /// A plan and what is said of it.
-pub struct Planned {
+pub struct Migration {
     /// What is said.
     pub report: Report,
     /// What was read, and what is to be done; `None` if the configuration is not understood.
@@ -42,7 +43,7 @@ impl std::error::Error for Unread {
 }
 
 /// Plans the migration and proves the plan. `command` is for whom: `plan` or `apply`.
-pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned, Unread> {
+pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Migration, Unread> {
     let mut material = Material::read(node, command, request)?;
     let plan = material.plan(node);
     let basis = material.basis();
@@ -50,7 +51,7 @@ pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Planned,
         (Some(inputs), Some(plan)) => basis.plan(inputs, plan),
         _ => basis.refused(),
     };
-    Ok(Planned {
+    Ok(Migration {
         report,
         plan: material.inputs.zip(plan),
     })
@@ -73,6 +74,8 @@ pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
 struct Material<'r> {
     command: Command,
     request: &'r Request,
+    /// The config.toml, once somebody has looked for it.
+    config: Option<Located>,
     inputs: Option<Inputs>,
     findings: Findings,
     questions: Vec<Open>,
@@ -84,25 +87,30 @@ impl<'r> Material<'r> {
         let mut material = Self {
             command,
             request,
+            config: None,
             inputs: None,
             findings: Findings::new(request.allow.iter().copied()),
             questions: Vec::new(),
             sources: Sources::default(),
         };
-        let options = options(request, &mut material.findings);
-        match read::read(node, options, &mut material.findings, &mut material.sources) {
-            Ok(inputs) => {
-                material.inputs = inputs;
-                Ok(material)
-            }
+        match material.read_node(node) {
+            Ok(()) => Ok(material),
             Err(error) => {
-                let report = material.basis().failed(error.to_string());
+                let report = material.basis().failed(&error);
                 Err(Unread {
                     error,
                     report: Box::new(report),
                 })
             }
         }
+    }
+
+    fn read_node(&mut self, node: &Node) -> Result<(), ReadError> {
+        let config = locate(node, self.request.config.as_ref())?;
+        let config = self.config.insert(config).clone();
+        let options = options(self.request, config, &mut self.findings);
+        self.inputs = read::read(node, options, &mut self.findings, &mut self.sources)?;
+        Ok(())
     }
 
     /// Makes a plan, verifies it, and looks at what would keep it from being written. What is open is tried.
@@ -118,6 +126,7 @@ impl<'r> Material<'r> {
         Basis {
             command: self.command,
             request: self.request,
+            config: self.config.as_ref(),
             inputs: self.inputs.as_ref(),
             findings: &self.findings,
             questions: &self.questions,
@@ -127,12 +136,12 @@ impl<'r> Material<'r> {
 }
 
 /// What is read, and for which containerd; one that is newer than the table is taken for the newest in it.
-fn options(request: &Request, findings: &mut Findings) -> Options {
+fn options(request: &Request, config: Located, findings: &mut Findings) -> Options {
     let from = request.from;
     let from = from.map(|from| newest_known(from, "--from", findings));
     let to = newest_known(request.to.unwrap_or(NEWEST), "--to", findings);
     Options {
-        config: request.config.clone(),
+        config,
         certs_directory: request.certs_directory.clone(),
         from,
         to,

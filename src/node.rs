@@ -252,6 +252,17 @@ impl Node {
         Ok(Some(entries))
     }
 
+    /// Whether there is anything at `path`, links followed.
+    pub fn exists(&self, path: &NodePath) -> Result<bool, NodeError> {
+        match self.walk(path) {
+            Ok(walk) => Ok(walk.missing.is_empty()),
+            Err(error) if error.source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Where the file `path` really is, or would be created: links in what exists are followed inside the root, the
     /// rest is appended.
     pub fn real(&self, path: &NodePath) -> Result<NodePath, NodeError> {

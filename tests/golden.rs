@@ -181,6 +181,13 @@ fn plan_says_what_the_case_says(subject: &Subject) -> Result<(), String> {
         plan.code == exit,
         plan,
     )?;
+    let read = report.pointer("/config/path").and_then(Value::as_str);
+    let is_right = read == Some(fixture.config());
+    expect(
+        &format!("{read:?} is not the file that the daemon reads"),
+        is_right,
+        plan,
+    )?;
     let (found, mut codes) = (codes_of(report), codes.clone());
     codes.sort();
     let text = format!("findings: expected {codes:?}, found {found:?}");

@@ -11,7 +11,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::node::{Node, NodePath};
+use crate::plan::FileKind;
 use crate::request::{Request, command_line};
 
 pub(crate) mod command;
@@ -101,7 +105,8 @@ pub enum Recovery {
 }
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// It was killed, or is at work.
     Unfinished,
@@ -153,6 +158,8 @@ pub struct Run {
 /// What a rollback would do to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WayBack {
+    /// What containerd reads it for.
+    pub kind: FileKind,
     /// The real file.
     pub path: NodePath,
     /// Its bytes now; `None` if it does not exist.

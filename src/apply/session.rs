@@ -215,8 +215,12 @@ impl<'a> Session<'a> {
                 .map(<[u8]>::to_vec);
             let old = file.before.map(|image| image.bytes);
             if now != old {
-                let path = file.path;
-                files.push(WayBack { path, now, old });
+                files.push(WayBack {
+                    kind: file.kind,
+                    path: file.path,
+                    now,
+                    old,
+                });
             }
         }
         Ok(files)

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use self::locate::{Found, Located, NoConfig};
 use crate::containerd::configuration::{Configuration, LoadedFile};
 use crate::containerd::contents::Contents;
 use crate::containerd::file::ConfigFile;
@@ -22,6 +23,7 @@ use crate::text::{FileText, TomlText};
 
 mod certs;
 mod imports;
+pub mod locate;
 
 pub use imports::import_path;
 
@@ -35,7 +37,7 @@ pub const DOCKER_CERTS_DIRECTORY: &str = "/etc/docker/certs.d";
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The config.toml to migrate.
-    pub config: NodePath,
+    pub config: Located,
     /// `--certs-dir`, if it was given.
     pub certs_directory: Option<NodePath>,
     /// `--from`, if it was given or the node's containerd answered.
@@ -89,17 +91,28 @@ pub struct Inputs {
     pub certificates: BTreeMap<String, CertificateFile>,
 }
 
-/// Reads the node. `None` if its configuration cannot be understood, which the findings say.
+/// Reads the node. `None` if its configuration cannot be understood, which the findings say. A node that runs on
+/// containerd's built-in defaults counts as one with an empty config.toml.
 ///
 /// The text of every file that was read is handed to `sources` for excerpts and masks, also of those that are not
 /// understood.
 pub fn read(
     node: &Node,
-    options: Options,
+    mut options: Options,
     findings: &mut Findings,
     sources: &mut Sources,
 ) -> Result<Option<Inputs>, ReadError> {
-    let Some(main) = read_main(node, &options.config, findings, sources)? else {
+    let main = match read_main(node, &options.config, findings, sources) {
+        Err(ReadError::NoConfig(missing)) if missing.runs_on_defaults() => {
+            options.config.found = Found::BuiltIn;
+            let path = &options.config.path;
+            let empty = FileText::new(Vec::new(), TextKind::Configuration);
+            let id = sources.add(path, empty.clone());
+            ConfigFile::new(id, path.clone(), path.clone(), &empty, findings)
+        }
+        main => main?,
+    };
+    let Some(main) = main else {
         return Ok(None);
     };
     let from = options
@@ -167,12 +180,16 @@ fn read_certs_directories(
 
 fn read_main(
     node: &Node,
-    path: &NodePath,
+    located: &Located,
     findings: &mut Findings,
     sources: &mut Sources,
 ) -> Result<Option<ConfigFile>, ReadError> {
+    let path = &located.path;
     let Some(file) = node.read(path)? else {
-        return Err(ReadError::NoConfig(path.clone()));
+        return Err(ReadError::NoConfig(Box::new(locate::missing(
+            node,
+            located.clone(),
+        )?)));
     };
     let (real, content, id) = sources.add_file(TextKind::Configuration, file);
     Ok(ConfigFile::new(id, path.clone(), real, &content, findings))
@@ -182,11 +199,11 @@ fn read_main(
 /// and nobody is told.
 pub fn configuration(
     node: &Node,
-    path: &NodePath,
+    located: &Located,
     sources: &mut Sources,
 ) -> Result<Vec<ConfigFile>, NodeError> {
     let mut unused = Findings::default();
-    let main = match read_main(node, path, &mut unused, sources) {
+    let main = match read_main(node, located, &mut unused, sources) {
         Ok(main) => main,
         Err(ReadError::NoConfig(_)) => None,
         Err(ReadError::Node(error)) => return Err(error),
@@ -277,8 +294,8 @@ impl Sources {
 /// Why the node could not be read; exit code 4.
 #[derive(Debug)]
 pub enum ReadError {
-    /// There is no such config.toml. It may be a mistyped `--root` or `--config`, so it is not "nothing to do".
-    NoConfig(NodePath),
+    /// There is no such config.toml.
+    NoConfig(Box<NoConfig>),
     /// Reading failed.
     Node(NodeError),
 }
@@ -292,11 +309,7 @@ impl From<NodeError> for ReadError {
 impl std::fmt::Display for ReadError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoConfig(path) => write!(
-                formatter,
-                "there is no `{path}`; check --root and --config (`systemctl cat containerd` shows whether the \
-                 daemon is started with another file)"
-            ),
+            Self::NoConfig(missing) => missing.fmt(formatter),
             Self::Node(error) => error.fmt(formatter),
         }
     }
@@ -345,6 +358,11 @@ fn read_certificates(
 }
 
 impl Inputs {
+    /// Whether there is no config.toml, and containerd runs on its built-in defaults.
+    pub fn runs_on_defaults(&self) -> bool {
+        self.options.config.found == Found::BuiltIn
+    }
+
     /// What the containerd whose behaviour is kept does.
     pub fn behaviour(&self) -> Behaviour {
         Behaviour::of(self.from)

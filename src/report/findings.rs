@@ -144,6 +144,7 @@ mod tests {
         let basis = Basis {
             command: Command::Plan,
             request: &Request::default(),
+            config: None,
             inputs: None,
             findings: &findings,
             questions: &[],

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::fold::{self, Detail};
 use super::{
-    Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion,
+    Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion, text,
 };
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
@@ -49,6 +49,8 @@ fn summary(report: &Report) -> String {
     let upgrade = upgrade(report);
     match report.outcome {
         Outcome::Nothing => format!("**Nothing to migrate** in {config}{upgrade}."),
+        Outcome::Applied => format!("**Applied** to {config}{upgrade}."),
+        Outcome::RolledBack => format!("**Rolled back** in {config}."),
         Outcome::Changes => {
             let changed = report.namespaces.iter().filter(|pulls| !pulls.same).count();
             let pulls = match changed {
@@ -112,6 +114,18 @@ fn files(report: &Report) -> String {
         files(new),
         files(changed)
     )
+}
+
+/// What came of a command that changes the node.
+pub fn result(report: &Report) -> String {
+    let result = text::result(report);
+    if result.is_empty() {
+        return result;
+    }
+    let mut text = String::new();
+    heading("Result", &mut text);
+    let _ = writeln!(text, "{}", fence("text", &result));
+    text
 }
 
 fn heading(title: &str, text: &mut String) {
@@ -324,7 +338,7 @@ fn commands(report: &Report, text: &mut String) {
         heading("Commands", text);
         let _ = writeln!(text, "Digest: {}", code(digest));
     }
-    for command in &report.next {
+    for command in report.next.iter().chain(&report.way_back) {
         let mut words = command.split(' ').skip(1);
         let label = match words.next() {
             Some("apply") => "Apply",
@@ -341,6 +355,7 @@ mod tests {
     use super::*;
     use crate::finding::Findings;
     use crate::node::NodePath;
+    use crate::plan::FileKind;
     use crate::read::Sources;
     use crate::report::build::Basis;
     use crate::report::{Command, FileChange, TakesEffect};
@@ -355,6 +370,7 @@ mod tests {
             findings: &Findings::default(),
             sources: &Sources::default(),
             questions: &[],
+            config: None,
         };
         let mut report = basis.refused();
         report.outcome = Outcome::Changes;
@@ -363,6 +379,7 @@ mod tests {
         let files = numbered.map(|(number, length)| FileChange {
             path: NodePath::new(&format!("/c/{number}.example/hosts.toml")),
             named: None,
+            kind: FileKind::HostsFile,
             action: Action::Create,
             mode: None,
             takes_effect: TakesEffect::AfterRestart,

@@ -29,12 +29,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::transaction::Failure;
+use crate::apply::RunState;
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
 use crate::containerd::release::Version;
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
+use crate::plan::FileKind;
 use crate::printable::printable;
+use crate::read::locate::{Found, Located};
 use crate::secret::{MASK, Masked, Secrets};
 use crate::text::TomlText;
 
@@ -46,7 +50,11 @@ pub const SCHEMA: u32 = 1;
 /// What a command reports about a node.
 ///
 /// Fields are only ever added: a reader ignores those that it does not know. Paths are those that the node sees. Nothing
-/// depends on the time or on the machine that the program runs on, except `node`, and `--root` in commands.
+/// depends on the time or on the machine that the program runs on, except `node`, the times of `runs`, and `--root` in
+/// commands.
+///
+/// What is known before anything is changed comes first, and from `outcome` on what came of it: a document that ends
+/// before that is of a command that did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this form.
@@ -56,23 +64,12 @@ pub struct Report {
     /// The label that `--node` gave; it is in the report and in nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What came of the command.
-    pub outcome: Outcome,
-    /// Why it failed or was refused, where no finding says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Whether the command changed anything on the node.
-    pub changed: bool,
-    /// The digest of the plan, which `apply --expect` takes; `null` if there is no plan that changes something.
-    pub digest: Option<String>,
-    /// The number of the run in the journal, if there is one.
-    pub run: Option<u32>,
-    /// Whether what is planned or written takes effect only after a restart of containerd.
-    pub restart_needed: bool,
     /// The versions of containerd that the report is about.
     pub versions: Versions,
     /// The configuration that was read.
     pub config: ConfigSummary,
+    /// What `apply --expect` takes, if there is a plan that changes something.
+    pub digest: Option<String>,
     /// The files that change, in the order in which they are written.
     #[serde(default)]
     pub files: Vec<FileChange>,
@@ -97,14 +94,108 @@ pub struct Report {
     /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// The runs in the journals, oldest first (`rollback --list`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<RunRow>>,
+    /// What came of the command.
+    pub outcome: Outcome,
+    /// Why it failed or was refused, where no finding says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether the command changed anything on the node.
+    pub changed: bool,
+    /// The number of the run in the journal, if there is one.
+    pub run: Option<u32>,
+    /// Whether what is planned or written takes effect only after a restart of containerd.
+    pub restart_needed: bool,
+    /// Whether containerd was restarted, and CRI came up.
+    #[serde(default)]
+    pub restarted: bool,
     /// What else the operator should know, for example that a run was killed.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The commands to continue with.
     #[serde(default)]
     pub next: Vec<String>,
+    /// The command that undoes what was written, or would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<String>,
     /// The exit code of the command.
     pub exit_code: u8,
+}
+
+impl Report {
+    /// A report that says nothing of a node.
+    pub fn new(command: Command, outcome: Outcome) -> Self {
+        Self {
+            schema: SCHEMA,
+            command,
+            node: None,
+            versions: Versions::default(),
+            config: ConfigSummary::default(),
+            digest: None,
+            files: Vec::new(),
+            namespaces: Vec::new(),
+            settings: Vec::new(),
+            questions: Vec::new(),
+            findings: Vec::new(),
+            releases: Vec::new(),
+            not_ready: Vec::new(),
+            remark: None,
+            runs: None,
+            outcome,
+            error: None,
+            changed: false,
+            run: None,
+            restart_needed: false,
+            restarted: false,
+            notes: Vec::new(),
+            next: Vec::new(),
+            way_back: None,
+            exit_code: outcome.exit_code(),
+        }
+    }
+
+    /// The configuration files that change, as they are named.
+    fn changed_configuration(&self) -> Vec<&NodePath> {
+        let files = self.files.iter();
+        let files = files.filter(|file| file.kind == FileKind::Configuration);
+        files
+            .map(|file| file.named.as_ref().unwrap_or(&file.path))
+            .collect()
+    }
+
+    /// A registry that is worth a try once the plan is written: one with a hosts file that is written.
+    fn example(&self) -> String {
+        let written = |name: &&str| {
+            let mut files = self.files.iter();
+            files.any(|file| file.kind == FileKind::HostsFile && file.path.parent().name() == *name)
+        };
+        let names = self.namespaces.iter();
+        let mut names = names.filter_map(|namespace| namespace.name.as_deref());
+        names.find(written).unwrap_or("docker.io").to_owned()
+    }
+
+    /// It was refused, or has failed.
+    pub fn fails(&mut self, exit_code: u8, failure: &Failure) {
+        self.outcome = match exit_code {
+            3 => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.exit_code = exit_code;
+        self.changed = exit_code == 5;
+        self.error.get_or_insert_with(|| failure.message.clone());
+        let details = Some(failure.details.trim_end()).filter(|details| !details.is_empty());
+        self.notes.extend(details.map(str::to_owned));
+        self.notes.extend_from_slice(&failure.help);
+        self.next.clone_from(&failure.next);
+    }
+
+    /// What came of it, with the exit code that says so.
+    pub fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        self.exit_code = outcome.exit_code();
+    }
 }
 
 /// The command that made a report.
@@ -115,6 +206,8 @@ pub enum Command {
     Plan,
     /// `apply`
     Apply,
+    /// `rollback`
+    Rollback,
     /// `check`
     Check,
 }
@@ -129,11 +222,15 @@ pub enum Outcome {
     Changes,
     /// Something must be decided; nothing was written.
     Refused,
+    /// The plan is written.
+    Applied,
+    /// A run is undone.
+    RolledBack,
     /// The node can be upgraded as it is.
     Ready,
     /// The node cannot be upgraded as it is.
     NotReady,
-    /// The command failed; the node is as it was.
+    /// The command failed; with exit code 4 the node is as it was.
     Failed,
 }
 
@@ -141,7 +238,7 @@ impl Outcome {
     /// The exit code that says so.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Nothing | Self::Ready => 0,
+            Self::Nothing | Self::Applied | Self::RolledBack | Self::Ready => 0,
             Self::Changes | Self::NotReady => 1,
             Self::Refused => 3,
             Self::Failed => 4,
@@ -150,7 +247,7 @@ impl Outcome {
 }
 
 /// The versions of containerd that a report is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The installed version, whose behaviour is kept; `null` if it is not given and the file that it follows from was
     /// not read.
@@ -181,6 +278,11 @@ pub struct UsedVersion {
 pub struct ConfigSummary {
     /// The path of the file.
     pub path: NodePath,
+    /// How it was found.
+    pub found: FoundBy,
+    /// The file of containerd's systemd unit that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<NodePath>,
     /// The `version` in the file; `null` if it has none or was not read.
     pub version: Option<i64>,
     /// What became of the request to convert the file to version 2, if there was one.
@@ -189,6 +291,46 @@ pub struct ConfigSummary {
     /// The files that it imports, in the order in which containerd reads them.
     #[serde(default)]
     pub imports: Vec<NodePath>,
+}
+
+impl ConfigSummary {
+    /// A file that was found, and not read yet.
+    pub fn of(located: &Located) -> Self {
+        let (found, unit) = match &located.found {
+            Found::Given => (FoundBy::Option, None),
+            Found::Unit(unit) => (FoundBy::Unit, Some(unit.clone())),
+            Found::Default => (FoundBy::Default, None),
+            Found::BuiltIn => (FoundBy::BuiltIn, None),
+        };
+        Self {
+            path: located.path.clone(),
+            found,
+            unit,
+            version: None,
+            conversion: None,
+            imports: Vec::new(),
+        }
+    }
+}
+
+impl Default for ConfigSummary {
+    fn default() -> Self {
+        Self::of(&Located::default())
+    }
+}
+
+/// How a config.toml was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// By `--config`.
+    Option,
+    /// containerd's systemd unit names it.
+    Unit,
+    /// It is the one that containerd reads if nobody names one.
+    Default,
+    /// It does not exist, and containerd runs on what is built in.
+    BuiltIn,
 }
 
 /// What became of the request to convert a version-1 file.
@@ -209,7 +351,9 @@ pub struct FileChange {
     /// The path under which the configuration names the file, if a link on it leads to `path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<NodePath>,
-    /// Whether the file is created or changed.
+    /// What containerd reads it for.
+    pub kind: FileKind,
+    /// What is done to the file.
     pub action: Action,
     /// The mode of a new file; a file that exists keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +374,8 @@ pub enum Action {
     Create,
     /// The file exists and gets new content.
     Change,
+    /// It is removed (`rollback`).
+    Delete,
 }
 
 /// When a file takes effect.
@@ -391,6 +537,23 @@ pub struct ReleaseRow {
     pub today: Verdict,
     /// The node after the migration; `null` if there is no plan that can be written.
     pub after: Option<Verdict>,
+}
+
+/// A run in the journals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunRow {
+    /// Its number.
+    pub run: u32,
+    /// How far it is.
+    pub state: RunState,
+    /// When it began, in UTC; empty if its journal cannot be read, as are the fields after it.
+    pub begun: String,
+    /// The version of the program that wrote it.
+    pub tool: String,
+    /// The digest of its plan.
+    pub digest: String,
+    /// The files that it changes.
+    pub files: Vec<NodePath>,
 }
 
 /// What may be shown.

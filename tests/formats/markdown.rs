@@ -146,7 +146,10 @@ fn agrees(ran: &Ran, report: &Value, is_whole: bool) -> Result<(), String> {
         .iter()
         .flat_map(|question| question["answers"].as_array().unwrap())
         .map(|answer| &answer["command"]);
-    let expected: Vec<&Value> = answers.chain(list("next")).collect();
+    let expected: Vec<&Value> = answers
+        .chain(list("next"))
+        .chain(report.get("way_back"))
+        .collect();
     if commands != expected {
         return wrong(format!("the commands are {commands:?}"));
     }

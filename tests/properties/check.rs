@@ -13,6 +13,7 @@ use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
 use containerd_registry_migrate::question::{Existing, ExistingAnswers, Version1};
+use containerd_registry_migrate::read::locate::{Found, Located};
 use containerd_registry_migrate::read::{self, Inputs, Options, Sources};
 use containerd_registry_migrate::report::build::Basis;
 use containerd_registry_migrate::report::{self, Command};
@@ -61,7 +62,10 @@ impl Planned {
         let version = |text: &str| Version::parse(text).unwrap();
         let disk = disk::Node::open(root.to_str().unwrap()).map_err(|error| error.to_string())?;
         let options = Options {
-            config: NodePath::new(CONFIG),
+            config: Located {
+                path: NodePath::new(CONFIG),
+                found: Found::Default,
+            },
             certs_directory: certs_directory.map(NodePath::new),
             from: options.from.map(version),
             to: options.to.map_or(NEWEST, version),
@@ -100,6 +104,7 @@ impl Planned {
             (_, false, false) => Ended::Pending,
         };
         let basis = Basis {
+            config: None,
             command: Command::Plan,
             request: &request,
             inputs: inputs.as_ref(),

@@ -12,7 +12,7 @@ use crate::Daemons;
 use crate::check::{Accepted, Case};
 use crate::daemon::Containerd;
 use crate::model::Model;
-use crate::node::{CONFIG, Node, same_files};
+use crate::node::{Node, same_files};
 use crate::support;
 
 /// One run of a golden node.
@@ -118,7 +118,7 @@ impl Fixture {
     }
 
     pub(crate) fn check(&self, daemons: &Daemons) -> Result<(), String> {
-        let config = self.run.option("--config").unwrap_or(CONFIG);
+        let config = self.run.config();
         let node = Node::copy_of(&self.run.node(), config);
         let references = if self.run.is_migrated() {
             self.references(daemons, config)
@@ -241,7 +241,7 @@ impl Fixture {
 
     /// The `version` of config.toml, by its line: some of these files only old parsers read.
     fn config_version(&self, tree: &Path) -> u32 {
-        let path = self.run.option("--config").unwrap_or(CONFIG);
+        let path = self.run.config();
         let mut path = tree.join(path.trim_start_matches('/'));
         // A link to an absolute path means one on the node.
         while let Ok(link) = fs::read_link(&path) {
