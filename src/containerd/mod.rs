@@ -9,6 +9,7 @@ pub mod legacy;
 pub mod loader;
 pub mod lookup;
 pub mod merge;
+pub mod reference;
 pub mod registry;
 pub mod release;
 pub mod sight;

@@ -376,8 +376,14 @@ fn can_be_pulled(namespace: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     });
+    // Without a port, what may be a part of a repository is as good as a host.
+    let is_part = name == namespace
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._".contains(&byte)
+        })
+        && !name.split(['.', '_']).any(str::is_empty);
     let is_host = namespace.contains(['.', ':']) || namespace == "localhost";
-    labels && is_host && namespace != "index.docker.io"
+    (labels || is_part) && is_host && namespace != "index.docker.io"
 }
 
 /// The namespace that a directory below `certs.d` is for.
