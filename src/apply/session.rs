@@ -12,7 +12,7 @@ use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
 use super::obstacle;
-use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
+use super::transaction::{self, Content, FileChange, Found, NotAsBefore, OnFailure, Transaction};
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
@@ -311,20 +311,12 @@ impl<'a> Session<'a> {
         }
         let _locks = self.lock_files(&journal)?;
         self.interrupt.check()?;
-        let care = Care::AllOrNothing;
-        let health = self.go_back(&journal, restart.as_ref(), judged, care, report)?;
+        let on_failure = OnFailure::ChangeNothing;
+        let health = self.go_back(&journal, restart.as_ref(), judged, on_failure, report)?;
         let files = journal.files.into_iter().map(|file| file.path).collect();
         match health {
             Ok(()) => Ok(RolledBack { run, files }),
-            Err(verdict) => Err(ApplyError::Unhealthy {
-                run,
-                verdict,
-                is_up_again: Some(false),
-                next: restart
-                    .map(|restart| restart.guard.restart_command)
-                    .into_iter()
-                    .collect(),
-            }),
+            Err(verdict) => Err(self.still_down(run, restart.as_ref(), verdict)),
         }
     }
 
@@ -387,7 +379,7 @@ impl<'a> Session<'a> {
             // Half of a way back that could not be recorded, or somebody else's. Without the other half, what the other
             // configuration files said is in none.
             (Some(Event::RestartPending | Event::Restarted), Some(restart))
-                if transaction.is_back(&look) && look.contains(&Which::New) =>
+                if transaction.is_back(&look) && look.contains(&Content::New) =>
             {
                 Some((Some(restart), restart.before.was_up()))
             }
@@ -403,13 +395,13 @@ impl<'a> Session<'a> {
             };
             check_obstacles(self.store.node, &journal.files, &journal.directories)?;
             let restart = restart.as_ref();
-            let care = Care::AsFarAsPossible;
+            let on_failure = OnFailure::GoOn;
             // Where all of ours is gone, there is nothing that an edit is in the way of.
-            let is_left = look.contains(&Which::New);
-            return match self.go_back(journal, restart, judged, care, report)? {
+            let is_left = look.contains(&Content::New);
+            return match self.go_back(journal, restart, judged, on_failure, report)? {
                 Ok(()) if is_left => Ok(recovered(Recovery::RolledBack, Vec::new())),
                 Ok(()) => Ok(recovered(Recovery::RolledBack, kept)),
-                Err(verdict) => Err(self.not_up(journal, restart, verdict, Some(false))),
+                Err(verdict) => Err(self.still_down(run, restart, verdict)),
             };
         }
         match (last, &journal.record.restart) {
@@ -443,11 +435,11 @@ impl<'a> Session<'a> {
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             _ => {
-                if look.contains(&Which::New) && self.changed == ChangedSinceApply::Refuse {
+                if look.contains(&Content::New) && self.changed == ChangedSinceApply::Refuse {
                     self.refuse_changed(journal, &kept)?;
                 }
                 check_obstacles(self.store.node, &journal.files, &journal.directories)?;
-                let has_changed_nothing = look.iter().all(|which| *which == Which::Old);
+                let has_changed_nothing = look.iter().all(|content| *content == Content::Old);
                 self.undo_killed(journal, has_changed_nothing, report)?;
                 Ok(recovered(Recovery::Undone, kept))
             }
@@ -464,11 +456,13 @@ impl<'a> Session<'a> {
     ) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
-        let mut back = transaction.back(&is_ours, false, Care::AllOrNothing)?;
+        let mut back = transaction.back(&is_ours, false, OnFailure::ChangeNothing)?;
         let done = back.configuration().and_then(|()| back.hosts_files());
-        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
-        let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
-        say(came, report);
+        let done = done.and_then(|rest| transaction.remove_temporaries().map(|()| rest));
+        say(
+            done.map_err(|cause| self.not_rolled_back(journal, cause))?,
+            report,
+        );
         let run = journal.record.run;
         if !has_changed_nothing || !self.forget(run) {
             self.note(run, &Event::Undone, report);
@@ -486,7 +480,7 @@ impl<'a> Session<'a> {
         let run = journal.record.run;
         let Restart { guard, before } = restart;
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
-            guard.watch(None, *before, None, true, report)
+            guard.watch_on(*before, report)
         } else {
             let mut noted = Ok(());
             let mut restarted = || noted = self.append(run, &Event::Restarted);
@@ -506,13 +500,13 @@ impl<'a> Session<'a> {
         let judged = before.was_up();
         // A daemon that never saw the new files need not be made to see the old ones.
         let again = Some(restart).filter(|_| verdict.is_restarted);
-        match self.go_back(journal, again, judged, Care::AsFarAsPossible, report) {
+        match self.go_back(journal, again, judged, OnFailure::GoOn, report) {
             Ok(health) => {
                 let is_up_again = judged.then_some(health.is_ok());
-                Err(self.not_up(journal, Some(restart), verdict, is_up_again))
+                Err(self.not_up(run, Some(restart), verdict, is_up_again))
             }
             Err(undo) => Err(ApplyError::NotUndone {
-                cause: Box::new(self.not_up(journal, None, verdict, None)),
+                cause: Box::new(self.not_up(run, None, verdict, None)),
                 undo: Box::new(undo),
                 files: states(self.store.node, &journal.files),
                 next: vec![self.rollback_command(run), guard.restart_command.clone()],
@@ -520,9 +514,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// CRI is not up with the old files. Where it was down before, too, the node is as it was.
+    fn still_down(&self, run: u32, restart: Option<&Restart>, verdict: Unhealthy) -> ApplyError {
+        let was_up = restart.is_none_or(|restart| restart.before.was_up());
+        self.not_up(run, restart, verdict, was_up.then_some(false))
+    }
+
     fn not_up(
         &self,
-        journal: &Journal,
+        run: u32,
         restart: Option<&Restart>,
         verdict: Unhealthy,
         is_up_again: Option<bool>,
@@ -532,7 +532,7 @@ impl<'a> Session<'a> {
             .filter(|_| is_down)
             .map(|restart| restart.guard.restart_command.clone());
         ApplyError::Unhealthy {
-            run: journal.record.run,
+            run,
             verdict,
             is_up_again,
             next: command.into_iter().collect(),
@@ -546,13 +546,13 @@ impl<'a> Session<'a> {
         journal: &Journal,
         restart: Option<&Restart>,
         judged: bool,
-        care: Care,
+        on_failure: OnFailure,
         report: Report<'_>,
     ) -> Result<Result<(), Unhealthy>, ApplyError> {
         let run = journal.record.run;
         let transaction = journal.transaction(self.store.node);
         let is_new = !matches!(journal.events.last(), Some(Event::GoingBack { .. }));
-        let mut given_up = if is_new || transaction.look()?.contains(&Which::New) {
+        let mut given_up = if is_new || transaction.look()?.contains(&Content::New) {
             self.changed_files(journal)?
         } else {
             Vec::new()
@@ -560,7 +560,7 @@ impl<'a> Session<'a> {
         if is_new || !given_up.is_empty() {
             match self.append(run, &going_back(&given_up, restart, judged)) {
                 Ok(()) => {}
-                Err(error) if care == Care::AllOrNothing => return Err(error.into()),
+                Err(error) if on_failure == OnFailure::ChangeNothing => return Err(error.into()),
                 Err(error) => {
                     // What the journal does not keep is not overwritten.
                     given_up.clear();
@@ -582,7 +582,7 @@ impl<'a> Session<'a> {
             };
             found.is(Some(&file.after)) || is_given_up()
         };
-        let mut back = match transaction.back(&is_ours, true, care) {
+        let mut back = match transaction.back(&is_ours, true, on_failure) {
             Ok(back) => back,
             Err(error) => {
                 // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
@@ -612,7 +612,7 @@ impl<'a> Session<'a> {
             }
         };
         let done = back.hosts_files();
-        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
+        let done = done.and_then(|rest| transaction.remove_temporaries().map(|()| rest));
         say(done.map_err(not_rolled_back)?, report);
         self.note(run, &Event::RolledBack, report);
         Ok(health)
@@ -752,13 +752,13 @@ fn not_recorded(run: u32, result: Result<(), NodeError>, report: Report<'_>) {
     }
 }
 
-/// Says what became of files on their way back.
-fn say(came: Came, report: Report<'_>) {
-    for (path, mode) in came.stricter {
+/// Says which files are not quite as they were.
+fn say(files: NotAsBefore, report: Report<'_>) {
+    for (path, mode) in files.stricter {
         report(Progress::Notice(Notice::Stricter(path, mode)));
     }
-    if !came.left.is_empty() {
-        report(Progress::Notice(Notice::Left(came.left)));
+    if !files.left.is_empty() {
+        report(Progress::Notice(Notice::Left(files.left)));
     }
 }
 

@@ -2,20 +2,33 @@
 //!
 //! The rule is measured (docs/containerd.md §12.3): only the row of the plugin in `ctr plugins ls` tells; systemd calls a
 //! containerd whose CRI is broken started. This module restarts and judges; it does not touch files, and what follows
-//! from its verdict is decided in its parent.
+//! from its verdict is decided in its parent. `ask` is how containerd is asked, `watch` the rule by which a restart is
+//! judged. What each part protects from:
+//!
+//! | part | without it |
+//! |---|---|
+//! | the shell is tried first | no shell is found only after the files are changed |
+//! | the socket must be the daemon's | a good migration is taken back, since nobody answers where nobody listens |
+//! | a health command must succeed before | it fails afterwards, whatever the files are |
+//! | the baseline | a CRI that is disabled, or was down before, is taken for a failure of the migration |
+//! | the old daemon does not count | a restart that did nothing looks like one that went well |
+//! | a failed restart of a daemon that is still there | containerd is restarted again for nothing, and that fails, too |
+//! | CRI must stay up, in one daemon | one that exits a second after it said that it is up |
+//! | `crictl version`, if it answered before | CRI is loaded, and busy with its recovery |
+//! | the limit for each question | `ctr` 1.x waits for ever for a frozen daemon |
 
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod ask;
+mod watch;
 
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::time::{Duration, Instant, SystemTime};
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ApplyError;
 use super::command::{self, Ended};
+use ask::{Daemon, containerd_pid, cri_row, error_lines, is_listening, plugins};
+use watch::Watch;
 
 /// What restarts containerd, if nothing else is said.
 pub const RESTART_COMMAND: &str = "systemctl restart containerd";
@@ -23,8 +36,6 @@ pub const RESTART_COMMAND: &str = "systemctl restart containerd";
 /// Where containerd listens, if nothing else is said.
 pub const ADDRESS: &str = "/run/containerd/containerd.sock";
 
-/// How long CRI must stay up: a daemon may say that it is and exit a second later (a busy stream port).
-const HOLD: Duration = Duration::from_secs(5);
 /// How long a restart may take: systemd gives a service 90 seconds to stop.
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
 /// How long one question may take; `ctr` 1.x ignores its own limit when the daemon is frozen.
@@ -302,9 +313,14 @@ impl Guard {
         }
     }
 
+    /// Watches CRI after a restart that a killed session has made.
+    pub(crate) fn watch_on(&self, before: Baseline, report: Report<'_>) -> Result<(), Unhealthy> {
+        self.watch(None, before, None, true, report)
+    }
+
     /// Watches CRI until it is as good as `before`, or cannot be any more. `restart` is when the restart began, if that
     /// is known. `old` is the daemon that was to go; if nothing says that it was restarted, it gets little time for that.
-    pub(crate) fn watch(
+    fn watch(
         &self,
         restart: Option<SystemTime>,
         before: Baseline,
@@ -373,31 +389,20 @@ impl Guard {
         Ok(Asked { cri, lines })
     }
 
-    /// Whether CRI answers a request: a loaded one may still be busy with its recovery. True where nobody can ask.
+    /// Whether CRI answers a request. True where nobody can ask.
     fn is_serving(&self) -> bool {
-        let Health::Ctr(address) = &self.health else {
-            return true;
-        };
-        let mut crictl = Command::new("crictl");
-        let endpoint = format!("unix://{address}");
-        crictl.args([
-            "--runtime-endpoint",
-            &endpoint,
-            "--timeout",
-            "2s",
-            "version",
-        ]);
-        command::run(crictl, PROBE_LIMIT).is_ok_and(|ended| ended.is_success())
+        match &self.health {
+            Health::Ctr(address) => ask::is_serving(address),
+            Health::Command(_) => true,
+        }
     }
 
     /// The process behind the socket.
     fn daemon(&self) -> Option<Daemon> {
-        let Health::Ctr(address) = &self.health else {
-            return None;
-        };
-        let socket = connect(address).ok()?;
-        let pid = rustix::net::sockopt::socket_peercred(&socket).ok()?.pid;
-        Some(Daemon(pid.as_raw_pid()))
+        match &self.health {
+            Health::Ctr(address) => ask::daemon(address),
+            Health::Command(_) => None,
+        }
     }
 }
 
@@ -405,113 +410,6 @@ impl Guard {
 struct Asked {
     cri: Cri,
     lines: Vec<String>,
-}
-
-/// What containerd says about a CRI that is not up, and in its log since its restart.
-fn error_lines(address: &str, restart: Option<SystemTime>) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Ok(ended) = command::run(plugins(address, &["-d"]), PROBE_LIMIT) {
-        lines.extend(messages(&ended.output));
-    }
-    let since = restart.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let Some(since) = since else {
-        return lines;
-    };
-    let mut journalctl = Command::new("journalctl");
-    journalctl.args([
-        "--unit=containerd",
-        "--output=cat",
-        "--no-pager",
-        "--lines=200",
-    ]);
-    journalctl.arg(format!("--since=@{}", since.as_secs()));
-    if let Ok(ended) = command::run(journalctl, PROBE_LIMIT) {
-        let marks = ["level=error", "level=fatal", "containerd: "];
-        let is_error = |line: &&str| marks.iter().any(|mark| line.contains(mark));
-        let errors: Vec<&str> = ended.output.lines().filter(is_error).collect();
-        lines.extend(last_lines(&errors.join("\n")));
-    }
-    lines
-}
-
-fn connect(address: &str) -> rustix::io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        // A frozen daemon's full queue must not stop us.
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(address)?)?;
-    Ok(socket)
-}
-
-/// Whether somebody listens, or may: only a socket that is not there, or that was left behind, says no.
-fn is_listening(address: &str) -> bool {
-    !matches!(
-        connect(address),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED)
-    )
-}
-
-/// A containerd that runs on this machine: one with another root is in a container.
-fn containerd_pid() -> Option<u32> {
-    let root = |path: &str| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    let own = root("/");
-    let is_containerd = |pid: &u32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-        name.is_ok_and(|name| name == "containerd\n") && root(&format!("/proc/{pid}/root")) == own
-    };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.find(is_containerd)
-}
-
-/// The process that listens at containerd's socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Daemon(i32);
-
-fn plugins(address: &str, options: &[&str]) -> Command {
-    let mut ctr = Command::new("ctr");
-    ctr.args([
-        "--address",
-        address,
-        "--connect-timeout",
-        "1s",
-        "plugins",
-        "ls",
-    ]);
-    ctr.args(options).arg("id==cri");
-    ctr
-}
-
-/// Reads the row of the CRI plugin: `io.containerd.grpc.v1  cri  linux/amd64  ok`.
-fn cri_row(output: &str) -> Cri {
-    let mut answered = false;
-    for line in output.lines() {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        match columns.as_slice() {
-            ["TYPE", "ID", ..] => answered = true,
-            ["io.containerd.grpc.v1", "cri", .., status] => {
-                return if *status == "ok" {
-                    Cri::Up
-                } else {
-                    Cri::Failed
-                };
-            }
-            _ => {}
-        }
-    }
-    if answered { Cri::Disabled } else { Cri::Silent }
-}
-
-/// The messages in what `ctr plugins ls -d` prints.
-fn messages(output: &str) -> Vec<String> {
-    let message = |line: &str| Some(line.trim().strip_prefix("Message:")?.trim().to_owned());
-    output.lines().filter_map(message).collect()
 }
 
 fn last_lines(text: &str) -> Vec<String> {
@@ -526,209 +424,11 @@ fn last_lines(text: &str) -> Vec<String> {
     lines.into_iter().skip(skipped).collect()
 }
 
-/// The rule: what was seen so far, and what it means.
-#[derive(Debug)]
-struct Watch {
-    before: Baseline,
-    old: Option<Daemon>,
-    /// Whether the restart command ended well.
-    is_run: bool,
-    timeout: Duration,
-    /// Since when it is up, and in which daemon.
-    up_since: Option<(Duration, Option<Daemon>)>,
-}
-
-impl Watch {
-    /// For how long it may take.
-    fn limit(&self, daemon: Option<Daemon>) -> Duration {
-        let is_old = daemon.is_some() && daemon == self.old;
-        match self.up_since {
-            // Once up, it gets the time to prove that it stays.
-            Some((since, _)) => self.timeout.max(since + HOLD + HOLD),
-            None if is_old && !self.is_run => HOLD,
-            None => self.timeout,
-        }
-    }
-
-    /// Takes one observation; `None` is "look again".
-    fn look(
-        &mut self,
-        at: Duration,
-        cri: Cri,
-        daemon: Option<Daemon>,
-        is_serving: &mut dyn FnMut() -> bool,
-    ) -> Option<Result<(), String>> {
-        let is_old = daemon.is_some() && daemon == self.old;
-        let is_up = match cri {
-            // The restart has not begun yet.
-            _ if is_old => false,
-            Cri::Up => true,
-            Cri::Silent => false,
-            Cri::Disabled if self.before.cri == Cri::Disabled => true,
-            // A status never changes after the first answer.
-            Cri::Failed | Cri::Disabled => return Some(Err(format!("CRI {}", cri.phrase()))),
-        };
-        match self.up_since {
-            _ if !is_up => self.up_since = None,
-            Some((since, same)) if same == daemon => {
-                if at.saturating_sub(since) >= HOLD && (!self.before.crictl || is_serving()) {
-                    return Some(Ok(()));
-                }
-            }
-            _ => self.up_since = Some((at, daemon)),
-        }
-        let limit = self.limit(daemon);
-        if at < limit {
-            return None;
-        }
-        let seconds = limit.as_secs();
-        Some(Err(if is_old {
-            format!("containerd was not restarted within {seconds} s")
-        } else if is_up {
-            format!(
-                "CRI is loaded, but does not answer `crictl version` after {} s",
-                at.as_secs()
-            )
-        } else {
-            format!("CRI {} after {seconds} s", cri.phrase())
-        }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
-
-    const HEADER: &str = "TYPE                      ID     PLATFORMS      STATUS    \n";
-
-    #[test]
-    fn only_the_row_of_the_plugin_tells() {
-        let row = |row: &str| cri_row(&format!("{HEADER}{row}"));
-        assert_eq!(
-            row("io.containerd.grpc.v1     cri    linux/amd64    ok        \n"),
-            Cri::Up
-        );
-        assert_eq!(
-            row("io.containerd.grpc.v1     cri    -              error     \n"),
-            Cri::Failed
-        );
-        assert_eq!(row(""), Cri::Disabled);
-        assert_eq!(
-            row("io.containerd.cri.v1    images    -    ok\n"),
-            Cri::Disabled
-        );
-        assert_eq!(
-            cri_row("ctr: failed to dial \"/run/c.sock\": context deadline exceeded\n"),
-            Cri::Silent
-        );
-        assert_eq!(cri_row(""), Cri::Silent);
-    }
-
-    #[test]
-    fn the_message_of_a_failed_plugin() {
-        let output = "Type:          io.containerd.grpc.v1\nID:            cri\nError:\n  Code:        Unknown\n  \
-                      Message:     invalid plugin config: `mirrors` cannot be set\n";
-        assert_eq!(
-            messages(output),
-            ["invalid plugin config: `mirrors` cannot be set"]
-        );
-    }
-
-    /// Seconds, what CRI is, which daemon, whether `crictl` is answered.
-    type Seen = (u64, Cri, Option<i32>, bool);
-
-    /// Feeds observations to a watch over daemon 1, with a limit of 60 seconds; the verdict and when it came.
-    fn verdict(before: Cri, crictl: bool, seen: &[Seen]) -> Option<(u64, Result<(), String>)> {
-        let mut watch = Watch {
-            before: Baseline {
-                cri: before,
-                crictl,
-            },
-            old: Some(Daemon(1)),
-            is_run: true,
-            timeout: Duration::from_secs(60),
-            up_since: None,
-        };
-        seen.iter().find_map(|(at, cri, daemon, serving)| {
-            let at_time = Duration::from_secs(*at);
-            let verdict = watch.look(at_time, *cri, daemon.map(Daemon), &mut || *serving)?;
-            Some((*at, verdict))
-        })
-    }
-
-    #[test]
-    fn up_must_hold_in_one_daemon() {
-        let up = |at| (at, Cri::Up, Some(2), true);
-        assert_eq!(verdict(Cri::Up, true, &[up(0), up(4)]), None);
-        assert_eq!(verdict(Cri::Up, true, &[up(0), up(5)]), Some((5, Ok(()))));
-        // It exited, and another one came.
-        let restarted = [
-            up(0),
-            (4, Cri::Up, Some(3), true),
-            (8, Cri::Up, Some(3), true),
-        ];
-        assert_eq!(verdict(Cri::Up, true, &restarted), None);
-        let silent = [up(0), (3, Cri::Silent, None, true), up(4), up(8)];
-        assert_eq!(verdict(Cri::Up, true, &silent), None);
-    }
-
-    #[test]
-    fn the_daemon_that_was_to_go_proves_nothing() {
-        let old = |at| (at, Cri::Up, Some(1), true);
-        let seen = [old(0), old(30), old(60)];
-        let reason = "containerd was not restarted within 60 s".to_owned();
-        assert_eq!(verdict(Cri::Up, true, &seen), Some((60, Err(reason))));
-        let failed = [
-            (0, Cri::Failed, Some(1), true),
-            (1, Cri::Up, Some(2), true),
-            (6, Cri::Up, Some(2), true),
-        ];
-        assert_eq!(verdict(Cri::Failed, false, &failed), Some((6, Ok(()))));
-    }
-
-    #[test]
-    fn a_restart_that_failed_gets_little_time() {
-        let mut watch = Watch {
-            before: Baseline {
-                cri: Cri::Up,
-                crictl: false,
-            },
-            old: Some(Daemon(1)),
-            is_run: false,
-            timeout: Duration::from_secs(60),
-            up_since: None,
-        };
-        let mut look = |at, daemon| {
-            watch.look(
-                Duration::from_secs(at),
-                Cri::Up,
-                Some(Daemon(daemon)),
-                &mut || true,
-            )
-        };
-        assert_eq!(look(0, 1), None);
-        let reason = "containerd was not restarted within 5 s".to_owned();
-        assert_eq!(look(5, 1), Some(Err(reason)));
-        // Unless there is another daemon all the same.
-        assert_eq!(look(6, 2), None);
-        assert_eq!(look(11, 2), Some(Ok(())));
-    }
-
-    #[test]
-    fn a_failed_plugin_is_judged_at_once() {
-        let seen = [
-            (0, Cri::Silent, None, true),
-            (1, Cri::Failed, Some(2), true),
-        ];
-        assert_eq!(
-            verdict(Cri::Up, true, &seen),
-            Some((1, Err("CRI failed to load".to_owned())))
-        );
-        assert_eq!(
-            verdict(Cri::Failed, false, &seen),
-            Some((1, Err("CRI failed to load".to_owned())))
-        );
-    }
 
     #[test]
     fn a_restart_that_hangs_says_so_and_is_killed() {
@@ -820,40 +520,5 @@ mod tests {
         let missing = Command::new("no-such-ctr");
         let error = command::run(missing, PROBE_LIMIT).unwrap_err();
         assert!(error.to_string().contains("`no-such-ctr`"), "{error}");
-    }
-
-    #[test]
-    fn a_disabled_cri_may_stay_so() {
-        let seen = [
-            (1, Cri::Disabled, Some(2), true),
-            (7, Cri::Disabled, Some(2), true),
-        ];
-        assert_eq!(verdict(Cri::Disabled, false, &seen), Some((7, Ok(()))));
-        assert_eq!(
-            verdict(Cri::Up, false, &seen),
-            Some((1, Err("CRI is not loaded".to_owned())))
-        );
-    }
-
-    #[test]
-    fn no_answer_is_a_question_of_time() {
-        let silent = |at| (at, Cri::Silent, None, true);
-        let reason = "CRI does not answer after 60 s".to_owned();
-        assert_eq!(verdict(Cri::Up, true, &[silent(0), silent(59)]), None);
-        assert_eq!(
-            verdict(Cri::Up, true, &[silent(0), silent(60)]),
-            Some((60, Err(reason)))
-        );
-        // Loaded, but busy with its recovery: asked only if it answered before.
-        let busy = |at| (at, Cri::Up, Some(2), false);
-        let reason = "CRI is loaded, but does not answer `crictl version` after 70 s".to_owned();
-        assert_eq!(
-            verdict(Cri::Up, true, &[busy(0), busy(59), busy(70)]),
-            Some((70, Err(reason)))
-        );
-        assert_eq!(
-            verdict(Cri::Up, false, &[busy(0), busy(5)]),
-            Some((5, Ok(())))
-        );
     }
 }
