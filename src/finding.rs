@@ -448,12 +448,12 @@ codes! {
         "containerd knows username, password, auth and identitytoken beside credentials, on every version. Anything \
          else, such as identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as \
          it is, since the tool never changes credentials. Write the right name if it is meant, or remove it.";
-    UNKNOWN_KEY "unknown-key" Error
-        Allow("drops the key; the old file keeps it"),
-        "a key that containerd does not know, in an entry that goes away",
-        "containerd ignores this key, but another program may have meant something by it: `rewrite` is read by the \
-         containerd of k3s and rke2 only. The entry that it stands in goes away, and a hosts.toml has no place for \
-         it. Mend a misspelt key, or accept that it is dropped; the old file stays in the journal.";
+    UNKNOWN_KEY "unknown-key" Warning HandEdit,
+        "a key that no containerd reads, in an entry that is removed",
+        "No containerd reads this key, so that it has no effect today and pulls are the same without it: it may be \
+         misspelt, or belong elsewhere. `rewrite` is read by the containerd of k3s and rke2 only. The entry that it is \
+         in is migrated and removed, the key with it; a hosts.toml has no place for it. Fix a misspelt key before you \
+         migrate, and see what changes.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
         "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
@@ -526,6 +526,11 @@ codes! {
         "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
          Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
          not, upgrade first, write a mirror for each registry by name, or accept the finding.";
+    WINDOWS_NODE "windows-node" { doubt: true } Error HandEdit,
+        "the configuration of a Windows node, which this program does not migrate",
+        "A path in the file has a drive letter, or begins with two backslashes, so that the file is for containerd on \
+         Windows. There paths, the names of the directories of hosts files and the start of the daemon follow other \
+         rules, which this program does not know. Write the hosts files of such a node by hand.";
     WRONG_TYPE "wrong-type" { said_once: true, stays: true } Error HandEdit,
         "a value of the wrong type, with which containerd does not start",
         "A value has another type than containerd expects, such as a string where a list must be. There are no \

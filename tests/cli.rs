@@ -269,7 +269,7 @@ fn the_next_command_repeats_every_option_and_works_as_printed() {
         "--certs-dir",
         "/etc/registries",
         "--allow",
-        "unknown-key",
+        "unparsable-endpoint",
     ]);
     let next = ran
         .stdout
@@ -280,7 +280,7 @@ fn the_next_command_repeats_every_option_and_works_as_printed() {
         "--from 1.6.20",
         "--to 2.1.9",
         "--certs-dir /etc/registries",
-        "--allow unknown-key",
+        "--allow unparsable-endpoint",
         "--expect ",
     ] {
         assert!(next.contains(part), "{part}: {next}");

@@ -352,7 +352,7 @@ mod tests {
             version_1: Version1::Convert,
             keep_local_pull: true,
             state_dir: NodePath::new("/srv/$HOME"),
-            allow: vec![&finding::UNKNOWN_KEY, &finding::BYTE_ORDER_MARK],
+            allow: vec![&finding::UNPARSABLE_ENDPOINT, &finding::BYTE_ORDER_MARK],
             ..Request::default()
         };
         let others = Request {

@@ -205,7 +205,7 @@ fn settle_mirror(
         carried(settled.files_of_mirror.get(name))
     };
     endpoint_outcomes(mirror, &resolved, &setting, &fate, outcomes);
-    let fate = Fate::LeftOut(&finding::UNKNOWN_KEY);
+    let fate = Fate::WithoutEffect(&finding::UNKNOWN_KEY);
     outcomes.extend(unknown_outcomes(&setting, &mirror.unknown, &fate));
 }
 
@@ -251,7 +251,7 @@ fn settle_tls(
         push(setting, &key.place, fate);
     }
     let fate = match takes_effect {
-        true => Fate::LeftOut(&finding::UNKNOWN_KEY),
+        true => Fate::WithoutEffect(&finding::UNKNOWN_KEY),
         false => dead,
     };
     outcomes.extend(unknown_outcomes(&setting, &tls.unknown, &fate));
@@ -440,14 +440,14 @@ fn unknown_keys(unknown: &[Placed<String>], findings: &mut Findings) {
         }
         let help = if key.value == "rewrite" {
             "`rewrite` is read by the containerd of k3s and rke2 only, which writes hosts files itself from \
-             registries.yaml; --allow unknown-key drops it here"
+             registries.yaml; it is removed with its entry"
         } else {
-            "mend a misspelt key; --allow unknown-key drops it"
+            "it has no effect, and is removed with its entry; fix it if it is misspelt"
         };
         findings.add(
             &finding::UNKNOWN_KEY,
             key.place.clone(),
-            format!("containerd does not know `{}` here", shown_url(&key.value)),
+            format!("no containerd reads `{}` here", shown_url(&key.value)),
             help,
         );
     }

@@ -18,12 +18,13 @@ use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
 use crate::question::{ExistingAnswers, Inert, Version1};
-use crate::secret::TextKind;
+use crate::secret::{TextKind, shown_word};
 use crate::text::{FileText, TomlText};
 
 mod certs;
 mod imports;
 pub mod locate;
+mod windows;
 
 pub use imports::import_path;
 
@@ -118,9 +119,16 @@ pub fn read(
     let from = options
         .from
         .unwrap_or_else(|| default_from(&main).min(options.to));
+    if is_windows(&main, findings) {
+        return Ok(None);
+    }
     let Some(configuration) = imports::read(node, main, findings, sources)? else {
         return Ok(None);
     };
+    let mut imported = configuration.files.iter().skip(1);
+    if imported.any(|loaded| is_windows(&loaded.file, findings)) {
+        return Ok(None);
+    }
     let certificates = read_certificates(node, &configuration);
     let files = certificates.iter();
     let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
@@ -193,6 +201,23 @@ fn read_main(
     };
     let (real, content, id) = sources.add_file(TextKind::Configuration, file);
     Ok(ConfigFile::new(id, path.clone(), real, &content, findings))
+}
+
+/// Whether this is a file of a Windows node, which is said: its paths mean nothing to the rules of this program.
+fn is_windows(file: &ConfigFile, findings: &mut Findings) -> bool {
+    let Some(key) = windows::path(file) else {
+        return false;
+    };
+    findings.add(
+        &finding::WINDOWS_NODE,
+        key.place,
+        format!(
+            "`{}` is a path of Windows, and this program migrates Linux nodes only",
+            shown_word(&key.value)
+        ),
+        "write the hosts files of this node by hand",
+    );
+    true
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,
