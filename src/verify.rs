@@ -3,7 +3,8 @@
 //! Nothing of the plan is believed here but its bytes. Where something differs the plan is refused, with both lists;
 //! a difference that a version makes inevitable has a code of its own, which an operator can accept.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::containerd::contents::PluginId;
@@ -12,7 +13,7 @@ use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::Legacy;
 use crate::containerd::loader::{Reason, Startup};
-use crate::containerd::release::{Generation, Major, Version, ranges};
+use crate::containerd::release::{Behaviour, Generation, Major, Version, ranges};
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, Decision, Findings};
@@ -119,6 +120,9 @@ struct Planned<'i> {
     from: Rc<Sight>,
     /// Today and afterwards, by generation.
     releases: Vec<Compared>,
+    /// One of each [kind](Sight::kind) of those that are compared, by their numbers; empty if one of them is of no kind, or
+    /// has other headers or credentials.
+    kinds: Vec<usize>,
     /// The directory that `config_path` names, before and after the hosts files are written.
     kept_certs: Rc<CertsDirectory>,
     certs: Rc<CertsDirectory>,
@@ -133,9 +137,9 @@ struct Compared {
     /// Whether what they pull is compared: where a text is not read, an operator may have accepted that for good reasons,
     /// such as a parser that a distribution has replaced.
     pulls: bool,
+    /// Whether headers and credentials are those of the containerd whose behaviour is kept.
     same_headers: bool,
-    /// Whether there are no credentials, before or after, so that none can differ.
-    no_credentials: bool,
+    same_credentials: bool,
 }
 
 impl<'i> Planned<'i> {
@@ -152,15 +156,17 @@ impl<'i> Planned<'i> {
                 },
                 startup,
                 same_headers: after.headers() == from.headers(),
-                no_credentials: !after.has_credentials() && !from.has_credentials(),
+                same_credentials: after.all_credentials() == from.all_credentials(),
                 release,
                 after,
             }
         });
+        let releases: Vec<Compared> = releases.collect();
         let certs = after.certs().get(plan.certs.path.as_str());
         Self {
             inputs,
-            releases: releases.collect(),
+            kinds: kinds(&releases).unwrap_or_default(),
+            releases,
             from,
             certs: certs.cloned().unwrap_or_else(|| Rc::clone(&plan.certs)),
             kept_certs: Rc::clone(&plan.certs),
@@ -290,33 +296,38 @@ impl<'i> Planned<'i> {
     fn pulls_are_the_same(&self, wanted: &mut Wanted, findings: &mut Findings) {
         let inputs = self.inputs;
         let from_settings = from_settings(&self.from, wanted);
+        let expected = |behaviour: &Behaviour| match wanted.decider {
+            Decider::Settings => Cow::Borrowed(&from_settings),
+            Decider::HostsFile | Decider::Nobody => Cow::Borrowed(&wanted.after),
+            Decider::KeptFile => {
+                Cow::Owned(reader::pulls(&self.kept_certs, &wanted.name, behaviour))
+            }
+        };
+        // Most files are read alike by all releases: what is proven for one of each kind is proven for the others.
+        let mut kinds = self
+            .kinds
+            .iter()
+            .filter_map(|kind| self.releases.get(*kind));
+        let is_proven = |compared: &Compared| {
+            let view = &compared.after;
+            view.is_plain(&wanted.name) && view.pulls(&wanted.name).same(&expected(&view.behaviour))
+        };
+        if !self.kinds.is_empty() && kinds.all(is_proven) {
+            return;
+        }
         let mut differences: Vec<Difference> = Vec::new();
         let mut comes = None;
-        // Most files are read alike by all releases: what is proven for one is proven for the others.
-        let mut proven = None;
+        let mut changed = wanted.changed;
         for compared in self.releases.iter().filter(|compared| compared.pulls) {
             let (generation, today) = (&compared.release.generation, &compared.release.sight);
             let view = &compared.after;
-            let key = view.pulls_key(&wanted.name);
-            if compared.no_credentials && compared.same_headers && key.is_some() && key == proven {
-                continue;
-            }
             let behaviour = &generation.behaviour;
             let planned = view.pulls(&wanted.name);
-            let kept;
-            let expected = match wanted.decider {
-                Decider::Settings => &from_settings,
-                Decider::HostsFile | Decider::Nobody => &wanted.after,
-                Decider::KeptFile => {
-                    kept = reader::pulls(&self.kept_certs, &wanted.name, behaviour);
-                    &kept
-                }
-            };
+            let expected = &*expected(behaviour);
             let same_credentials = compared.same_headers
-                && (compared.no_credentials
+                && (compared.same_credentials
                     || view.credentials_of(expected) == self.from.credentials_of(expected));
             if planned.same(expected) && same_credentials {
-                proven = key;
                 continue;
             }
             // What a version does differently with the node as it is, is not the plan's doing.
@@ -338,7 +349,7 @@ impl<'i> Planned<'i> {
             let keeps = is_kept(inputs, wanted);
             let code = judge(inputs, generation, cause, keeps, findings);
             if !is_between(inputs, generation) {
-                wanted.changed.get_or_insert(code);
+                changed.get_or_insert(code);
             }
             if generation.versions.contains(&inputs.options.to) {
                 comes = Some(planned.clone());
@@ -362,6 +373,7 @@ impl<'i> Planned<'i> {
                 }),
             }
         }
+        wanted.changed = changed;
         if let Some(comes) = comes {
             wanted.after = comes;
         }
@@ -439,6 +451,20 @@ impl<'i> Planned<'i> {
             findings.add(code, None, message, way_out(code));
         }
     }
+}
+
+/// One of each kind of the releases whose pulls are compared, by their numbers; `None` if more than that decides for one of
+/// them.
+fn kinds(releases: &[Compared]) -> Option<Vec<usize>> {
+    let mut kinds = BTreeMap::new();
+    for (number, compared) in releases.iter().enumerate() {
+        if compared.pulls {
+            let is_same = compared.same_headers && compared.same_credentials;
+            let kind = compared.after.kind().filter(|_| is_same)?;
+            kinds.entry(kind).or_insert(number);
+        }
+    }
+    Some(kinds.into_values().collect())
 }
 
 /// What to do about a difference.
@@ -576,7 +602,7 @@ fn cause(
     namespace: &str,
 ) -> Option<&'static Code> {
     let directory = certs.lookup(namespace, &generation.behaviour);
-    if directory.is_some_and(|name| certs.is_shared(&name)) {
+    if directory.is_some_and(|name| certs.is_shared(name)) {
         return Some(&finding::LINKED_HOSTS_FILE);
     }
     let Pulls::Hosts(hosts) = expected else {

@@ -7,7 +7,7 @@ mod generate;
 mod manual;
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::time::Duration;
 
 use anstream::ColorChoice;
@@ -124,8 +124,15 @@ fn explain(error: &anyhow::Error) -> u8 {
 
 /// A failing stdout or stderr changes neither what is written to disk nor the exit code.
 fn print(text: &str) {
-    let mut stdout = anstream::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
+    let stdout = std::io::stdout().lock();
+    let is_plain = anstream::AutoStream::choice(&stdout) == ColorChoice::Never;
+    // What is between colours comes in small pieces.
+    let mut stdout = BufWriter::with_capacity(1 << 16, stdout);
+    let mut write = |text: &str| stdout.write_all(text.as_bytes());
+    let _ = match is_plain {
+        true => anstream::adapter::strip_str(text).try_for_each(&mut write),
+        false => write(text),
+    };
     let _ = stdout.flush();
 }
 

@@ -276,9 +276,9 @@ fn decider(
     let name = match own {
         Some(name) => name,
         None if planner.in_effect == InEffect::Settings || has_mirror => return Decider::Settings,
-        None => DEFAULT.to_owned(),
+        None => DEFAULT,
     };
-    let Some(directory) = planner.certs.directories.get(&name) else {
+    let Some(directory) = planner.certs.directories.get(name) else {
         return Decider::Settings;
     };
     let both = both(planner, &name, namespace, settings, false);

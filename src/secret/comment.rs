@@ -415,6 +415,9 @@ fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
 
 /// The URLs in a word, and `user:password@host` without a scheme.
 fn urls(word: &str, base: usize, ranges: &mut Vec<Range<usize>>) {
+    if !word.contains(':') {
+        return;
+    }
     let mut starts: Vec<usize> = Vec::new();
     for (at, _) in word.match_indices("://") {
         let before = word.get(..at).unwrap_or_default();

@@ -274,8 +274,8 @@ impl<'s> Settings<'_> {
     pub(super) fn keys(&mut self, keys: &[Key], above: &Position<'_>) {
         let mut before = above.path.last().copied();
         for key in keys {
-            let is_url = key.name.contains("://")
-                || key.name.contains('@')
+            let is_url = key.name.contains('@')
+                || key.name.contains(':') && key.name.contains("://")
                 || before
                     .is_some_and(|name| is_one_of(name, &["mirrors", "configs", "auths", "host"]));
             if is_url {

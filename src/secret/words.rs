@@ -130,6 +130,10 @@ const HINTS: &[&str] = &[
     "토큰",
     "키",
 ];
+/// Hints that say so as a part of a word, too.
+const HINTS_ANYWHERE: &[&str] = &["secret", "token", "credential", "apikey", "密钥", "令牌"];
+/// Hints that say so at the end of a word, too.
+const HINTS_AT_END: &[&str] = &["auth", "key", "pass", "token", "secret"];
 /// Tables all of whose values are secret, and the names for which one is taken that is like them.
 const SECRET_TABLES: &[&str] = &[
     "auth",
@@ -200,6 +204,8 @@ const PREFIXES: &[(&str, usize)] = &[
     ("cmVmdGtu", 8),
     ("sha256~", 16),
 ];
+/// No token with one of them is shorter.
+const SHORTEST_TOKEN: usize = 12;
 /// A word with capital and small letters and digits is taken for a token from this length on.
 const TOKEN: usize = 20;
 /// The length of an AWS secret access key.
@@ -222,30 +228,31 @@ pub(super) fn announces(word: &str) -> Announces {
     if !(2..=128).contains(&word.len()) {
         return Announces::Nothing;
     }
-    let lower = word.to_lowercase();
-    let is_ascii = lower.is_ascii();
-    let has = letters(lower.as_bytes());
-    // A word without all letters of a name does not have the name in it.
-    let may_have = |name: &&&str| letters(name.as_bytes()) & !has == 0;
-    let names = PASSWORDS.iter().filter(|name| !is_ascii || name.is_ascii());
-    for name in names.filter(may_have) {
-        if let Some(at) = find(&lower, name) {
+    // A word without all letters of a name does not have the name in it. Letters of other scripts are in capitals, too.
+    let has = match word.is_ascii() {
+        true => letters(word.as_bytes()),
+        false => letters(word.to_lowercase().as_bytes()),
+    };
+    let may_have = |(_, letters): &&(&str, u32)| letters & !has == 0;
+    let mut lower = None;
+    for (name, _) in PASSWORD_LETTERS.iter().filter(may_have) {
+        let lower = lower.get_or_insert_with(|| word.to_lowercase());
+        if let Some(at) = find(lower, name) {
             let end = at + name.len();
             // `password_prod` is one name; after 密码 the value may follow at once.
             let joined = name.is_ascii() || lower.len() != word.len();
             return Announces::Password(if joined { word.len() } else { end });
         }
     }
-    let parts = lower.split(|c: char| !c.is_alphanumeric());
-    if parts.into_iter().any(|part| HINTS.contains(&part)) {
-        return Announces::Perhaps;
-    }
-    let longer = ["secret", "token", "credential", "apikey", "密钥", "令牌"];
-    let ends = ["auth", "key", "pass", "token", "secret"];
-    if longer.iter().any(|name| find(&lower, name).is_some())
-        || ends.iter().any(|end| lower.ends_with(end))
-    {
-        return Announces::Perhaps;
+    for (name, _) in HINT_LETTERS.iter().filter(may_have) {
+        let lower = lower.get_or_insert_with(|| word.to_lowercase());
+        let mut parts = lower.split(|c: char| !c.is_alphanumeric());
+        if HINTS_ANYWHERE.contains(name) && find(lower, name).is_some()
+            || HINTS_AT_END.contains(name) && lower.ends_with(name)
+            || parts.any(|part| part == *name)
+        {
+            return Announces::Perhaps;
+        }
     }
     Announces::Nothing
 }
@@ -273,21 +280,41 @@ pub(super) fn names_secret_table(name: &str) -> bool {
     if name.len() > LONGEST || !name.is_ascii() {
         return false;
     }
-    let lower = name.to_ascii_lowercase();
-    let letters = letters(lower.as_bytes());
-    SECRET_TABLES.iter().any(|table| {
+    let letters = letters(name.as_bytes());
+    SECRET_TABLE_LETTERS.iter().any(|(table, table_letters)| {
         let slips = if table.len() < 6 { 1 } else { 2 };
         // A slip changes the length by one, and what letters there are by two.
-        table.len().abs_diff(lower.len()) <= slips
-            && (letters ^ self::letters(table.as_bytes())).count_ones() as usize <= 2 * slips
-            && slips_between(lower.as_bytes(), table.as_bytes()) <= slips
+        table.len().abs_diff(name.len()) <= slips
+            && (letters ^ table_letters).count_ones() as usize <= 2 * slips
+            && slips_between(name.to_ascii_lowercase().as_bytes(), table.as_bytes()) <= slips
     })
 }
 
-/// Which letters a word has, a bit for each.
-fn letters(word: &[u8]) -> u32 {
-    let bit = |byte: &u8| 1 << (byte & 31);
-    word.iter().map(bit).fold(0, |all, bit: u32| all | bit)
+static PASSWORD_LETTERS: [(&str, u32); PASSWORDS.len()] = with_letters(PASSWORDS);
+static HINT_LETTERS: [(&str, u32); HINTS.len()] = with_letters(HINTS);
+static SECRET_TABLE_LETTERS: [(&str, u32); SECRET_TABLES.len()] = with_letters(SECRET_TABLES);
+
+/// Each name with the letters that it has.
+#[allow(clippy::indexing_slicing, reason = "it runs when this is compiled")]
+const fn with_letters<const COUNT: usize>(names: &[&'static str]) -> [(&'static str, u32); COUNT] {
+    let mut all = [("", 0); COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        all[at] = (names[at], letters(names[at].as_bytes()));
+        at += 1;
+    }
+    all
+}
+
+/// Which letters a word has, a bit for each, in either case.
+const fn letters(word: &[u8]) -> u32 {
+    let mut all = 0;
+    let mut rest = word;
+    while let [byte, others @ ..] = rest {
+        all |= 1 << (*byte & 31);
+        rest = others;
+    }
+    all
 }
 
 /// How many letters are to be put in, left out, replaced or swapped to make one word of the other.
@@ -323,13 +350,18 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn has_known_prefix(word: &str) -> bool {
+    if word.len() < SHORTEST_TOKEN {
+        return false;
+    }
     // `docker_ghp_…` and the like: a token may be joined to a word before it.
     let starts = word
         .match_indices(['_', '-', '.'])
         .map(|(at, _)| at + 1)
         .take(8);
-    std::iter::once(0).chain(starts).any(|start| {
-        let rest = word.get(start..).unwrap_or_default();
+    let rests = std::iter::once(0).chain(starts);
+    let rests = rests.map(|start| word.get(start..).unwrap_or_default());
+    let mut rests = rests.filter(|rest| rest.len() >= SHORTEST_TOKEN);
+    rests.any(|rest| {
         PREFIXES.iter().any(|(prefix, least)| {
             rest.strip_prefix(prefix).is_some_and(|rest| {
                 let characters = rest
@@ -368,14 +400,17 @@ fn is_basic(word: &str) -> bool {
     if word.len() < 8 || word.len() > LONGEST {
         return false;
     }
-    let decoded = decode_base64(word).unwrap_or_default();
-    let is_shown = decoded.iter().all(|byte| (b' '..0x7f).contains(byte));
-    is_shown && decoded.iter().skip(1).any(|byte| *byte == b':')
+    let (mut has_user, mut has_colon) = (false, false);
+    let is_shown = each_of_base64(word, |byte| {
+        has_colon |= has_user && byte == b':';
+        has_user = true;
+        (b' '..0x7f).contains(&byte)
+    });
+    is_shown && has_colon
 }
 
-/// Decodes base64 of either alphabet, with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Whether all bytes of base64 are so; of either alphabet, with or without padding.
+fn each_of_base64(text: &str, mut is_so: impl FnMut(u8) -> bool) -> bool {
     let (mut bits, mut count) = (0_u32, 0);
     for byte in text.trim_end_matches('=').bytes() {
         let value = match byte {
@@ -384,16 +419,19 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
             b'0'..=b'9' => byte - b'0' + 52,
             b'+' | b'-' => 62,
             b'/' | b'_' => 63,
-            _ => return None,
+            _ => return false,
         };
         bits = (bits << 6 | u32::from(value)) & 0xffff;
         count += 6;
         if count >= 8 {
             count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+            let [byte, ..] = (bits >> count).to_le_bytes();
+            if !is_so(byte) {
+                return false;
+            }
         }
     }
-    Some(bytes)
+    true
 }
 
 /// Whether a text has the shape of a secret anywhere.
@@ -510,6 +548,15 @@ mod tests {
         ] {
             assert!(!has_token(text), "{text}");
         }
+    }
+
+    #[test]
+    fn no_token_with_a_known_prefix_is_shorter_than_the_shortest() {
+        let shortest = PREFIXES
+            .iter()
+            .map(|(prefix, least)| prefix.len() + least)
+            .min();
+        assert_eq!(shortest, Some(SHORTEST_TOKEN));
     }
 
     #[test]

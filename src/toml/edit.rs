@@ -153,7 +153,11 @@ pub fn edit(
 /// Writes `value` as a TOML string that every go-toml reads: a basic one, or a literal where that is possible.
 pub fn quote(value: &str, literal: bool) -> String {
     if literal && !value.contains(|c: char| c == '\'' || c.is_control()) {
-        return format!("'{value}'");
+        return ["'", value, "'"].concat();
+    }
+    let as_it_is = |c: char| c != '"' && c != '\\' && !c.is_control();
+    if value.chars().all(as_it_is) {
+        return ["\"", value, "\""].concat();
     }
     let mut quoted = String::from("\"");
     for c in value.chars() {
