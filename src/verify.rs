@@ -674,29 +674,32 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
         FileText::Toml(toml) => toml,
         FileText::Other(other) => return Err(other.reason.to_string()),
     };
-    let (mut removed, mut set) = (PathSet::default(), PathSet::default());
-    edit.removed.iter().for_each(|path| removed.insert(path));
-    edit.set.iter().for_each(|(path, _)| set.insert(path));
-    let stays = |path: &[&str]| {
-        let path = || path.iter().copied();
-        !removed.covers(path()) && !set.covers(path())
-    };
-    let mut wanted = parts(&edit.before, stays).into_iter().peekable();
+    let mut other = PathSet::default();
+    let set = edit.set.iter().map(|(path, _)| path);
+    edit.removed
+        .iter()
+        .chain(set)
+        .for_each(|path| other.insert(path));
+    let (wanted, found) = (
+        Parts::of(&edit.before, Some(&other)),
+        Parts::of(after, None),
+    );
+    let mut wanted = wanted.iter().peekable();
     let mut unset: Vec<_> = edit.set.iter().collect();
-    for part in parts(after, |_| true) {
-        if wanted.next_if_eq(&part).is_some() {
+    for (path, item) in found.iter() {
+        if wanted.next_if_eq(&(path, item)).is_some() {
             continue;
         }
         let mut sets = unset.iter();
-        let is_right = match part.item {
+        let is_right = match item {
             Item::Value { value, .. } => {
-                let set = sets.position(|(path, new)| part.path == *path && new.is(value));
+                let set = sets.position(|(set, new)| set == path && new.is(value));
                 set.map(|at| unset.remove(at)).is_some()
             }
             // What is set may get a header for its table.
             Item::Header { is_array } => {
                 !is_array
-                    && sets.any(|(path, _)| part.path.iter().eq(path.iter().take(part.path.len())))
+                    && sets.any(|(set, _)| set.get(..path.len()).is_some_and(|set| set == path))
             }
             Item::InlineTable => false,
         };
@@ -710,14 +713,18 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
     }
 }
 
-/// A header or an entry of a text, or a table in braces.
-#[derive(PartialEq)]
-struct Part<'t> {
-    /// Its whole key path.
+/// The headers and entries of a text, and the tables in braces, in the order in which they are written.
+struct Parts<'t> {
+    text: &'t str,
+    /// The key path of what is looked at.
     path: Vec<&'t str>,
-    item: Item<'t>,
+    /// The key paths of all parts, one after the other.
+    names: Vec<&'t str>,
+    /// Where the path of each part ends in them, and what it is.
+    found: Vec<(usize, Item<'t>)>,
 }
 
+#[derive(Clone, Copy)]
 enum Item<'t> {
     Header { is_array: bool },
     InlineTable,
@@ -735,62 +742,67 @@ impl PartialEq for Item<'_> {
     }
 }
 
-/// The parts of a text whose paths are wanted, in the order in which they are written.
-fn parts<'t>(toml: &'t TomlText, is_wanted: impl Fn(&[&str]) -> bool) -> Vec<Part<'t>> {
-    let mut parts = Parts {
-        text: &toml.text,
-        is_wanted,
-        path: Vec::new(),
-        found: Vec::new(),
-    };
-    for section in &toml.syntax.sections {
-        parts.path.clear();
-        if let Some(header) = &section.header {
-            parts
-                .path
-                .extend(header.keys.iter().map(|key| key.name.as_str()));
-            let is_array = header.array;
-            parts.push(Item::Header { is_array });
+impl<'t> Parts<'t> {
+    /// All of a text but what is `left_out`.
+    fn of(toml: &'t TomlText, left_out: Option<&PathSet>) -> Self {
+        let mut parts = Self {
+            text: &toml.text,
+            path: Vec::new(),
+            names: Vec::new(),
+            found: Vec::new(),
+        };
+        for section in &toml.syntax.sections {
+            parts.path.clear();
+            let mut left_out = left_out;
+            if let Some(header) = &section.header {
+                left_out = left_out.and_then(|set| set.at(&header.keys));
+                parts
+                    .path
+                    .extend(header.keys.iter().map(|key| key.name.as_str()));
+                let is_array = header.array;
+                parts.push(Item::Header { is_array }, left_out);
+            }
+            parts.entries(&section.entries, left_out);
         }
-        parts.entries(&section.entries);
-    }
-    parts.found
-}
-
-struct Parts<'t, W> {
-    text: &'t str,
-    is_wanted: W,
-    /// The path of what is looked at.
-    path: Vec<&'t str>,
-    found: Vec<Part<'t>>,
-}
-
-impl<'t, W: Fn(&[&str]) -> bool> Parts<'t, W> {
-    fn push(&mut self, item: Item<'t>) {
-        if (self.is_wanted)(&self.path) {
-            let path = self.path.clone();
-            self.found.push(Part { path, item });
-        }
+        parts
     }
 
-    fn entries(&mut self, entries: &'t [Entry]) {
+    fn entries(&mut self, entries: &'t [Entry], left_out: Option<&PathSet>) {
         let above = self.path.len();
         for entry in entries {
+            let left_out = left_out.and_then(|set| set.at(&entry.keys));
             self.path
                 .extend(entry.keys.iter().map(|key| key.name.as_str()));
             let value = &entry.value;
             match &value.kind {
                 ValueKind::Table(inner) => {
-                    self.push(Item::InlineTable);
-                    self.entries(inner);
+                    self.push(Item::InlineTable, left_out);
+                    self.entries(inner, left_out);
                 }
                 _ => {
                     let raw = self.text.get(value.range.clone()).unwrap_or_default();
-                    self.push(Item::Value { value, raw });
+                    self.push(Item::Value { value, raw }, left_out);
                 }
             }
             self.path.truncate(above);
         }
+    }
+
+    fn push(&mut self, item: Item<'t>, left_out: Option<&PathSet>) {
+        if !left_out.is_some_and(PathSet::is_whole) {
+            self.names.extend(&self.path);
+            self.found.push((self.names.len(), item));
+        }
+    }
+
+    /// Each part with its path.
+    fn iter(&self) -> impl Iterator<Item = (&[&'t str], Item<'t>)> {
+        let mut start = 0;
+        self.found.iter().map(move |(end, item)| {
+            let path = self.names.get(start..*end).unwrap_or_default();
+            start = *end;
+            (path, *item)
+        })
     }
 }
 

@@ -381,7 +381,7 @@ fn is_odd(word: &str) -> bool {
 
 /// What can be seen of a word by itself and by the one before it: URLs, and the options of command lines.
 fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
-    let of_word = |c: char| !c.is_whitespace() && !"\"`<>".contains(c);
+    let of_word = |c: char| !c.is_whitespace() && !matches!(c, '"' | '`' | '<' | '>');
     let mut before = "";
     for run in words::runs(line, of_word) {
         let word = line.get(run.clone()).unwrap_or_default();

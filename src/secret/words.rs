@@ -153,6 +153,8 @@ const SECRET_TABLES: &[&str] = &[
     "cookie",
     "cookies",
 ];
+/// The length of the longest of them, and two letters more.
+const LONGEST: usize = 15;
 /// How tokens begin that everybody knows, and how many characters follow at least.
 const PREFIXES: &[(&str, usize)] = &[
     ("eyJ", 10),
@@ -233,21 +235,25 @@ pub(super) fn announces(word: &str) -> Announces {
         true => letters(word.as_bytes()),
         false => letters(word.to_lowercase().as_bytes()),
     };
-    let may_have = |(_, letters): &&(&str, u32)| letters & !has == 0;
-    let mut lower = None;
-    for (name, _) in PASSWORD_LETTERS.iter().filter(may_have) {
-        let lower = lower.get_or_insert_with(|| word.to_lowercase());
-        if let Some(at) = find(lower, name) {
+    let may_have = |letters: &u32| letters & !has == 0;
+    // All at once: of most words it is none.
+    let may_have_any = |all: &[u32]| all.iter().fold(false, |any, one| any | may_have(one));
+    if !may_have_any(&PASSWORD_LETTERS) && !may_have_any(&HINT_LETTERS) {
+        return Announces::Nothing;
+    }
+    let lower = word.to_lowercase();
+    let has_letters = |(_, letters): &(_, &u32)| may_have(letters);
+    for (name, _) in PASSWORDS.iter().zip(&PASSWORD_LETTERS).filter(has_letters) {
+        if let Some(at) = find(&lower, name) {
             let end = at + name.len();
             // `password_prod` is one name; after 密码 the value may follow at once.
             let joined = name.is_ascii() || lower.len() != word.len();
             return Announces::Password(if joined { word.len() } else { end });
         }
     }
-    for (name, _) in HINT_LETTERS.iter().filter(may_have) {
-        let lower = lower.get_or_insert_with(|| word.to_lowercase());
+    for (name, _) in HINTS.iter().zip(&HINT_LETTERS).filter(has_letters) {
         let mut parts = lower.split(|c: char| !c.is_alphanumeric());
-        if HINTS_ANYWHERE.contains(name) && find(lower, name).is_some()
+        if HINTS_ANYWHERE.contains(name) && find(&lower, name).is_some()
             || HINTS_AT_END.contains(name) && lower.ends_with(name)
             || parts.any(|part| part == *name)
         {
@@ -275,13 +281,12 @@ pub(super) fn names_secret(key: &str) -> bool {
 /// Whether all that is in a table of this name is a secret: it is one of the known names, or one letter away from it,
 /// or two in a longer one.
 pub(super) fn names_secret_table(name: &str) -> bool {
-    /// The longest of them, and two letters more.
-    const LONGEST: usize = 15;
     if name.len() > LONGEST || !name.is_ascii() {
         return false;
     }
     let letters = letters(name.as_bytes());
-    SECRET_TABLE_LETTERS.iter().any(|(table, table_letters)| {
+    let mut tables = SECRET_TABLES.iter().zip(&SECRET_TABLE_LETTERS);
+    tables.any(|(table, table_letters)| {
         let slips = if table.len() < 6 { 1 } else { 2 };
         // A slip changes the length by one, and what letters there are by two.
         table.len().abs_diff(name.len()) <= slips
@@ -290,17 +295,16 @@ pub(super) fn names_secret_table(name: &str) -> bool {
     })
 }
 
-static PASSWORD_LETTERS: [(&str, u32); PASSWORDS.len()] = with_letters(PASSWORDS);
-static HINT_LETTERS: [(&str, u32); HINTS.len()] = with_letters(HINTS);
-static SECRET_TABLE_LETTERS: [(&str, u32); SECRET_TABLES.len()] = with_letters(SECRET_TABLES);
+static PASSWORD_LETTERS: [u32; PASSWORDS.len()] = letters_of_each(PASSWORDS);
+static HINT_LETTERS: [u32; HINTS.len()] = letters_of_each(HINTS);
+static SECRET_TABLE_LETTERS: [u32; SECRET_TABLES.len()] = letters_of_each(SECRET_TABLES);
 
-/// Each name with the letters that it has.
 #[allow(clippy::indexing_slicing, reason = "it runs when this is compiled")]
-const fn with_letters<const COUNT: usize>(names: &[&'static str]) -> [(&'static str, u32); COUNT] {
-    let mut all = [("", 0); COUNT];
+const fn letters_of_each<const COUNT: usize>(names: &[&str]) -> [u32; COUNT] {
+    let mut all = [0; COUNT];
     let mut at = 0;
     while at < COUNT {
-        all[at] = (names[at], letters(names[at].as_bytes()));
+        all[at] = letters(names[at].as_bytes());
         at += 1;
     }
     all
@@ -317,15 +321,15 @@ const fn letters(word: &[u8]) -> u32 {
     all
 }
 
-/// How many letters are to be put in, left out, replaced or swapped to make one word of the other.
+/// How many letters are to be put in, left out, replaced or swapped to make one word of the other, neither of which is longer
+/// than [`LONGEST`].
 fn slips_between(a: &[u8], b: &[u8]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+    let mut before = [0; LONGEST + 1];
+    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|j| j);
     for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
+        let mut row = [i + 1; LONGEST + 1];
         for (j, y) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
             let mut least = (at(&last, j + 1) + 1)
                 .min(at(&row, j) + 1)
                 .min(at(&last, j) + usize::from(x != y));
@@ -333,16 +337,18 @@ fn slips_between(a: &[u8], b: &[u8]) -> usize {
             if swapped {
                 least = least.min(at(&before, j - 1) + 1);
             }
-            row.push(least);
+            if let Some(place) = row.get_mut(j + 1) {
+                *place = least;
+            }
         }
         before = std::mem::replace(&mut last, row);
     }
-    last.last().copied().unwrap_or_default()
+    at(&last, b.len())
 }
 
 /// Where in a text tokens of a known shape are.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let of_token = |c: char| c.is_ascii_alphanumeric() || "_-.~".contains(c);
+    let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '~');
     runs(text, of_token).filter(|run| {
         let word = text.get(run.clone()).unwrap_or_default();
         has_known_prefix(word)
@@ -376,7 +382,7 @@ fn has_known_prefix(word: &str) -> bool {
 /// Where in a text words are that only a machine makes: long ones with letters of both cases and digits, and base64 of
 /// `user:password`.
 pub(super) fn odd_words(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let of_base64 = |c: char| c.is_ascii_alphanumeric() || "+/_-=".contains(c);
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-' | '=');
     runs(text, of_base64).filter(|run| {
         let word = text.get(run.clone()).unwrap_or_default();
         // AWS secret keys have slashes in them, as paths have.
@@ -441,14 +447,11 @@ pub(super) fn has_token(text: &str) -> bool {
 
 /// The longest runs of characters that are all `of` something.
 pub(super) fn runs(text: &str, of: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
-    let mut at = 0;
+    let mut characters = text.char_indices();
     std::iter::from_fn(move || {
-        let rest = text.get(at..)?;
-        let start = at + rest.find(&of)?;
-        let run = text.get(start..)?;
-        let end = start + run.find(|c| !of(c)).unwrap_or(run.len());
-        at = end;
-        Some(start..end)
+        let (start, _) = characters.find(|(_, c)| of(*c))?;
+        let end = characters.find(|(_, c)| !of(*c));
+        Some(start..end.map_or(text.len(), |(end, _)| end))
     })
 }
 
