@@ -42,17 +42,37 @@ impl NodePath {
 
     /// The path below `self` with the relative `path` appended.
     pub fn join(&self, path: &str) -> Self {
-        Self::new(&format!("{}/{path}", self.0))
+        let joined = [self.0.trim_end_matches('/'), path].join("/");
+        let is_clean = |path: &str| path.split('/').all(|name| !["", ".", ".."].contains(&name));
+        match is_clean(path) {
+            true => Self(joined),
+            false => Self::new(&joined),
+        }
     }
 
     /// The directory that holds this path; the root is its own parent.
     pub fn parent(&self) -> Self {
-        Self::new(self.0.rsplit_once('/').map_or("/", |(parent, _)| parent))
+        Self(self.parent_and_name().0.to_owned())
     }
 
     /// The last name; empty for the root.
     pub fn name(&self) -> &str {
-        self.0.rsplit_once('/').map_or("", |(_, name)| name)
+        self.parent_and_name().1
+    }
+
+    /// Whether this is the file `name` in a directory of `directory`; the name of that directory.
+    pub fn directory_in<'p>(&'p self, directory: &Self, name: &str) -> Option<&'p str> {
+        let inside = self.0.strip_prefix(directory.0.trim_end_matches('/'))?;
+        let (between, file) = inside.strip_prefix('/')?.split_once('/')?;
+        (file == name).then_some(between)
+    }
+
+    fn parent_and_name(&self) -> (&str, &str) {
+        match self.0.rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some(parts) => parts,
+            None => ("/", ""),
+        }
     }
 
     /// The path as text, beginning with `/`.
@@ -187,9 +207,13 @@ impl Node {
         self.read_up_to(LARGEST_FILE, path)
     }
 
-    /// Reads a certificate or a key; `None` as for [`Node::read`].
-    pub fn read_certificate(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
-        self.read_up_to(LARGEST_CERTIFICATE, path)
+    /// Reads the bytes of a certificate or a key; `None` as for [`Node::read`].
+    pub fn read_certificate(&self, path: &NodePath) -> Result<Option<Vec<u8>>, NodeError> {
+        // Nobody asks where it really is.
+        match self.open_regular(path, path, OFlags::empty())? {
+            Some(file) => Ok(Some(read_up_to(LARGEST_CERTIFICATE, path, file)?)),
+            None => Ok(None),
+        }
     }
 
     /// Reads a file of our own, of any size; `None` as for [`Node::read`].
@@ -198,19 +222,11 @@ impl Node {
     }
 
     fn read_up_to(&self, limit: u64, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
-        let failed = |source| NodeError::new(path, "read", source);
         let (real, Some(file)) = self.open_existing(path)? else {
             return Ok(None);
         };
-        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
-        // A sparse file may say that it is small while it grows.
-        let bytes = read_all(File::from(file).take(limit + 1)).map_err(failed)?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            let mebibytes = limit >> 20;
-            let text =
-                format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
-            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
-        }
+        let stat = rustix::fs::fstat(&file).map_err(|errno| NodeError::new(path, "read", errno))?;
+        let bytes = read_up_to(limit, path, file)?;
         Ok(Some(NodeFile {
             path: real,
             bytes,
@@ -279,23 +295,35 @@ impl Node {
         &self,
         path: &NodePath,
     ) -> Result<(NodePath, Option<OwnedFd>), NodeError> {
-        let failed = |errno: Errno| NodeError::new(path, "read", errno);
         let walk = self.walk(path)?;
         let real = walk.real();
         if !walk.missing.is_empty() {
             return Ok((real, None));
         }
-        // Looked at before it is opened: to open a device or a pipe may already do something. Then not blocking and not
-        // through a link, since it may have been replaced meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        // Not through a link, since it may have been replaced meanwhile.
+        let file = self.open_regular(&real, path, OFlags::NOFOLLOW)?;
+        Ok((real, file))
+    }
+
+    /// Opens the regular file at `real`, which was asked for as `path`, for reading; `None` if there is nothing.
+    fn open_regular(
+        &self,
+        real: &NodePath,
+        path: &NodePath,
+        follow: OFlags,
+    ) -> Result<Option<OwnedFd>, NodeError> {
+        let failed = |errno: Errno| NodeError::new(path, "read", errno);
+        // Looked at before it is opened: to open a device or a pipe may already do something. Then not blocking, since it
+        // may have been replaced meanwhile.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
         for flags in [OFlags::PATH, flags] {
-            let Some(file) = self.open_file(&real, flags)? else {
-                return Ok((real, None));
+            let Some(file) = self.open_file(real, flags)? else {
+                return Ok(None);
             };
             let stat = rustix::fs::fstat(&file).map_err(failed)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile if flags == OFlags::PATH => {}
-                FileType::RegularFile => return Ok((real, Some(file))),
+                FileType::RegularFile => return Ok(Some(file)),
                 FileType::Directory => return Err(failed(Errno::ISDIR)),
                 _ => {
                     let source = io::Error::other("not a regular file");
@@ -303,7 +331,7 @@ impl Node {
                 }
             }
         }
-        Ok((real, None))
+        Ok(None)
     }
 
     fn kind(&self, path: &NodePath) -> Result<EntryKind, NodeError> {
@@ -446,6 +474,19 @@ impl Identity {
 pub(crate) fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_up_to(limit: u64, path: &NodePath, file: OwnedFd) -> Result<Vec<u8>, NodeError> {
+    let failed = |source| NodeError::new(path, "read", source);
+    // A sparse file may say that it is small while it grows.
+    let bytes = read_all(File::from(file).take(limit + 1)).map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        let mebibytes = limit >> 20;
+        let text =
+            format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+    }
     Ok(bytes)
 }
 

@@ -3,6 +3,9 @@
 /// Escapes what a terminal would obey, or what would make text look like something else: line breaks, control characters
 /// (C0 and C1, escape sequences with them) and marks of writing direction.
 pub fn printable(text: &str) -> String {
+    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        return text.to_owned();
+    }
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if is_harmful(character) {

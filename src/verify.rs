@@ -3,7 +3,8 @@
 //! Nothing of the plan is believed here but its bytes. Where something differs the plan is refused, with both lists;
 //! a difference that a version makes inevitable has a code of its own, which an operator can accept.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::containerd::contents::PluginId;
@@ -12,7 +13,7 @@ use crate::containerd::hosts_file::directory::{CertsDirectory, DEFAULT};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::Legacy;
 use crate::containerd::loader::{Reason, Startup};
-use crate::containerd::release::{Generation, Major, Version, ranges};
+use crate::containerd::release::{Behaviour, Generation, Major, Version, ranges};
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, Decision, Findings};
@@ -119,6 +120,9 @@ struct Planned<'i> {
     from: Rc<Sight>,
     /// Today and afterwards, by generation.
     releases: Vec<Compared>,
+    /// One of each [kind](Sight::kind) of those that are compared, by their numbers; empty if one of them is of no kind, or
+    /// has other headers or credentials.
+    kinds: Vec<usize>,
     /// The directory that `config_path` names, before and after the hosts files are written.
     kept_certs: Rc<CertsDirectory>,
     certs: Rc<CertsDirectory>,
@@ -133,9 +137,9 @@ struct Compared {
     /// Whether what they pull is compared: where a text is not read, an operator may have accepted that for good reasons,
     /// such as a parser that a distribution has replaced.
     pulls: bool,
+    /// Whether headers and credentials are those of the containerd whose behaviour is kept.
     same_headers: bool,
-    /// Whether there are no credentials, before or after, so that none can differ.
-    no_credentials: bool,
+    same_credentials: bool,
 }
 
 impl<'i> Planned<'i> {
@@ -152,15 +156,17 @@ impl<'i> Planned<'i> {
                 },
                 startup,
                 same_headers: after.headers() == from.headers(),
-                no_credentials: !after.has_credentials() && !from.has_credentials(),
+                same_credentials: after.all_credentials() == from.all_credentials(),
                 release,
                 after,
             }
         });
+        let releases: Vec<Compared> = releases.collect();
         let certs = after.certs().get(plan.certs.path.as_str());
         Self {
             inputs,
-            releases: releases.collect(),
+            kinds: kinds(&releases).unwrap_or_default(),
+            releases,
             from,
             certs: certs.cloned().unwrap_or_else(|| Rc::clone(&plan.certs)),
             kept_certs: Rc::clone(&plan.certs),
@@ -290,33 +296,38 @@ impl<'i> Planned<'i> {
     fn pulls_are_the_same(&self, wanted: &mut Wanted, findings: &mut Findings) {
         let inputs = self.inputs;
         let from_settings = from_settings(&self.from, wanted);
+        let expected = |behaviour: &Behaviour| match wanted.decider {
+            Decider::Settings => Cow::Borrowed(&from_settings),
+            Decider::HostsFile | Decider::Nobody => Cow::Borrowed(&wanted.after),
+            Decider::KeptFile => {
+                Cow::Owned(reader::pulls(&self.kept_certs, &wanted.name, behaviour))
+            }
+        };
+        // Most files are read alike by all releases: what is proven for one of each kind is proven for the others.
+        let mut kinds = self
+            .kinds
+            .iter()
+            .filter_map(|kind| self.releases.get(*kind));
+        let is_proven = |compared: &Compared| {
+            let view = &compared.after;
+            view.is_plain(&wanted.name) && view.pulls(&wanted.name).same(&expected(&view.behaviour))
+        };
+        if !self.kinds.is_empty() && kinds.all(is_proven) {
+            return;
+        }
         let mut differences: Vec<Difference> = Vec::new();
         let mut comes = None;
-        // Most files are read alike by all releases: what is proven for one is proven for the others.
-        let mut proven = None;
+        let mut changed = wanted.changed;
         for compared in self.releases.iter().filter(|compared| compared.pulls) {
             let (generation, today) = (&compared.release.generation, &compared.release.sight);
             let view = &compared.after;
-            let key = view.pulls_key(&wanted.name);
-            if compared.no_credentials && compared.same_headers && key.is_some() && key == proven {
-                continue;
-            }
             let behaviour = &generation.behaviour;
             let planned = view.pulls(&wanted.name);
-            let kept;
-            let expected = match wanted.decider {
-                Decider::Settings => &from_settings,
-                Decider::HostsFile | Decider::Nobody => &wanted.after,
-                Decider::KeptFile => {
-                    kept = reader::pulls(&self.kept_certs, &wanted.name, behaviour);
-                    &kept
-                }
-            };
+            let expected = &*expected(behaviour);
             let same_credentials = compared.same_headers
-                && (compared.no_credentials
+                && (compared.same_credentials
                     || view.credentials_of(expected) == self.from.credentials_of(expected));
             if planned.same(expected) && same_credentials {
-                proven = key;
                 continue;
             }
             // What a version does differently with the node as it is, is not the plan's doing.
@@ -338,7 +349,7 @@ impl<'i> Planned<'i> {
             let keeps = is_kept(inputs, wanted);
             let code = judge(inputs, generation, cause, keeps, findings);
             if !is_between(inputs, generation) {
-                wanted.changed.get_or_insert(code);
+                changed.get_or_insert(code);
             }
             if generation.versions.contains(&inputs.options.to) {
                 comes = Some(planned.clone());
@@ -362,6 +373,7 @@ impl<'i> Planned<'i> {
                 }),
             }
         }
+        wanted.changed = changed;
         if let Some(comes) = comes {
             wanted.after = comes;
         }
@@ -439,6 +451,20 @@ impl<'i> Planned<'i> {
             findings.add(code, None, message, way_out(code));
         }
     }
+}
+
+/// One of each kind of the releases whose pulls are compared, by their numbers; `None` if more than that decides for one of
+/// them.
+fn kinds(releases: &[Compared]) -> Option<Vec<usize>> {
+    let mut kinds = BTreeMap::new();
+    for (number, compared) in releases.iter().enumerate() {
+        if compared.pulls {
+            let is_same = compared.same_headers && compared.same_credentials;
+            let kind = compared.after.kind().filter(|_| is_same)?;
+            kinds.entry(kind).or_insert(number);
+        }
+    }
+    Some(kinds.into_values().collect())
 }
 
 /// What to do about a difference.
@@ -576,7 +602,7 @@ fn cause(
     namespace: &str,
 ) -> Option<&'static Code> {
     let directory = certs.lookup(namespace, &generation.behaviour);
-    if directory.is_some_and(|name| certs.is_shared(&name)) {
+    if directory.is_some_and(|name| certs.is_shared(name)) {
         return Some(&finding::LINKED_HOSTS_FILE);
     }
     let Pulls::Hosts(hosts) = expected else {
@@ -648,29 +674,32 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
         FileText::Toml(toml) => toml,
         FileText::Other(other) => return Err(other.reason.to_string()),
     };
-    let (mut removed, mut set) = (PathSet::default(), PathSet::default());
-    edit.removed.iter().for_each(|path| removed.insert(path));
-    edit.set.iter().for_each(|(path, _)| set.insert(path));
-    let stays = |path: &[&str]| {
-        let path = || path.iter().copied();
-        !removed.covers(path()) && !set.covers(path())
-    };
-    let mut wanted = parts(&edit.before, stays).into_iter().peekable();
+    let mut other = PathSet::default();
+    let set = edit.set.iter().map(|(path, _)| path);
+    edit.removed
+        .iter()
+        .chain(set)
+        .for_each(|path| other.insert(path));
+    let (wanted, found) = (
+        Parts::of(&edit.before, Some(&other)),
+        Parts::of(after, None),
+    );
+    let mut wanted = wanted.iter().peekable();
     let mut unset: Vec<_> = edit.set.iter().collect();
-    for part in parts(after, |_| true) {
-        if wanted.next_if_eq(&part).is_some() {
+    for (path, item) in found.iter() {
+        if wanted.next_if_eq(&(path, item)).is_some() {
             continue;
         }
         let mut sets = unset.iter();
-        let is_right = match part.item {
+        let is_right = match item {
             Item::Value { value, .. } => {
-                let set = sets.position(|(path, new)| part.path == *path && new.is(value));
+                let set = sets.position(|(set, new)| set == path && new.is(value));
                 set.map(|at| unset.remove(at)).is_some()
             }
             // What is set may get a header for its table.
             Item::Header { is_array } => {
                 !is_array
-                    && sets.any(|(path, _)| part.path.iter().eq(path.iter().take(part.path.len())))
+                    && sets.any(|(set, _)| set.get(..path.len()).is_some_and(|set| set == path))
             }
             Item::InlineTable => false,
         };
@@ -684,14 +713,18 @@ fn step_is_right(edit: &EditStep) -> Result<(), String> {
     }
 }
 
-/// A header or an entry of a text, or a table in braces.
-#[derive(PartialEq)]
-struct Part<'t> {
-    /// Its whole key path.
+/// The headers and entries of a text, and the tables in braces, in the order in which they are written.
+struct Parts<'t> {
+    text: &'t str,
+    /// The key path of what is looked at.
     path: Vec<&'t str>,
-    item: Item<'t>,
+    /// The key paths of all parts, one after the other.
+    names: Vec<&'t str>,
+    /// Where the path of each part ends in them, and what it is.
+    found: Vec<(usize, Item<'t>)>,
 }
 
+#[derive(Clone, Copy)]
 enum Item<'t> {
     Header { is_array: bool },
     InlineTable,
@@ -709,62 +742,67 @@ impl PartialEq for Item<'_> {
     }
 }
 
-/// The parts of a text whose paths are wanted, in the order in which they are written.
-fn parts<'t>(toml: &'t TomlText, is_wanted: impl Fn(&[&str]) -> bool) -> Vec<Part<'t>> {
-    let mut parts = Parts {
-        text: &toml.text,
-        is_wanted,
-        path: Vec::new(),
-        found: Vec::new(),
-    };
-    for section in &toml.syntax.sections {
-        parts.path.clear();
-        if let Some(header) = &section.header {
-            parts
-                .path
-                .extend(header.keys.iter().map(|key| key.name.as_str()));
-            let is_array = header.array;
-            parts.push(Item::Header { is_array });
+impl<'t> Parts<'t> {
+    /// All of a text but what is `left_out`.
+    fn of(toml: &'t TomlText, left_out: Option<&PathSet>) -> Self {
+        let mut parts = Self {
+            text: &toml.text,
+            path: Vec::new(),
+            names: Vec::new(),
+            found: Vec::new(),
+        };
+        for section in &toml.syntax.sections {
+            parts.path.clear();
+            let mut left_out = left_out;
+            if let Some(header) = &section.header {
+                left_out = left_out.and_then(|set| set.at(&header.keys));
+                parts
+                    .path
+                    .extend(header.keys.iter().map(|key| key.name.as_str()));
+                let is_array = header.array;
+                parts.push(Item::Header { is_array }, left_out);
+            }
+            parts.entries(&section.entries, left_out);
         }
-        parts.entries(&section.entries);
-    }
-    parts.found
-}
-
-struct Parts<'t, W> {
-    text: &'t str,
-    is_wanted: W,
-    /// The path of what is looked at.
-    path: Vec<&'t str>,
-    found: Vec<Part<'t>>,
-}
-
-impl<'t, W: Fn(&[&str]) -> bool> Parts<'t, W> {
-    fn push(&mut self, item: Item<'t>) {
-        if (self.is_wanted)(&self.path) {
-            let path = self.path.clone();
-            self.found.push(Part { path, item });
-        }
+        parts
     }
 
-    fn entries(&mut self, entries: &'t [Entry]) {
+    fn entries(&mut self, entries: &'t [Entry], left_out: Option<&PathSet>) {
         let above = self.path.len();
         for entry in entries {
+            let left_out = left_out.and_then(|set| set.at(&entry.keys));
             self.path
                 .extend(entry.keys.iter().map(|key| key.name.as_str()));
             let value = &entry.value;
             match &value.kind {
                 ValueKind::Table(inner) => {
-                    self.push(Item::InlineTable);
-                    self.entries(inner);
+                    self.push(Item::InlineTable, left_out);
+                    self.entries(inner, left_out);
                 }
                 _ => {
                     let raw = self.text.get(value.range.clone()).unwrap_or_default();
-                    self.push(Item::Value { value, raw });
+                    self.push(Item::Value { value, raw }, left_out);
                 }
             }
             self.path.truncate(above);
         }
+    }
+
+    fn push(&mut self, item: Item<'t>, left_out: Option<&PathSet>) {
+        if !left_out.is_some_and(PathSet::is_whole) {
+            self.names.extend(&self.path);
+            self.found.push((self.names.len(), item));
+        }
+    }
+
+    /// Each part with its path.
+    fn iter(&self) -> impl Iterator<Item = (&[&'t str], Item<'t>)> {
+        let mut start = 0;
+        self.found.iter().map(move |(end, item)| {
+            let path = self.names.get(start..*end).unwrap_or_default();
+            start = *end;
+            (path, *item)
+        })
     }
 }
 

@@ -101,47 +101,75 @@ pub fn obstacles(node: &Node, changes: &[Change]) -> Vec<Obstacle> {
 
 pub(super) fn find<'a>(node: &Node, paths: impl Iterator<Item = &'a NodePath>) -> Vec<Obstacle> {
     let mut found = BTreeMap::new();
-    let mut directories = BTreeMap::new();
+    let mut directories: BTreeMap<NodePath, Vec<&NodePath>> = BTreeMap::new();
     for path in paths {
-        let mut parent = path.parent();
-        if let Some(long) = too_long(path) {
-            found.insert(long, ObstacleKind::NameTooLong);
+        match too_long(path) {
+            Some(long) => {
+                found.insert(long, ObstacleKind::NameTooLong);
+            }
+            None => directories.entry(path.parent()).or_default().push(path),
+        }
+    }
+    // Whether they are missing.
+    let mut looked_at: BTreeMap<NodePath, bool> = BTreeMap::new();
+    for (directory, files) in directories {
+        // What is in a missing directory is missing, too.
+        if looked_at.get(&directory.parent()) == Some(&true) {
             continue;
         }
         // A directory that is to be made needs one in which that can be done, and undone.
-        while let Ok(None) = node.open_directory(&parent) {
-            parent = parent.parent();
+        let mut at = directory.clone();
+        while !looked_at.contains_key(&at) {
+            let opened = node.open_directory(&at);
+            looked_at.insert(at.clone(), matches!(opened, Ok(None)));
+            match opened {
+                Ok(Some(opened)) => {
+                    let files = files.iter().filter(|_| at == directory);
+                    look(node, &at, &opened, files.copied(), &mut found);
+                    break;
+                }
+                Ok(None) => at = at.parent(),
+                Err(_) => break,
+            }
         }
-        let Ok(Some(directory)) = node.open_directory(&parent) else {
-            continue;
-        };
+    }
+    let obstacle = |(path, kind)| Obstacle { path, kind };
+    found.into_iter().map(obstacle).collect()
+}
+
+/// Looks at a directory, and at the planned files in it.
+fn look<'a>(
+    node: &Node,
+    path: &NodePath,
+    directory: &OwnedFd,
+    files: impl Iterator<Item = &'a NodePath>,
+    found: &mut BTreeMap<NodePath, ObstacleKind>,
+) {
+    for path in files {
         if let Ok((real, Some(file))) = node.open_existing(path)
             && real == *path
         {
-            let kind = if is_mount_point(&file, &directory) {
+            let kind = if is_mount_point(&file, directory) {
                 Some(ObstacleKind::MountPoint)
             } else {
                 attribute(&file)
             };
             found.extend(kind.map(|kind| (path.clone(), kind)));
         }
-        directories.entry(parent).or_insert(directory);
     }
-    for (path, directory) in directories {
-        let entries = node.list(&path).ok().flatten().unwrap_or_default();
-        for entry in entries {
-            if entry.kind == EntryKind::Directory && entry.name.starts_with(TEMPORARY) {
-                found.insert(path.join(&entry.name), ObstacleKind::TemporaryName);
-            }
+    for entry in node.list(path).ok().flatten().unwrap_or_default() {
+        if entry.kind == EntryKind::Directory && entry.name.starts_with(TEMPORARY) {
+            found.insert(path.join(&entry.name), ObstacleKind::TemporaryName);
         }
-        found.extend(attribute(&directory).map(|kind| (path, kind)));
     }
-    let obstacle = |(path, kind)| Obstacle { path, kind };
-    found.into_iter().map(obstacle).collect()
+    found.extend(attribute(directory).map(|kind| (path.clone(), kind)));
 }
 
 /// The path as far as its first name that is too long.
 fn too_long(path: &NodePath) -> Option<NodePath> {
+    path.as_str()
+        .split('/')
+        .find(|name| name.len() > NAME_MAX)?;
     let mut upper = NodePath::new("/");
     for name in path.as_str().split('/') {
         upper = upper.join(name);

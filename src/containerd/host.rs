@@ -317,6 +317,9 @@ pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
 
 /// The path of requests: what Go's `path.Join("/", path, …)` begins with, escaped.
 pub fn request_path(path: &[u8]) -> String {
+    if path == b"/v2" {
+        return "/v2".to_owned();
+    }
     url::escape_path(&url::clean_path(&[b"/", path].concat()))
 }
 

@@ -370,10 +370,12 @@ impl<'c> Loader<'c> {
                     lists.chain(tables).collect()
                 }
             };
+            let has_four_parts =
+                |name: &str| name.bytes().filter(|byte| *byte == b'.').count() >= 3;
             let accepts = |name: &str| match names {
-                PluginNames::FourParts => name.split('.').count() >= 4,
+                PluginNames::FourParts => has_four_parts(name),
                 PluginNames::FourPartsOfContainerd => {
-                    name.split('.').count() >= 4 && name.starts_with("io.containerd.")
+                    name.starts_with("io.containerd.") && has_four_parts(name)
                 }
                 PluginNames::TwoPartsInLists => name.contains('.'),
             };

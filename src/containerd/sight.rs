@@ -148,32 +148,39 @@ impl Sight {
         }
     }
 
-    /// What decides how this containerd reads the hosts of `namespace`, where hosts files decide and nothing but that
-    /// matters: with equal keys two of them, of one snapshot, give equal [`Sight::pulls`].
-    pub fn pulls_key(&self, namespace: &str) -> Option<(&str, reader::Key)> {
-        let roots = self.roots();
-        let [root] = roots.as_slice() else {
-            return None;
-        };
-        let key = reader::key(self.certs.get(*root)?, namespace, &self.behaviour)?;
-        Some((*root, key))
+    /// Whether the hosts of `namespace` stand in a hosts file of one directory that all releases read alike if they agree
+    /// about what is in [`Sight::kind`]: two sights of a snapshot with the same kind then give equal [`Sight::pulls`].
+    pub fn is_plain(&self, namespace: &str) -> bool {
+        match self.roots().as_slice() {
+            [root] => {
+                let certs = self.certs.get(*root);
+                certs.is_some_and(|certs| reader::is_plain(certs, namespace, &self.behaviour))
+            }
+            _ => false,
+        }
     }
 
-    /// Whether there are credentials for any host.
-    pub fn has_credentials(&self) -> bool {
-        let all = self.credentials.get_or_init(|| self.all_credentials());
-        !all.is_empty()
+    /// What decides how this containerd reads plain hosts files; `None` where it reads several directories or none.
+    pub fn kind(&self) -> Option<(&str, bool, bool)> {
+        let behaviour = &self.behaviour;
+        match self.roots().as_slice() {
+            [root] => Some((root, behaviour.default_directory, behaviour.override_path)),
+            _ => None,
+        }
     }
 
-    /// The credentials that containerd has for a host (`ParseAuth`; `auths` overwrite `configs.*.auth`,
-    /// `pkg/cri/config/config.go@v1.7.34`:535).
+    /// The credentials that containerd has for a host.
     pub fn credentials(&self, host: &str) -> Option<&Credentials> {
-        self.credentials
-            .get_or_init(|| self.all_credentials())
-            .get(host)
+        self.all_credentials().get(host)
     }
 
-    fn all_credentials(&self) -> HashMap<String, Credentials> {
+    /// The credentials that containerd has, by host (`ParseAuth`; `auths` overwrite `configs.*.auth`,
+    /// `pkg/cri/config/config.go@v1.7.34`:535).
+    pub fn all_credentials(&self) -> &HashMap<String, Credentials> {
+        self.credentials.get_or_init(|| self.collect_credentials())
+    }
+
+    fn collect_credentials(&self) -> HashMap<String, Credentials> {
         let configs = self.registry().configs.iter().filter_map(|config| {
             let credentials = config.auth.as_ref()?;
             Some((config.name.value.clone(), credentials.clone()))
@@ -188,10 +195,8 @@ impl Sight {
 
     /// The hosts for which this containerd has other credentials than `other`, sorted; only those that a registry can have.
     pub fn other_credentials(&self, other: &Self) -> BTreeSet<String> {
-        let hosts = [self, other].into_iter().flat_map(|sight| {
-            let all = sight.credentials.get_or_init(|| sight.all_credentials());
-            all.keys().map(String::as_str)
-        });
+        let all = [self, other].map(Self::all_credentials).into_iter();
+        let hosts = all.flat_map(|all| all.keys().map(String::as_str));
         hosts
             .filter(|host| self.credentials(host) != other.credentials(host))
             .filter(|host| unmatchable(host).is_none() && *host != "docker.io")

@@ -1,7 +1,7 @@
 //! A node's files at one moment: as they are on the disk, or as a plan leaves them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::containerd::configuration::Configuration;
@@ -16,7 +16,7 @@ use crate::node::NodePath;
 use crate::text::FileText;
 
 /// The registry settings of the same sections together, by the generation that reads them.
-type Merged = HashMap<(Vec<SectionId>, Major), Rc<Legacy>>;
+type Merged = Vec<((Vec<SectionId>, Major), Rc<Legacy>)>;
 
 /// The configuration and every certs directory that some containerd reads. What a release makes of them is worked out
 /// when it is first asked for, and once.
@@ -26,7 +26,7 @@ pub struct Snapshot {
     certs: Rc<CertsDirectories>,
     empty_ca_files: Rc<BTreeSet<String>>,
     merged: RefCell<Merged>,
-    sights: RefCell<HashMap<Behaviour, Rc<Sight>>>,
+    sights: RefCell<Vec<Rc<Sight>>>,
 }
 
 impl Snapshot {
@@ -83,12 +83,13 @@ impl Snapshot {
 
     /// What a containerd of this behaviour makes of the files.
     pub fn seen_by(&self, behaviour: &Behaviour) -> Rc<Sight> {
-        if let Some(sight) = self.sights.borrow().get(behaviour) {
+        // There are about ten kinds of them.
+        let is_it = |sight: &&Rc<Sight>| sight.behaviour == *behaviour;
+        if let Some(sight) = self.sights.borrow().iter().find(is_it) {
             return Rc::clone(sight);
         }
         let sight = Rc::new(self.see(behaviour));
-        let mut sights = self.sights.borrow_mut();
-        sights.insert(*behaviour, Rc::clone(&sight));
+        self.sights.borrow_mut().push(Rc::clone(&sight));
         sight
     }
 
@@ -127,7 +128,8 @@ impl Snapshot {
         behaviour: &Behaviour,
     ) -> Rc<Legacy> {
         let key = (in_effect.to_vec(), behaviour.major);
-        if let Some(legacy) = self.merged.borrow().get(&key) {
+        let is_it = |(other, _): &&((Vec<SectionId>, Major), Rc<Legacy>)| *other == key;
+        if let Some((_, legacy)) = self.merged.borrow().iter().find(is_it) {
             return Rc::clone(legacy);
         }
         let sections = in_effect.iter().filter_map(|id| loader.section(*id));
@@ -139,7 +141,7 @@ impl Snapshot {
             Rc::make_mut(&mut registry).ignore_ca_files(|path| self.empty_ca_files.contains(path));
         }
         let legacy = Rc::new(Legacy::new(registry));
-        self.merged.borrow_mut().insert(key, Rc::clone(&legacy));
+        self.merged.borrow_mut().push((key, Rc::clone(&legacy)));
         legacy
     }
 }

@@ -49,11 +49,11 @@ pub(crate) fn carry(
             let Some(name) = other.lookup(&namespace, behaviour) else {
                 continue;
             };
-            let Some(directory) = other.directories.get(&name) else {
+            let Some(directory) = other.directories.get(name) else {
                 continue;
             };
             let before = reader::pulls(other, &namespace, behaviour);
-            let from = other.path.join(&name);
+            let from = other.path.join(name);
             let (content, copied) = match &directory.hosts_file {
                 Some(file) if !file.is_empty() => (file.content.clone(), file.id),
                 _ => match &before {
@@ -61,7 +61,7 @@ pub(crate) fn carry(
                     Pulls::Fail(_) => continue,
                 },
             };
-            let path = merged.real.join(&name).join(HOSTS_FILE);
+            let path = merged.real.join(name).join(HOSTS_FILE);
             let mut alone = CertsDirectory::empty(merged.path.clone());
             alone.real = merged.real.clone();
             alone.write(&path, &content);

@@ -222,8 +222,8 @@ fn is_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
     let Some(name) = certs.lookup(namespace, behaviour) else {
         return false;
     };
-    let path = certs.path.join(&name);
-    let is_read = certs.directories.get(&name).is_some_and(|directory| {
+    let path = certs.path.join(name);
+    let is_read = certs.directories.get(name).is_some_and(|directory| {
         let file = directory.hosts_file.as_ref();
         // Without a hosts.toml, or with an empty one, the certificates beside it are read.
         file.is_none_or(|file| reader::discarded(file, &path, behaviour).is_none())
@@ -276,12 +276,12 @@ fn decider(
     let name = match own {
         Some(name) => name,
         None if planner.in_effect == InEffect::Settings || has_mirror => return Decider::Settings,
-        None => DEFAULT.to_owned(),
+        None => DEFAULT,
     };
-    let Some(directory) = planner.certs.directories.get(&name) else {
+    let Some(directory) = planner.certs.directories.get(name) else {
         return Decider::Settings;
     };
-    let both = both(planner, &name, namespace, settings, false);
+    let both = both(planner, name, namespace, settings, false);
     match directory_decides(planner, directory, named, &both, findings) {
         true => Decider::KeptFile,
         false => Decider::Settings,

@@ -84,9 +84,9 @@ impl<'w> Settled<'w> {
             // The directory that decides afterwards.
             let exists =
                 |name: &str| certs.directories.contains_key(name) || drafts.contains_key(name);
-            let own = certs.name_for(&namespace.name);
-            let directory = match exists(&own) {
-                true => own.as_str(),
+            let own = certs.own(&namespace.name).unwrap_or(&namespace.name);
+            let directory = match exists(own) {
+                true => own,
                 false if exists(DEFAULT) => DEFAULT,
                 false => continue,
             };

@@ -372,7 +372,7 @@ fn read_certificates(
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
             match node.read_certificate(&NodePath::new(&path)) {
-                Ok(Some(file)) if holds_certificate(&file.bytes) => CertificateFile::Read,
+                Ok(Some(bytes)) if holds_certificate(&bytes) => CertificateFile::Read,
                 Ok(Some(_)) => CertificateFile::WithoutCertificate,
                 Ok(None) => CertificateFile::Missing,
                 Err(error) => CertificateFile::Unreadable(error.to_string()),

@@ -58,6 +58,12 @@ pub fn of_files<'c>(
 /// A diff with its lines coloured.
 pub fn styled(diff: &str) -> String {
     let mut styled = String::with_capacity(diff.len());
+    style(diff, &mut styled);
+    styled
+}
+
+/// Adds a diff with its lines coloured.
+pub(super) fn style(diff: &str, styled: &mut String) {
     for line in diff.split_inclusive('\n') {
         let color = match line.as_bytes() {
             [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => "\u{1b}[1m",
@@ -75,7 +81,6 @@ pub fn styled(diff: &str) -> String {
         styled.push_str("\u{1b}[0m");
         styled.push_str(line.get(content.len()..).unwrap_or_default());
     }
-    styled
 }
 
 /// The diff of one file.

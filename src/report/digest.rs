@@ -33,51 +33,65 @@ pub fn digest(plan: &Plan) -> String {
 }
 
 /// The digest, file by file.
-pub struct Digester(Encoder);
+pub struct Digester {
+    hash: Sha256,
+    /// What is encoded and not yet hashed.
+    encoder: Encoder,
+}
 
 impl Digester {
     /// For a plan of so many changes.
     pub fn new(changes: usize) -> Self {
-        let mut encoder = Encoder(Sha256::new());
+        let mut encoder = Encoder::default();
         encoder.text(VERSION);
         encoder.number(changes);
-        Self(encoder)
+        Self {
+            hash: Sha256::new(),
+            encoder,
+        }
     }
 
     /// Adds a change, with the lines that change.
     pub fn change(&mut self, change: &Change, changed: &ChangedLines<'_>) {
-        encode_change(change, changed, &mut self.0);
+        encode_change(change, changed, &mut self.encoder);
+        self.hash();
+    }
+
+    fn hash(&mut self) {
+        self.hash.update(&self.encoder.0);
+        self.encoder.0.clear();
     }
 
     /// The digest, once all changes are added.
-    pub fn finish(self, plan: &Plan) -> String {
-        let Self(mut encoder) = self;
+    pub fn finish(mut self, plan: &Plan) -> String {
         let decided = |wanted: &&Wanted| {
             wanted.changed.is_some()
                 || matches!(wanted.decider, Decider::HostsFile | Decider::KeptFile)
         };
         let namespaces: Vec<&Wanted> = plan.namespaces.iter().filter(decided).collect();
-        encoder.list(&namespaces, |wanted, encoder| {
+        self.encoder.list(&namespaces, |wanted, encoder| {
             encoder.text(&without_user_information(&wanted.name));
             encoder.flag(wanted.unnamed);
             encode_pulls(&wanted.after, encoder);
         });
-        super::hexadecimal(&encoder.0.finalize())
+        self.hash();
+        super::hexadecimal(&self.hash.finalize())
     }
 }
 
 /// Writes values one after the other so that what was written can be told from the bytes.
-struct Encoder(Sha256);
+#[derive(Default)]
+struct Encoder(Vec<u8>);
 
 impl Encoder {
     fn number(&mut self, number: usize) {
         // No number here is longer than a file.
-        self.0.update((number as u64).to_be_bytes());
+        self.0.extend((number as u64).to_be_bytes());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len());
-        self.0.update(bytes);
+        self.0.extend(bytes);
     }
 
     fn text(&mut self, text: &str) {
@@ -85,7 +99,7 @@ impl Encoder {
     }
 
     fn flag(&mut self, flag: bool) {
-        self.0.update([u8::from(flag)]);
+        self.0.push(u8::from(flag));
     }
 
     fn list<T>(&mut self, items: &[T], encode: impl Fn(&T, &mut Self)) {
@@ -106,7 +120,7 @@ fn encode_change(change: &Change, changed: &ChangedLines<'_>, encoder: &mut Enco
     encoder.text(name);
     encoder.flag(change.before.is_none());
     if change.before.is_none() {
-        encoder.0.update(u64::from(change.mode).to_be_bytes());
+        encoder.0.extend(u64::from(change.mode).to_be_bytes());
     }
     let edits = changed.ops.iter();
     let edits: Vec<&DiffOp> = edits
@@ -155,18 +169,16 @@ fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
 /// What stands for the secrets in lines that are written: if an inline table holds a password, its new line holds it, too,
 /// and a plan with another password is another plan. Hashing it many times makes guessing it slow.
 fn stretched_secrets(side: &Side<'_>, written: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
-    let mut encoder = Encoder(Sha256::new());
-    let mut found = false;
+    let mut encoder = Encoder::default();
     for lines in written {
         for secret in side.secrets(&lines) {
-            found = true;
             encoder.bytes(side.bytes().get(secret.clone()).unwrap_or_default());
         }
     }
-    if !found {
+    if encoder.0.is_empty() {
         return Vec::new();
     }
-    let mut hash = encoder.0.finalize();
+    let mut hash = Sha256::digest(&encoder.0);
     for _ in 1..ROUNDS {
         hash = Sha256::digest(hash);
     }
@@ -225,10 +237,10 @@ mod tests {
             after: content(after),
             mode: crate::plan::NEW_FILE,
         };
-        let mut encoder = Encoder(Sha256::new());
+        let mut encoder = Encoder::default();
         let changed = ChangedLines::new(change.before.as_ref(), Some(&change.after));
         encode_change(&change, &changed, &mut encoder);
-        super::super::hexadecimal(&encoder.0.finalize())
+        super::super::hexadecimal(&Sha256::digest(&encoder.0))
     }
 
     fn edit(before: &str, after: &str) -> String {

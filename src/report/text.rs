@@ -128,7 +128,7 @@ fn changes(report: &Report, detail: Detail) -> String {
 
 fn diff_of(report: &Report, detail: Detail, text: &mut String) {
     for group in fold::files(&report.files, detail) {
-        text.push_str(&diff::styled(&group.file.diff));
+        diff::style(&group.file.diff, text);
         let names: Vec<String> = group.names().map(|name| printable(&name)).collect();
         if !names.is_empty() {
             let same = format!("The same, each with its own name, for {}", names.join(", "));

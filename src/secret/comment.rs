@@ -381,7 +381,7 @@ fn is_odd(word: &str) -> bool {
 
 /// What can be seen of a word by itself and by the one before it: URLs, and the options of command lines.
 fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
-    let of_word = |c: char| !c.is_whitespace() && !"\"`<>".contains(c);
+    let of_word = |c: char| !c.is_whitespace() && !matches!(c, '"' | '`' | '<' | '>');
     let mut before = "";
     for run in words::runs(line, of_word) {
         let word = line.get(run.clone()).unwrap_or_default();
@@ -415,6 +415,9 @@ fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
 
 /// The URLs in a word, and `user:password@host` without a scheme.
 fn urls(word: &str, base: usize, ranges: &mut Vec<Range<usize>>) {
+    if !word.contains(':') {
+        return;
+    }
     let mut starts: Vec<usize> = Vec::new();
     for (at, _) in word.match_indices("://") {
         let before = word.get(..at).unwrap_or_default();

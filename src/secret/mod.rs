@@ -59,7 +59,7 @@ pub struct Secrets {
 
 impl Secrets {
     /// The secrets of a TOML text in some parts of it: of its names, values and comments. Those beside a part, in the same
-    /// table or block of comments, may be among them.
+    /// value or block of comments, may be among them.
     pub fn of<'p>(
         text: &str,
         syntax: &Syntax,
@@ -73,15 +73,16 @@ impl Secrets {
         };
         let sections = &syntax.sections;
         let mut comments = comment::Comments::new(text, kind, &syntax.comments);
-        let mut next = 0;
         let mut parts: Vec<_> = parts.into_iter().collect();
         parts.sort_by_key(|part| part.start);
+        // How far the text has been looked at.
+        let mut looked_at = 0;
         for part in parts {
-            let first = sections.partition_point(|section| section.start() <= part.start);
-            next = next.max(first.saturating_sub(1));
-            while let Some(section) = sections.get(next).filter(|it| it.start() < part.end) {
-                settings.section(section);
-                next += 1;
+            let rest = part.start.max(looked_at)..part.end;
+            let first = sections.partition_point(|section| section.start() <= rest.start);
+            let sections = sections.get(first.saturating_sub(1)..).unwrap_or_default();
+            for section in sections.iter().take_while(|it| it.start() < rest.end) {
+                looked_at = looked_at.max(settings.section(section, &rest));
             }
             comments.find(part);
         }

@@ -204,13 +204,24 @@ struct Strings {
 }
 
 impl<'s> Settings<'_> {
-    pub(super) fn section(&mut self, section: &'s Section) {
+    /// Looks at what a part of the text touches of a section. Returns how far that reaches.
+    pub(super) fn section(&mut self, section: &'s Section, part: &Range<usize>) -> usize {
         let mut position = Position::default();
+        let mut end = 0;
         if let Some(header) = &section.header {
-            self.keys(&header.keys, &position);
+            if header.range.end > part.start {
+                self.keys(&header.keys, &position);
+            }
+            end = header.range.end;
             position = position.below(&header.keys);
         }
-        self.entries(&section.entries, &position);
+        let entries = &section.entries;
+        let first = entries.partition_point(|entry| entry.range().end <= part.start);
+        let entries = entries.get(first..).unwrap_or_default();
+        let count = entries.partition_point(|entry| entry.range().start < part.end);
+        let entries = entries.get(..count).unwrap_or_default();
+        self.entries(entries, &position);
+        entries.last().map_or(end, |entry| entry.range().end)
     }
 
     pub(super) fn entries(&mut self, entries: &'s [Entry], position: &Position<'s>) {
@@ -274,8 +285,8 @@ impl<'s> Settings<'_> {
     pub(super) fn keys(&mut self, keys: &[Key], above: &Position<'_>) {
         let mut before = above.path.last().copied();
         for key in keys {
-            let is_url = key.name.contains("://")
-                || key.name.contains('@')
+            let is_url = key.name.contains('@')
+                || key.name.contains(':') && key.name.contains("://")
                 || before
                     .is_some_and(|name| is_one_of(name, &["mirrors", "configs", "auths", "host"]));
             if is_url {

@@ -130,6 +130,10 @@ const HINTS: &[&str] = &[
     "토큰",
     "키",
 ];
+/// Hints that say so as a part of a word, too.
+const HINTS_ANYWHERE: &[&str] = &["secret", "token", "credential", "apikey", "密钥", "令牌"];
+/// Hints that say so at the end of a word, too.
+const HINTS_AT_END: &[&str] = &["auth", "key", "pass", "token", "secret"];
 /// Tables all of whose values are secret, and the names for which one is taken that is like them.
 const SECRET_TABLES: &[&str] = &[
     "auth",
@@ -149,6 +153,8 @@ const SECRET_TABLES: &[&str] = &[
     "cookie",
     "cookies",
 ];
+/// The length of the longest of them, and two letters more.
+const LONGEST: usize = 15;
 /// How tokens begin that everybody knows, and how many characters follow at least.
 const PREFIXES: &[(&str, usize)] = &[
     ("eyJ", 10),
@@ -200,6 +206,8 @@ const PREFIXES: &[(&str, usize)] = &[
     ("cmVmdGtu", 8),
     ("sha256~", 16),
 ];
+/// No token with one of them is shorter.
+const SHORTEST_TOKEN: usize = 12;
 /// A word with capital and small letters and digits is taken for a token from this length on.
 const TOKEN: usize = 20;
 /// The length of an AWS secret access key.
@@ -222,13 +230,20 @@ pub(super) fn announces(word: &str) -> Announces {
     if !(2..=128).contains(&word.len()) {
         return Announces::Nothing;
     }
+    // A word without all letters of a name does not have the name in it. Letters of other scripts are in capitals, too.
+    let has = match word.is_ascii() {
+        true => letters(word.as_bytes()),
+        false => letters(word.to_lowercase().as_bytes()),
+    };
+    let may_have = |letters: &u32| letters & !has == 0;
+    // All at once: of most words it is none.
+    let may_have_any = |all: &[u32]| all.iter().fold(false, |any, one| any | may_have(one));
+    if !may_have_any(&PASSWORD_LETTERS) && !may_have_any(&HINT_LETTERS) {
+        return Announces::Nothing;
+    }
     let lower = word.to_lowercase();
-    let is_ascii = lower.is_ascii();
-    let has = letters(lower.as_bytes());
-    // A word without all letters of a name does not have the name in it.
-    let may_have = |name: &&&str| letters(name.as_bytes()) & !has == 0;
-    let names = PASSWORDS.iter().filter(|name| !is_ascii || name.is_ascii());
-    for name in names.filter(may_have) {
+    let has_letters = |(_, letters): &(_, &u32)| may_have(letters);
+    for (name, _) in PASSWORDS.iter().zip(&PASSWORD_LETTERS).filter(has_letters) {
         if let Some(at) = find(&lower, name) {
             let end = at + name.len();
             // `password_prod` is one name; after 密码 the value may follow at once.
@@ -236,16 +251,14 @@ pub(super) fn announces(word: &str) -> Announces {
             return Announces::Password(if joined { word.len() } else { end });
         }
     }
-    let parts = lower.split(|c: char| !c.is_alphanumeric());
-    if parts.into_iter().any(|part| HINTS.contains(&part)) {
-        return Announces::Perhaps;
-    }
-    let longer = ["secret", "token", "credential", "apikey", "密钥", "令牌"];
-    let ends = ["auth", "key", "pass", "token", "secret"];
-    if longer.iter().any(|name| find(&lower, name).is_some())
-        || ends.iter().any(|end| lower.ends_with(end))
-    {
-        return Announces::Perhaps;
+    for (name, _) in HINTS.iter().zip(&HINT_LETTERS).filter(has_letters) {
+        let mut parts = lower.split(|c: char| !c.is_alphanumeric());
+        if HINTS_ANYWHERE.contains(name) && find(&lower, name).is_some()
+            || HINTS_AT_END.contains(name) && lower.ends_with(name)
+            || parts.any(|part| part == *name)
+        {
+            return Announces::Perhaps;
+        }
     }
     Announces::Nothing
 }
@@ -268,37 +281,55 @@ pub(super) fn names_secret(key: &str) -> bool {
 /// Whether all that is in a table of this name is a secret: it is one of the known names, or one letter away from it,
 /// or two in a longer one.
 pub(super) fn names_secret_table(name: &str) -> bool {
-    /// The longest of them, and two letters more.
-    const LONGEST: usize = 15;
     if name.len() > LONGEST || !name.is_ascii() {
         return false;
     }
-    let lower = name.to_ascii_lowercase();
-    let letters = letters(lower.as_bytes());
-    SECRET_TABLES.iter().any(|table| {
+    let letters = letters(name.as_bytes());
+    let mut tables = SECRET_TABLES.iter().zip(&SECRET_TABLE_LETTERS);
+    tables.any(|(table, table_letters)| {
         let slips = if table.len() < 6 { 1 } else { 2 };
         // A slip changes the length by one, and what letters there are by two.
-        table.len().abs_diff(lower.len()) <= slips
-            && (letters ^ self::letters(table.as_bytes())).count_ones() as usize <= 2 * slips
-            && slips_between(lower.as_bytes(), table.as_bytes()) <= slips
+        table.len().abs_diff(name.len()) <= slips
+            && (letters ^ table_letters).count_ones() as usize <= 2 * slips
+            && slips_between(name.to_ascii_lowercase().as_bytes(), table.as_bytes()) <= slips
     })
 }
 
-/// Which letters a word has, a bit for each.
-fn letters(word: &[u8]) -> u32 {
-    let bit = |byte: &u8| 1 << (byte & 31);
-    word.iter().map(bit).fold(0, |all, bit: u32| all | bit)
+static PASSWORD_LETTERS: [u32; PASSWORDS.len()] = letters_of_each(PASSWORDS);
+static HINT_LETTERS: [u32; HINTS.len()] = letters_of_each(HINTS);
+static SECRET_TABLE_LETTERS: [u32; SECRET_TABLES.len()] = letters_of_each(SECRET_TABLES);
+
+#[allow(clippy::indexing_slicing, reason = "it runs when this is compiled")]
+const fn letters_of_each<const COUNT: usize>(names: &[&str]) -> [u32; COUNT] {
+    let mut all = [0; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        all[at] = letters(names[at].as_bytes());
+        at += 1;
+    }
+    all
 }
 
-/// How many letters are to be put in, left out, replaced or swapped to make one word of the other.
+/// Which letters a word has, a bit for each, in either case.
+const fn letters(word: &[u8]) -> u32 {
+    let mut all = 0;
+    let mut rest = word;
+    while let [byte, others @ ..] = rest {
+        all |= 1 << (*byte & 31);
+        rest = others;
+    }
+    all
+}
+
+/// How many letters are to be put in, left out, replaced or swapped to make one word of the other, neither of which is longer
+/// than [`LONGEST`].
 fn slips_between(a: &[u8], b: &[u8]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+    let mut before = [0; LONGEST + 1];
+    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|j| j);
     for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
+        let mut row = [i + 1; LONGEST + 1];
         for (j, y) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
             let mut least = (at(&last, j + 1) + 1)
                 .min(at(&row, j) + 1)
                 .min(at(&last, j) + usize::from(x != y));
@@ -306,16 +337,18 @@ fn slips_between(a: &[u8], b: &[u8]) -> usize {
             if swapped {
                 least = least.min(at(&before, j - 1) + 1);
             }
-            row.push(least);
+            if let Some(place) = row.get_mut(j + 1) {
+                *place = least;
+            }
         }
         before = std::mem::replace(&mut last, row);
     }
-    last.last().copied().unwrap_or_default()
+    at(&last, b.len())
 }
 
 /// Where in a text tokens of a known shape are.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let of_token = |c: char| c.is_ascii_alphanumeric() || "_-.~".contains(c);
+    let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '~');
     runs(text, of_token).filter(|run| {
         let word = text.get(run.clone()).unwrap_or_default();
         has_known_prefix(word)
@@ -323,13 +356,18 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn has_known_prefix(word: &str) -> bool {
+    if word.len() < SHORTEST_TOKEN {
+        return false;
+    }
     // `docker_ghp_…` and the like: a token may be joined to a word before it.
     let starts = word
         .match_indices(['_', '-', '.'])
         .map(|(at, _)| at + 1)
         .take(8);
-    std::iter::once(0).chain(starts).any(|start| {
-        let rest = word.get(start..).unwrap_or_default();
+    let rests = std::iter::once(0).chain(starts);
+    let rests = rests.map(|start| word.get(start..).unwrap_or_default());
+    let mut rests = rests.filter(|rest| rest.len() >= SHORTEST_TOKEN);
+    rests.any(|rest| {
         PREFIXES.iter().any(|(prefix, least)| {
             rest.strip_prefix(prefix).is_some_and(|rest| {
                 let characters = rest
@@ -344,7 +382,7 @@ fn has_known_prefix(word: &str) -> bool {
 /// Where in a text words are that only a machine makes: long ones with letters of both cases and digits, and base64 of
 /// `user:password`.
 pub(super) fn odd_words(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let of_base64 = |c: char| c.is_ascii_alphanumeric() || "+/_-=".contains(c);
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-' | '=');
     runs(text, of_base64).filter(|run| {
         let word = text.get(run.clone()).unwrap_or_default();
         // AWS secret keys have slashes in them, as paths have.
@@ -368,14 +406,17 @@ fn is_basic(word: &str) -> bool {
     if word.len() < 8 || word.len() > LONGEST {
         return false;
     }
-    let decoded = decode_base64(word).unwrap_or_default();
-    let is_shown = decoded.iter().all(|byte| (b' '..0x7f).contains(byte));
-    is_shown && decoded.iter().skip(1).any(|byte| *byte == b':')
+    let (mut has_user, mut has_colon) = (false, false);
+    let is_shown = each_of_base64(word, |byte| {
+        has_colon |= has_user && byte == b':';
+        has_user = true;
+        (b' '..0x7f).contains(&byte)
+    });
+    is_shown && has_colon
 }
 
-/// Decodes base64 of either alphabet, with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Whether all bytes of base64 are so; of either alphabet, with or without padding.
+fn each_of_base64(text: &str, mut is_so: impl FnMut(u8) -> bool) -> bool {
     let (mut bits, mut count) = (0_u32, 0);
     for byte in text.trim_end_matches('=').bytes() {
         let value = match byte {
@@ -384,16 +425,19 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
             b'0'..=b'9' => byte - b'0' + 52,
             b'+' | b'-' => 62,
             b'/' | b'_' => 63,
-            _ => return None,
+            _ => return false,
         };
         bits = (bits << 6 | u32::from(value)) & 0xffff;
         count += 6;
         if count >= 8 {
             count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+            let [byte, ..] = (bits >> count).to_le_bytes();
+            if !is_so(byte) {
+                return false;
+            }
         }
     }
-    Some(bytes)
+    true
 }
 
 /// Whether a text has the shape of a secret anywhere.
@@ -403,14 +447,11 @@ pub(super) fn has_token(text: &str) -> bool {
 
 /// The longest runs of characters that are all `of` something.
 pub(super) fn runs(text: &str, of: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
-    let mut at = 0;
+    let mut characters = text.char_indices();
     std::iter::from_fn(move || {
-        let rest = text.get(at..)?;
-        let start = at + rest.find(&of)?;
-        let run = text.get(start..)?;
-        let end = start + run.find(|c| !of(c)).unwrap_or(run.len());
-        at = end;
-        Some(start..end)
+        let (start, _) = characters.find(|(_, c)| of(*c))?;
+        let end = characters.find(|(_, c)| !of(*c));
+        Some(start..end.map_or(text.len(), |(end, _)| end))
     })
 }
 
@@ -510,6 +551,15 @@ mod tests {
         ] {
             assert!(!has_token(text), "{text}");
         }
+    }
+
+    #[test]
+    fn no_token_with_a_known_prefix_is_shorter_than_the_shortest() {
+        let shortest = PREFIXES
+            .iter()
+            .map(|(prefix, least)| prefix.len() + least)
+            .min();
+        assert_eq!(shortest, Some(SHORTEST_TOKEN));
     }
 
     #[test]

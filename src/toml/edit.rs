@@ -26,19 +26,21 @@ impl PathSet {
         set.whole = true;
     }
 
-    /// Whether `path`, or a path above it, is in the set.
-    pub fn covers<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> bool {
+    /// What of the set is at `path` or below it; `None` if nothing is.
+    pub fn at(&self, path: &[Key]) -> Option<&Self> {
         let mut set = self;
-        for name in path {
+        for key in path {
             if set.whole {
-                return true;
+                break;
             }
-            match set.children.get(name) {
-                Some(child) => set = child,
-                None => return false,
-            }
+            set = set.children.get(key.name.as_str())?;
         }
-        set.whole
+        Some(set)
+    }
+
+    /// Whether it is everything.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 }
 
@@ -153,7 +155,11 @@ pub fn edit(
 /// Writes `value` as a TOML string that every go-toml reads: a basic one, or a literal where that is possible.
 pub fn quote(value: &str, literal: bool) -> String {
     if literal && !value.contains(|c: char| c == '\'' || c.is_control()) {
-        return format!("'{value}'");
+        return ["'", value, "'"].concat();
+    }
+    let as_it_is = |c: char| c != '"' && c != '\\' && !c.is_control();
+    if value.chars().all(as_it_is) {
+        return ["\"", value, "\""].concat();
     }
     let mut quoted = String::from("\"");
     for c in value.chars() {
@@ -439,20 +445,26 @@ impl<'s> Layout<'s> {
             comments: Vec::new(),
         };
         for (index, section) in self.syntax.sections.iter().enumerate() {
-            let path = section_path(section);
-            if removed.covers(path.iter().copied()) {
-                self.cut_section(
-                    section,
-                    &path,
-                    self.syntax.sections.get(index + 1),
-                    &mut cuts,
-                );
+            let header = section
+                .header
+                .as_ref()
+                .map_or(&[][..], |header| &header.keys);
+            let Some(removed) = removed.at(header) else {
+                continue;
+            };
+            let path = names(header);
+            if removed.is_whole() {
+                let next = self.syntax.sections.get(index + 1);
+                self.cut_section(section, &path, next, &mut cuts);
                 continue;
             }
             for entry in &section.entries {
+                let Some(removed) = removed.at(&entry.keys) else {
+                    continue;
+                };
                 let mut path = path.clone();
-                path.extend(entry.keys.iter().map(|key| key.name.as_str()));
-                if removed.covers(path.iter().copied()) {
+                path.extend(names(&entry.keys));
+                if removed.is_whole() {
                     let lines = self.first_line_with_comments(entry.range().start)
                         ..self.line_of(entry.range().end) + 1;
                     self.cut_lines(lines, std::slice::from_ref(entry), &path, None, &mut cuts);
@@ -613,18 +625,19 @@ impl<'s> Layout<'s> {
         beside.or((next < elements.len()).then_some(next))
     }
 
-    /// Cuts entries out of an inline table, each with the comma behind it; where the last ones go, the comma before
-    /// them goes too, since go-toml 1 takes none at the end.
+    /// Cuts entries out of the inline table at `path`, each with the comma behind it; where the last ones are removed, the
+    /// comma before them is too, since go-toml 1 takes none at the end. `removed` is what is removed of the table.
     fn cut_inline(&self, entries: &[Entry], path: &[&str], removed: &PathSet, cuts: &mut Cuts) {
         let mut last_kept: Option<&Entry> = None;
         let mut gone_after = None;
         for (index, entry) in entries.iter().enumerate() {
             let mut path = path.to_vec();
             path.extend(names(&entry.keys));
-            if !removed.covers(path.iter().copied()) {
+            let removed = removed.at(&entry.keys);
+            if !removed.is_some_and(PathSet::is_whole) {
                 last_kept = Some(entry);
                 gone_after = None;
-                if let ValueKind::Table(inner) = &entry.value.kind {
+                if let (ValueKind::Table(inner), Some(removed)) = (&entry.value.kind, removed) {
                     self.cut_inline(inner, &path, removed, cuts);
                 }
                 continue;

@@ -292,10 +292,7 @@ impl<'s> Builder<'s> {
         let range = range(event.span());
         match event.kind() {
             EventKind::StdTableOpen => self.header = Some((range.start, false)),
-            EventKind::ArrayTableOpen => {
-                self.is_doubtful = true;
-                self.header = Some((range.start, true));
-            }
+            EventKind::ArrayTableOpen => self.header = Some((range.start, true)),
             EventKind::StdTableClose | EventKind::ArrayTableClose => {
                 if let Some((start, array)) = self.header.take() {
                     let header = Header {
@@ -353,8 +350,11 @@ impl<'s> Builder<'s> {
         let Some(raw) = raw(&self.source, event) else {
             return Name(Rc::from(""));
         };
-        let mut decoded = Cow::Borrowed("");
-        raw.decode_key(&mut decoded, &mut self.error);
+        let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let mut decoded = Cow::Borrowed(raw.as_str());
+        if event.encoding().is_some() || raw.is_empty() || !raw.as_str().bytes().all(is_bare) {
+            raw.decode_key(&mut decoded, &mut self.error);
+        }
         let header = self
             .header
             .and(self.sections.last())
@@ -582,9 +582,10 @@ impl TreeBuilder {
         for key in parents {
             (table, _) = self.table(table, key, MadeBy::Header)?;
         }
-        let (_, node) = table.child(last, MadeBy::Header, || Item::Table(Table::default()));
+        let (exists, node) = table.child(last, MadeBy::Header, || Item::Table(Table::default()));
         let node = node?;
-        self.is_plain &= node.made_by == MadeBy::Header && node.header.is_none();
+        let is_implied = node.made_by == MadeBy::Header && node.header.is_none();
+        self.is_plain &= !exists || is_implied && !header.array;
         node.header.get_or_insert(header.range.clone());
         match &mut node.item {
             Item::Table(table) => Some(table),
@@ -760,7 +761,7 @@ mod tests {
         };
         let refused = Syntax::parse("not TOML").unwrap_err();
         let (mut plain, mut others) = (0, 0);
-        for _ in 0..60_000 {
+        for _ in 0..30_000 {
             let text: String = (0..=below(7)).map(|_| WORDS[below(WORDS.len())]).collect();
             let is_toml = toml_edit::Document::parse(&*text).is_ok();
             let is_plain = Syntax::parse_with(&text, |_| Err(refused.clone())).is_ok();
@@ -769,7 +770,7 @@ mod tests {
             plain += usize::from(is_plain);
             others += usize::from(is_toml && !is_plain);
         }
-        assert!(plain > 1_000 && others > 100, "{plain} {others}");
+        assert!(plain > 1_000 && others > 10, "{plain} {others}");
     }
 
     #[test]

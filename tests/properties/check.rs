@@ -626,7 +626,7 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     for name in ASKED {
         // A stray file is in the way of a registry that nobody named, and cannot be told from a README.
         let own = plan.certs.own(name);
-        if own.is_some_and(|own| plan.certs.directories[&own].is_file) && !name.contains(':') {
+        if own.is_some_and(|own| plan.certs.directories[own].is_file) && !name.contains(':') {
             continue;
         }
         if asked.iter().all(|(known, _)| known != name) {

@@ -75,10 +75,7 @@ pub(super) enum Plain {
     /// Releases may read it in different ways.
     No,
     /// Every release reads it alike, but for `override_path` and a missing `server`.
-    Yes {
-        has_override_path: bool,
-        has_server: bool,
-    },
+    Yes { has_server: bool },
 }
 
 /// Why nothing that a hosts.toml says is known to count.
@@ -203,20 +200,18 @@ impl CertsDirectory {
 
     /// The name of the directory that a pull from `namespace` reads, if there is one
     /// (`hostPaths`, `core/remotes/docker/config/config_unix.go`; `_default` since 1.6.17).
-    pub fn lookup(&self, namespace: &str, behaviour: &Behaviour) -> Option<String> {
-        self.own(namespace).or_else(|| {
-            (behaviour.default_directory && self.directories.contains_key(DEFAULT))
-                .then(|| DEFAULT.to_owned())
-        })
+    pub fn lookup(&self, namespace: &str, behaviour: &Behaviour) -> Option<&str> {
+        let default = || behaviour.default_directory && self.directories.contains_key(DEFAULT);
+        self.own(namespace).or_else(|| default().then_some(DEFAULT))
     }
 
-    /// The name of the directory that is there for this very namespace.
-    pub fn own(&self, namespace: &str) -> Option<String> {
-        let spellings = [port_spelling(namespace), Some(namespace.to_owned())];
-        spellings
-            .into_iter()
-            .flatten()
-            .find(|name| self.directories.contains_key(name))
+    /// The name of the directory that exists for this very namespace.
+    pub fn own(&self, namespace: &str) -> Option<&str> {
+        let found = |name: &str| Some(self.directories.get_key_value(name)?.0.as_str());
+        let other = port_spelling(namespace);
+        other
+            .and_then(|name| found(&name))
+            .or_else(|| found(namespace))
     }
 
     /// The other spelling of the directory `name`, which containerd looks up first and finds.
@@ -226,7 +221,7 @@ impl CertsDirectory {
 
     /// The name under which a hosts file for `namespace` is written: what is there, else the plain spelling.
     pub fn name_for(&self, namespace: &str) -> String {
-        self.own(namespace).unwrap_or_else(|| namespace.to_owned())
+        self.own(namespace).unwrap_or(namespace).to_owned()
     }
 
     /// The directory with the hosts file `path` written, under whatever names that file is reached.
@@ -237,14 +232,13 @@ impl CertsDirectory {
                 Rc::make_mut(directory).hosts_file = Some(file());
             }
         }
-        let parent = path.parent();
-        if path.name() != HOSTS_FILE || parent.parent() != self.real {
+        let Some(name) = path.directory_in(&self.real, HOSTS_FILE) else {
             return;
-        }
+        };
         let directory = self
             .directories
-            .entry(parent.name().to_owned())
-            .or_insert_with(|| Rc::new(RegistryDirectory::empty(parent.clone())));
+            .entry(name.to_owned())
+            .or_insert_with(|| Rc::new(RegistryDirectory::empty(path.parent())));
         if directory.hosts_path() == *path {
             Rc::make_mut(directory).hosts_file = Some(file());
         }
@@ -268,15 +262,13 @@ impl CertsDirectory {
             return false;
         };
         let linked = self.linked.get(&path).into_iter().flatten();
-        let parent = path.parent();
-        let own = (parent.parent() == self.real && path.name() == HOSTS_FILE)
-            .then(|| parent.name().to_owned())
-            .filter(|own| {
-                self.directories
-                    .get(own)
-                    .is_some_and(|d| d.hosts_path() == path)
-            });
-        linked.chain(own.iter()).any(|other| other != name)
+        let is_reached = |own: &&str| {
+            let directory = self.directories.get(*own);
+            directory.is_some_and(|directory| directory.hosts_path() == path)
+        };
+        let own = path.directory_in(&self.real, HOSTS_FILE).filter(is_reached);
+        let mut names = linked.map(String::as_str).chain(own);
+        names.any(|other| other != name)
     }
 
     /// The namespaces that the directories are for. A file in the place of one counts only if its name has a port: a

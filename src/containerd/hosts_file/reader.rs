@@ -23,10 +23,10 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
     let mut hosts = match certs.lookup(namespace, behaviour) {
         None => vec![HostEntry::default()],
         Some(name) => {
-            let path = certs.path.join(&name);
+            let path = certs.path.join(name);
             let loaded = certs
                 .directories
-                .get(&name)
+                .get(name)
                 .map(|directory| load(directory, &path, behaviour));
             match loaded {
                 Some(Ok(hosts)) => match hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
@@ -43,49 +43,23 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
     {
         last.make_default(namespace, behaviour);
     }
-    Pulls::Hosts(
-        hosts
-            .iter()
-            .filter_map(|host| host.finish(behaviour))
-            .collect(),
-    )
+    let hosts = hosts.into_iter();
+    Pulls::Hosts(hosts.filter_map(|host| host.finish(behaviour)).collect())
 }
 
-/// What of a release decides how it reads the hosts of `namespace` from this directory: two releases with equal keys read
-/// them alike. `None` where that is not known without reading.
-pub fn key(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Option<Key> {
-    let mut key = Key {
-        default_directory: false,
-        override_path: false,
+/// Whether releases read the hosts of `namespace` from this directory alike if they agree about `_default` and
+/// `override_path`. `false` is for where that is not known without reading.
+pub fn is_plain(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> bool {
+    let is_remote = || !is_loopback(namespace);
+    let Some(name) = certs.lookup(namespace, behaviour) else {
+        return is_remote();
     };
-    let name = match certs.own(namespace) {
-        Some(name) => Some(name),
-        None => {
-            key.default_directory = behaviour.default_directory;
-            certs.lookup(namespace, behaviour)
-        }
-    };
-    let Some(name) = name else {
-        return (!is_loopback(namespace)).then_some(key);
-    };
-    let file = certs.directories.get(&name)?.hosts_file.as_ref()?;
-    match file.plain.get_or_init(|| plain(file)) {
-        Plain::Yes {
-            has_override_path,
-            has_server,
-        } if *has_server || !is_loopback(namespace) => {
-            key.override_path = *has_override_path && behaviour.override_path;
-            Some(key)
-        }
-        _ => None,
+    let directory = certs.directories.get(name);
+    let file = directory.and_then(|directory| directory.hosts_file.as_ref());
+    match file.map(|file| file.plain.get_or_init(|| plain(file))) {
+        Some(Plain::Yes { has_server }) => *has_server || is_remote(),
+        Some(Plain::No) | None => false,
     }
-}
-
-/// See [`key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    default_directory: bool,
-    override_path: bool,
 }
 
 /// Whether the file has only what no release reads differently: lower-case keys that all know, hosts in headers of
@@ -106,7 +80,7 @@ fn plain(file: &HostsFile) -> Plain {
             host.chars().all(ordinary) && host.matches(':').count() < 2
         })
     };
-    let (mut has_override_path, mut has_server, mut has_host) = (false, false, false);
+    let (mut has_server, mut has_host) = (false, false);
     for section in &syntax.sections {
         let is_plain = match section.header.as_ref() {
             None => true,
@@ -127,17 +101,13 @@ fn plain(file: &HostsFile) -> Plain {
                     has_server = true;
                     section.header.is_none() && as_string(&entry.value).is_some_and(is_url)
                 }
-                "override_path" => {
-                    has_override_path = true;
-                    true
-                }
                 "capabilities" => match &entry.value.kind {
                     ValueKind::Array(all) => all.iter().all(|one| {
                         as_string(one).is_some_and(|one| ["pull", "resolve", "push"].contains(&one))
                     }),
                     _ => false,
                 },
-                "ca" | "client" | "skip_verify" => true,
+                "override_path" | "ca" | "client" | "skip_verify" => true,
                 _ => false,
             }
         };
@@ -145,12 +115,9 @@ fn plain(file: &HostsFile) -> Plain {
             return Plain::No;
         }
     }
-    if !has_host {
-        return Plain::No;
-    }
-    Plain::Yes {
-        has_override_path,
-        has_server,
+    match has_host {
+        true => Plain::Yes { has_server },
+        false => Plain::No,
     }
 }
 
@@ -291,7 +258,7 @@ impl HostEntry {
     }
 
     /// The host as pulls use it; `None` if no request can reach it (a scheme that is not HTTP's, or no host).
-    fn finish(&self, behaviour: &Behaviour) -> Option<Host> {
+    fn finish(self, behaviour: &Behaviour) -> Option<Host> {
         let tls_set = self.ca.is_some() || !self.client.is_empty() || self.skip_verify.is_some();
         let tls_set = tls_set || behaviour.dial_timeout_is_tls && self.dial_timeout;
         let port = url::split_host_port(&self.host).map_or("", |(_, port)| port);
@@ -317,16 +284,16 @@ impl HostEntry {
         };
         Some(Host {
             scheme,
-            host: self.host.clone(),
             path: request_path(&self.path),
             pull: can("pull"),
             resolve: can("resolve"),
+            host: self.host,
             tls: TlsSettings {
-                ca: self.ca.clone().unwrap_or_default(),
-                client: self.client.clone(),
+                ca: self.ca.unwrap_or_default(),
+                client: self.client,
                 skip_verify: self.skip_verify == Some(true),
             },
-            headers: self.headers.clone(),
+            headers: self.headers,
         })
     }
 }
