@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::apply;
-use crate::containerd::release::Behaviour;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::node::Node;
 use crate::plan::{self, Change, FileKind, Plan, Wanted};
@@ -173,16 +172,17 @@ impl Attempt {
         let stays = |wanted: &Wanted| wanted.changed.is_none();
         let replaces =
             |change: &Change| change.kind == FileKind::HostsFile && change.before.is_some();
-        let target = Behaviour::of(self.options.to);
-        let target = inputs.snapshot.seen_by(&target);
         let from = inputs.sight();
-        let comes = |wanted: &Wanted| target.pulls(&wanted.name).same(&wanted.after);
+        let mut targets = inputs.releases.iter().filter(|one| !one.targets.is_empty());
         let namespaces = &self.plan.namespaces;
-        namespaces
-            .iter()
-            .all(|wanted| stays(wanted) && comes(wanted))
+        namespaces.iter().all(stays)
             && !self.plan.changes.iter().any(replaces)
-            && from.other_credentials(&target).is_empty()
+            && targets.all(|target| {
+                let pulls = |wanted: &Wanted| target.sight.pulls(&wanted.name);
+                let mut namespaces = namespaces.iter();
+                namespaces.all(|wanted| pulls(wanted).same(&wanted.after))
+                    && from.other_credentials(&target.sight).is_empty()
+            })
     }
 
     fn settled(self, questions: Vec<Open>) -> Settled {

@@ -3,7 +3,7 @@
 
 use crate::ask::{self, Open};
 use crate::check;
-use crate::containerd::release::{NEWEST, Version};
+use crate::containerd::release::Version;
 use crate::finding::{self, Findings};
 use crate::node::Node;
 use crate::plan::Plan;
@@ -57,17 +57,17 @@ pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Migratio
     })
 }
 
-/// Looks at the node with the eyes of every known containerd.
+/// Compares the node as it is on `--from` and on every target, and looks at it with the eyes of every known release.
 pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
     let mut material = Material::read(node, Command::Check, request)?;
     let plan = material.plan(node);
-    let basis = material.basis();
     let Some(inputs) = &material.inputs else {
-        return Ok(basis.refused());
+        return Ok(material.basis().refused());
     };
     let plan = plan.filter(|_| !material.findings.refused());
-    let check = check::check(inputs, plan.as_ref(), &material.findings);
-    Ok(basis.check(&check))
+    let is_pending = plan.as_ref().is_some_and(|plan| !plan.changes.is_empty());
+    let check = check::check(inputs, plan.as_ref(), &mut material.findings);
+    Ok(material.basis().check(check, is_pending))
 }
 
 /// What was read and found.
@@ -135,16 +135,15 @@ impl<'r> Material<'r> {
     }
 }
 
-/// What is read, and for which containerd; one that is newer than the table is taken for the newest in it.
+/// What is read, and for which containerd: releases count as the table knows them.
 fn options(request: &Request, config: Located, findings: &mut Findings) -> Options {
-    let from = request.from;
-    let from = from.map(|from| newest_known(from, "--from", findings));
-    let to = newest_known(request.to.unwrap_or(NEWEST), "--to", findings);
+    let mut known =
+        |version: Option<Version>, option| version.map(|version| known(version, option, findings));
     Options {
         config,
         certs_directory: request.certs_directory.clone(),
-        from,
-        to,
+        from: known(request.from, "--from"),
+        to: known(request.to, "--to"),
         existing: request.existing.clone(),
         inert: request.inert,
         version_1: request.version_1,
@@ -153,20 +152,20 @@ fn options(request: &Request, config: Located, findings: &mut Findings) -> Optio
     }
 }
 
-fn newest_known(version: Version, option: &str, findings: &mut Findings) -> Version {
-    let known = version.newest_known();
-    if version <= known {
-        return version;
+/// The release as the table knows it. That a patch of a known line is newer than the table is not said: it changes nothing
+/// that the table has, or a release of this program follows.
+fn known(version: Version, option: &str, findings: &mut Findings) -> Version {
+    let known = version.known();
+    if !version.is_of_known_line() {
+        findings.add(
+            &finding::VERSION_NEWER_THAN_KNOWN,
+            None,
+            format!(
+                "{option}: this program does not know the release line {}; it takes containerd {version} for {known}",
+                version.line()
+            ),
+            "look for a newer release of this program",
+        );
     }
-    // A patch release changes nothing that a table would have to say, or a release of this program follows.
-    if version.is_of_line(known) {
-        return known;
-    }
-    findings.add(
-        &finding::VERSION_NEWER_THAN_KNOWN,
-        None,
-        format!("{option}: the release line of containerd {version} is newer than this program, which knows {known}"),
-        format!("it is taken as {known}; look for a newer release of this program"),
-    );
     known
 }

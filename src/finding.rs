@@ -51,8 +51,6 @@ pub struct Code {
     pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
-    /// Whether `check` is not ready because of it: no prediction about pulls is certain, or no plan can be written.
-    pub doubt: bool,
     /// Whether it is said of the value or the file that it is about, and not again of each containerd that does not
     /// start because of it.
     pub said_once: bool,
@@ -68,7 +66,6 @@ impl Code {
         meaning: "",
         explanation: "",
         decision: Decision::HandEdit,
-        doubt: false,
         said_once: false,
         stays: false,
     };
@@ -218,7 +215,7 @@ codes! {
          shows the changed pulls; --existing replace writes what the settings give over it, and the old bytes stay in \
          the journal; --existing HOST=keep answers for one registry. Where config_path is not set yet, --certs-dir \
          writes the hosts files to another directory. A file that takes effect today decides without a question.";
-    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" { doubt: true } Error HandEdit,
+    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" Error HandEdit,
         "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
         "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
          possible if the file is a mount point (a file that is bind-mounted into a container, for example), if the file \
@@ -248,11 +245,12 @@ codes! {
         "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
          file's version, or another table takes its place. The settings have no effect today and none after the \
          upgrade, and stay as they are. Remove them, or move them to where they count.";
-    INTERMEDIATE_VERSION "intermediate-version" Error
-        Allow("accepts that the versions named pull differently"),
-        "a containerd version between --from and --to would pull differently",
-        "The planned files give the same pulls on --from and on --to, but a version between them would do something \
-         else. It matters if nodes stop at that version on the way. Accept the finding if they do not.";
+    INTERMEDIATE_VERSION "intermediate-version" Warning HandEdit,
+        "a release between --from and the newest target, but none of the targets, pulls differently",
+        "`plan` verifies the planned files for --from and for every target, and `check` compares the files as they are on \
+         them. The other known releases up to the newest target are looked at, too: older patches of the same lines, and \
+         the lines that an explicit --to skips. The ones named pull differently; the message says in what, and which later \
+         release is the first that does not. It matters only if a node runs one of them: upgrade past them.";
     INVALID_PLUGIN_ID "invalid-plugin-id" { stays: true } Error HandEdit,
         "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start",
         "In a file of version 2 containerd 1.x wants full names of plugins, such as io.containerd.grpc.v1.cri, and \
@@ -277,7 +275,7 @@ codes! {
          2.3 and newer, where every pull of the registry fails. A hosts file with that URL is discarded there. Write \
          the address in brackets, as in `http://[::1]:5000`, in the endpoint and in the names of its TLS settings and \
          credentials.";
-    KEY_CASE "key-case" { doubt: true } Error HandEdit,
+    KEY_CASE "key-case" Error HandEdit,
         "a key whose capitals or escapes make one containerd read it and another not",
         "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \
          a quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
@@ -368,7 +366,7 @@ codes! {
         "A relative config_path is resolved against the directory that containerd was started in, which is / under \
          systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started \
          elsewhere here, write the whole path yourself before you migrate.";
-    RELATIVE_IMPORT_PATTERN "relative-import-pattern" { doubt: true } Error HandEdit,
+    RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
         "a relative pattern in imports, which older containerd looks up in its working directory",
         "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
          directory that they were started in, and newer ones against the importing file. So they read different \
@@ -382,7 +380,7 @@ codes! {
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
          settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
-    SAME_PLUGIN_TWICE "same-plugin-twice" { doubt: true } Error HandEdit,
+    SAME_PLUGIN_TWICE "same-plugin-twice" Error HandEdit,
         "two names of the CRI plugin in one file of version 1: containerd 2.x takes one of them at random",
         "containerd 2.x renames the plugins of a version-1 file, or of one without a version, before it reads them. \
          Where `cri` and io.containerd.grpc.v1.cri both stand there, each takes the other's place or not, from one start \
@@ -476,7 +474,7 @@ codes! {
          place, or a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a \
          link that leads nowhere, where a file is to be written. Nothing under the certs directory is ever deleted by \
          the tool. Move it out of there, and plan again.";
-    UNSUPPORTED_VERSION "unsupported-version" { doubt: true } Error HandEdit,
+    UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4",
         "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
          is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
@@ -510,9 +508,11 @@ codes! {
          which changes pulls at once: try that on one node first. If not, accept that they go, which keeps what \
          --from does.";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
-        "a containerd newer than this program knows is taken as the newest known one",
-        "The version is newer than the newest containerd that this release knows. It is taken as that one. Look for a \
-         newer release of this program before you rely on it.";
+        "the release line of a containerd version is not known to this program",
+        "This program does not know the release line of the version, so it cannot know what changed there. It takes the \
+         version for the newest known release before it. Look for a newer release of this program before you rely on \
+         that. A patch release of a known line that is newer than this program counts as the newest known one of its line, \
+         without this warning.";
     VERSION_NOT_READ "version-not-read" { said_once: true } Error
         Choose("name the containerd versions that read this file with --from and --to"),
         "one of the two containerd versions does not read a config.toml of this version",
@@ -526,7 +526,7 @@ codes! {
         "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
          Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
          not, upgrade first, write a mirror for each registry by name, or accept the finding.";
-    WINDOWS_NODE "windows-node" { doubt: true } Error HandEdit,
+    WINDOWS_NODE "windows-node" Error HandEdit,
         "the configuration of a Windows node, which this program does not migrate",
         "A path in the file has a drive letter, or begins with two backslashes, so that the file is for containerd on \
          Windows. There paths, the names of the directories of hosts files and the start of the daemon follow other \
@@ -679,6 +679,12 @@ impl Findings {
     pub fn places(&self, code: &Code) -> Vec<Place> {
         let found = self.found.iter().filter(|finding| finding.code == code);
         found.filter_map(|finding| finding.place.clone()).collect()
+    }
+
+    /// Takes the findings of this code back.
+    pub fn remove(&mut self, code: &Code) {
+        self.found.retain(|finding| finding.code != code);
+        self.seen.retain(|(name, ..)| *name != code.name);
     }
 
     /// Adds a finding that an option of its own has decided.

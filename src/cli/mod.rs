@@ -206,16 +206,15 @@ impl Run {
         if request.from.is_none() && node.is_host() {
             request.from = installed_version();
         }
-        let known = |version: Version| version.min(version.newest_known());
-        let to = known(request.to.unwrap_or(NEWEST));
+        let to = request.to.unwrap_or(NEWEST).known();
         match request.from {
             Some(from) if from < OLDEST => Err(Stop::refused(format!(
                 "containerd {from} has no config_path; hosts files exist since {OLDEST}"
             ))
             .into()),
-            Some(from) if known(from) > to => Err(Stop::usage(format!(
+            Some(from) if from.known() > to => Err(Stop::usage(format!(
                 "--from {} is newer than --to {to}; set the target version with --to",
-                known(from)
+                from.known()
             ))
             .into()),
             _ => Ok(request),

@@ -227,6 +227,16 @@ pub struct ClientCertificate {
     pub key: Option<String>,
 }
 
+impl fmt::Display for ClientCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "client certificate {}", self.certificate)?;
+        match &self.key {
+            Some(key) => write!(formatter, " with key {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl ShownHost {
     fn new(host: &Host, name: &str) -> Self {
         let none = TlsSettings::default();
@@ -261,10 +271,7 @@ impl fmt::Display for ShownHost {
     /// The URL of requests, and in parentheses what is special about it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut special: Vec<String> = self.ca.iter().map(|file| format!("CA {file}")).collect();
-        special.extend(self.client.iter().map(|pair| match &pair.key {
-            None => format!("client certificate {}", pair.certificate),
-            Some(key) => format!("client certificate {} with key {key}", pair.certificate),
-        }));
+        special.extend(self.client.iter().map(ToString::to_string));
         if self.skip_verify {
             special.push("certificate not verified".to_owned());
         }

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 pub mod contents;
+pub mod difference;
 pub mod file;
 pub mod host;
 pub mod hosts_file;

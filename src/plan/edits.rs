@@ -10,7 +10,7 @@ use super::planner::Planner;
 use crate::containerd::configuration::LoadedFile;
 use crate::containerd::contents::{Contents, PluginId};
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::{Behaviour, Major};
+use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::secret::TextKind;
 use crate::text::{FileText, TomlText};
@@ -124,23 +124,28 @@ fn after_edit(before: &Rc<TomlText>, edited: String) -> FileText {
 /// that is so and the operator wants the puller of today, the last file says so. Where there is no place for that, it is
 /// a finding.
 pub(crate) fn keep_local_pull(planner: &Planner<'_>, edits: &mut Edits, findings: &mut Findings) {
-    let to = Behaviour::of(planner.inputs.options.to);
-    if !planner.inputs.options.keep_local_pull || !to.transfer_service {
+    let snapshot = &planner.inputs.snapshot;
+    if !planner.inputs.options.keep_local_pull {
         return;
     }
-    let snapshot = &planner.inputs.snapshot;
     // What cannot be read any more, and what no file has a section for, `verify` says.
     let (Some(after), Some((last, _))) = (snapshot.after(&edits.texts(), []), planner.from.last)
     else {
         return;
     };
     // Where a release drops the section of a version-1 file, the conversion makes it take effect first.
-    let pulls_locally = !snapshot.seen_by(&to).transfer_service
-        || planner.converts() && planner.registry().keeps_local_pull();
+    let pulled_locally = planner.converts() && planner.registry().keeps_local_pull();
+    let mut targets = planner
+        .verified()
+        .filter(|release| !release.targets.is_empty());
+    let moves = targets.any(|target| {
+        (pulled_locally || !target.sight.transfer_service)
+            && after.seen_by(&target.generation.behaviour).transfer_service
+    });
     let Some(loaded) = after.configuration().files.get(last) else {
         return;
     };
-    if !pulls_locally || !after.seen_by(&to).transfer_service {
+    if !moves {
         return;
     }
     let setting = local_pull(&loaded.file, loaded.contents(Major::Two));

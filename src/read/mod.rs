@@ -11,7 +11,9 @@ use crate::containerd::file::ConfigFile;
 use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory};
 use crate::containerd::loader::Startup;
 use crate::containerd::registry::absolute;
-use crate::containerd::release::{Behaviour, Major, NEWEST, OLDEST, Version, generations};
+use crate::containerd::release::{
+    Behaviour, Major, NEWEST, OLDEST, Version, default_targets, generations,
+};
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
@@ -24,9 +26,11 @@ use crate::text::{FileText, TomlText};
 mod certs;
 mod imports;
 pub mod locate;
+mod release;
 mod windows;
 
 pub use imports::import_path;
+pub use release::Release;
 
 /// Where containerd looks when nobody says otherwise.
 pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
@@ -43,8 +47,8 @@ pub struct Options {
     pub certs_directory: Option<NodePath>,
     /// `--from`, if it was given or the node's containerd answered.
     pub from: Option<Version>,
-    /// `--to`.
-    pub to: Version,
+    /// `--to`, if it was given: a direct upgrade. Else the targets are those of [`default_targets`].
+    pub to: Option<Version>,
     /// `--existing`.
     pub existing: ExistingAnswers,
     /// `--inert`.
@@ -82,8 +86,12 @@ pub enum CertificateFile {
 pub struct Inputs {
     /// What was asked for.
     pub options: Options,
-    /// The containerd whose behaviour is kept.
+    /// The installed containerd, whose behaviour is kept.
     pub from: Version,
+    /// The target versions, oldest first; never empty.
+    pub targets: Vec<Version>,
+    /// `from`, the targets and every known release between them, with what each makes of the node.
+    pub releases: Vec<Release>,
     /// The node as it is on the disk.
     pub snapshot: Snapshot,
     /// The permission bits of each configuration file and hosts file.
@@ -116,12 +124,17 @@ pub fn read(
     let Some(main) = main else {
         return Ok(None);
     };
-    let from = options
-        .from
-        .unwrap_or_else(|| default_from(&main).min(options.to));
     if is_windows(&main, findings) {
         return Ok(None);
     }
+    let from = options.from.unwrap_or_else(|| {
+        let assumed = default_from(&main);
+        options.to.map_or(assumed, |to| assumed.min(to))
+    });
+    let targets = match options.to {
+        Some(to) => vec![to],
+        None => default_targets(from),
+    };
     let Some(configuration) = imports::read(node, main, findings, sources)? else {
         return Ok(None);
     };
@@ -136,6 +149,8 @@ pub fn read(
     let mut inputs = Inputs {
         options,
         from,
+        targets,
+        releases: Vec::new(),
         snapshot: Snapshot::new(configuration, empty),
         modes: BTreeMap::new(),
         certificates,
@@ -143,6 +158,7 @@ pub fn read(
     let certs = read_certs_directories(node, &inputs, sources)?;
     inputs.snapshot = inputs.snapshot.with_certs(certs);
     inputs.modes = sources.modes();
+    inputs.releases = Release::all(&inputs.snapshot, from, &inputs.targets);
     Ok(Some(inputs))
 }
 
@@ -243,7 +259,7 @@ pub fn configuration(
     Ok(files.into_iter().map(|loaded| loaded.file).collect())
 }
 
-/// The containerd that a file is for when nobody says it.
+/// The containerd that is assumed for a file where none is named.
 fn default_from(config: &ConfigFile) -> Version {
     let line = match Contents::of(config, &[Major::Two]).version {
         3 => "2.0",
@@ -386,6 +402,22 @@ impl Inputs {
     /// Whether there is no config.toml, and containerd runs on its built-in defaults.
     pub fn runs_on_defaults(&self) -> bool {
         self.options.config.found == Found::BuiltIn
+    }
+
+    /// The versions that a plan is verified for: `from` and the targets.
+    pub fn versions(&self) -> Vec<Version> {
+        let targets = self.targets.iter().filter(|target| **target != self.from);
+        std::iter::once(&self.from)
+            .chain(targets)
+            .copied()
+            .collect()
+    }
+
+    /// Those of `versions` that a plan is verified for.
+    pub fn verified(&self, versions: &[Version]) -> Vec<Version> {
+        let mut verified = self.versions();
+        verified.retain(|version| versions.contains(version));
+        verified
     }
 
     /// What the containerd whose behaviour is kept does.

@@ -1,6 +1,6 @@
 //! The report of what was found: the one place that knows the types of the other modules and those of the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::changed::ChangedLines;
@@ -8,15 +8,15 @@ use super::digest::Digester;
 use super::lines::Lines;
 use super::{
     Action, Answer, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls,
-    Outcome, Question, ReleaseRow, Report, Setting, SettingFate, Shown, ShownFinding, TakesEffect,
-    UsedVersion, Versions, diff,
+    Outcome, Question, Report, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion,
+    Versions, diff,
 };
 use crate::apply::WayBack;
 use crate::ask::{self, Open};
-use crate::check;
+use crate::check::Check;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::{NEWEST, Version};
-use crate::finding::{self, FileId, Findings, Place};
+use crate::containerd::release::{Version, default_targets};
+use crate::finding::{self, FileId, Findings, Place, Severity};
 use crate::node::NodePath;
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::question::Version1;
@@ -74,7 +74,11 @@ impl Basis<'_> {
 
     /// The report where something needs a decision before there is anything else to say.
     pub fn refused(&self) -> Report {
-        self.report(Outcome::Refused)
+        let mut report = self.report(Outcome::Refused);
+        if self.command == Command::Check {
+            report.next = vec![self.command("check", [])];
+        }
+        report
     }
 
     /// The report of a plan.
@@ -97,28 +101,43 @@ impl Basis<'_> {
             report.files = files;
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
-            report.next = vec![self.apply_command(inputs, &digest)];
+            let expect = ("--expect", Some(digest.clone()));
+            report.next = vec![self.command("apply", [expect])];
             report.digest = Some(digest);
             report.way_back = Some(self.rollback_command());
         }
         report
     }
 
-    /// The report of what every containerd makes of the node.
-    pub fn check(&self, check: &check::Check) -> Report {
-        let mut reasons = check.not_ready.clone();
-        let sorted = self.findings.sorted();
-        let doubts = sorted.iter().filter(|finding| finding.code.doubt);
-        reasons.extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
-        let outcome = if reasons.is_empty() {
+    /// The report of whether the node can be upgraded as it is. `is_pending` is whether a plan can be written that
+    /// changes something.
+    pub fn check(&self, check: Check, is_pending: bool) -> Report {
+        let mut not_ready = check.not_ready;
+        let found = self.findings.sorted();
+        let errors = found
+            .iter()
+            .filter(|found| found.severity == Severity::Error);
+        let errors: BTreeSet<&str> = errors.map(|found| found.code.name).collect();
+        not_ready.extend(
+            errors
+                .iter()
+                .map(|code| format!("error[{code}] has to be fixed or decided")),
+        );
+        let is_ready = not_ready.is_empty();
+        let outcome = if is_ready {
             Outcome::Ready
         } else {
             Outcome::NotReady
         };
         let mut report = self.report(outcome);
-        report.releases = check.rows.iter().map(release).collect();
-        report.not_ready = reasons;
-        report.remark = check.remark.clone();
+        report.releases = check.rows;
+        report.ready_for = check.ready_for;
+        report.not_ready = not_ready;
+        report.removal = check.removal;
+        report.remark = check.remark;
+        if !is_ready || is_pending {
+            report.next = vec![self.command("plan", [])];
+        }
         report
     }
 
@@ -144,21 +163,27 @@ impl Basis<'_> {
 
     fn versions(&self) -> Versions {
         let asked = self.request;
-        let known = |version: Version| version.min(version.newest_known());
         let from = match self.inputs {
             Some(inputs) => Some(inputs.from),
-            None => asked.from.map(known),
+            None => asked.from.map(Version::known),
         };
-        let to = asked.to.unwrap_or(NEWEST);
+        let targets = match (self.inputs, asked.to, from) {
+            (Some(inputs), ..) => inputs.targets.clone(),
+            (None, Some(to), _) => vec![to.known()],
+            (None, None, from) => from.map(default_targets).unwrap_or_default(),
+        };
         Versions {
             from: from.map(|version| UsedVersion {
                 version,
                 assumed: asked.from.is_none(),
             }),
-            to: vec![UsedVersion {
-                version: known(to),
-                assumed: asked.to.is_none(),
-            }],
+            to: targets
+                .into_iter()
+                .map(|version| UsedVersion {
+                    version,
+                    assumed: asked.to.is_none(),
+                })
+                .collect(),
         }
     }
 
@@ -281,16 +306,16 @@ impl Basis<'_> {
         command_line("rollback", request.arguments())
     }
 
-    /// The command that writes exactly this plan: all that was asked, the containerd that was found, and the digest.
-    fn apply_command(&self, inputs: &Inputs, digest: &str) -> String {
-        let request = Request {
-            from: inputs.options.from,
-            to: self.request.to.map(|_| inputs.options.to),
-            ..self.request.clone()
-        };
+    /// A command that asks what was asked, with the containerd that was found.
+    fn command(&self, name: &str, more: impl IntoIterator<Item = Argument>) -> String {
+        let mut request = self.request.clone();
+        if let Some(inputs) = self.inputs {
+            request.from = inputs.options.from;
+            request.to = inputs.options.to;
+        }
         let mut arguments: Vec<Argument> = request.arguments();
-        arguments.push(("--expect", Some(digest.to_owned())));
-        command_line("apply", arguments)
+        arguments.extend(more);
+        command_line(name, arguments)
     }
 }
 
@@ -377,13 +402,5 @@ fn namespace(wanted: &Wanted) -> NamespacePulls {
         after_fails: after.failure,
         same: wanted.changed.is_none(),
         changed_by: wanted.changed,
-    }
-}
-
-fn release(row: &check::Row) -> ReleaseRow {
-    ReleaseRow {
-        versions: row.versions.clone(),
-        today: row.today.clone(),
-        after: row.afterwards.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::check::removal;
 use super::fold::{self, Detail};
 use super::{
     Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion, text,
@@ -156,6 +157,9 @@ fn reasons(report: &Report, text: &mut String) {
         let _ = writeln!(text, "- {}", prose(reason));
     }
     more(report.not_ready.len().saturating_sub(ROWS), "reasons", text);
+    if let Some(removal) = removal(report) {
+        let _ = writeln!(text, "\n{}", prose(&removal));
+    }
     if let Some(remark) = &report.remark {
         let _ = writeln!(text, "\nNot compared: {}", prose(remark));
     }
@@ -242,7 +246,7 @@ fn releases(releases: &[ReleaseRow], text: &mut String) {
     heading("Releases", text);
     let verdict = |verdict: &Verdict| {
         let reason = prose_cell(&verdict.reason);
-        format!("{}: {reason}", verdict.outcome.phrase())
+        format!("{}: {reason}", verdict.condition.phrase())
     };
     let row = |row: &ReleaseRow| {
         let after = row.after.as_ref().map(verdict);

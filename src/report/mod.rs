@@ -21,8 +21,9 @@ pub mod questions;
 mod strings;
 pub mod text;
 pub mod transaction;
+mod wrap;
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::rc::Rc;
 
 use schemars::JsonSchema;
@@ -31,9 +32,9 @@ use sha2::{Digest, Sha256};
 
 use self::transaction::Failure;
 use crate::apply::RunState;
-use crate::check::Verdict;
+use crate::check::{ReleaseRow, Removal};
 use crate::containerd::host::ShownHost;
-use crate::containerd::release::Version;
+use crate::containerd::release::{Version, list};
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
 use crate::plan::FileKind;
@@ -88,9 +89,15 @@ pub struct Report {
     /// What each release of containerd makes of the node, oldest first (`check`).
     #[serde(default)]
     pub releases: Vec<ReleaseRow>,
-    /// Why the node cannot be upgraded as it is (`check`).
+    /// The target versions that pull as `from` does with the files as they are (`check`).
+    #[serde(default)]
+    pub ready_for: Vec<Version>,
+    /// What keeps the node from being upgraded as it is (`check`).
     #[serde(default)]
     pub not_ready: Vec<String>,
+    /// The settings in use that a later release removes (`check`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
     /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
@@ -140,7 +147,9 @@ impl Report {
             questions: Vec::new(),
             findings: Vec::new(),
             releases: Vec::new(),
+            ready_for: Vec::new(),
             not_ready: Vec::new(),
+            removal: None,
             remark: None,
             runs: None,
             outcome,
@@ -252,15 +261,25 @@ pub struct Versions {
     /// The installed version, whose behaviour is kept; `null` if it is not given and the file that it follows from was
     /// not read.
     pub from: Option<UsedVersion>,
-    /// The target versions, oldest first.
+    /// The target versions, oldest first: the one that is given, or the newest release of every line after that of
+    /// `from`.
     #[serde(default)]
     pub to: Vec<UsedVersion>,
 }
 
 impl Versions {
-    /// The newest target version.
-    pub fn newest(&self) -> Option<Version> {
-        self.to.iter().map(|used| used.version).max()
+    /// The target versions.
+    pub fn targets(&self) -> Vec<Version> {
+        self.to.iter().map(|used| used.version).collect()
+    }
+
+    /// What a plan is for; `None` if no configuration was read.
+    pub fn promise(&self) -> Option<String> {
+        let from = self.from.as_ref()?;
+        let targets = list(&self.targets(), "and");
+        Some(format!(
+            "Preserves the pulls of containerd {from}, verified for {targets}"
+        ))
     }
 }
 
@@ -271,6 +290,17 @@ pub struct UsedVersion {
     pub version: Version,
     /// Whether no option and no containerd on the node gave it.
     pub assumed: bool,
+}
+
+impl fmt::Display for UsedVersion {
+    /// `--from` as it is said.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.version.fmt(formatter)?;
+        match self.assumed {
+            true => formatter.write_str(" (assumed; set --from to change)"),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The configuration file and what it imports.
@@ -525,18 +555,6 @@ pub struct Excerpt {
     pub marked: String,
     /// The text after the mark.
     pub after: String,
-}
-
-/// What releases of containerd that follow each other and behave alike make of the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ReleaseRow {
-    /// The releases, oldest first.
-    #[serde(default)]
-    pub versions: Vec<Version>,
-    /// The node as it is.
-    pub today: Verdict,
-    /// The node after the migration; `null` if there is no plan that can be written.
-    pub after: Option<Verdict>,
 }
 
 /// A run in the journals.

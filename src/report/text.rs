@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::check::wrapped;
 use super::fold::{self, Detail};
+use super::wrap::wrapped;
 use super::{
     Action, Command, ConfigSummary, Conversion, FileChange, FoundBy, NamespacePulls, Outcome,
     Report, RunRow, SettingFate, TakesEffect, check, diff, findings, questions,
@@ -12,9 +12,6 @@ use crate::containerd::host::ShownHost;
 use crate::finding::Code;
 use crate::printable::printable;
 
-/// The width of lists of names.
-const WIDTH: usize = 100;
-
 /// Everything that the report says before anything is changed.
 pub fn render(report: &Report, detail: Detail) -> String {
     let mut text = preamble(report);
@@ -22,6 +19,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
         Outcome::Nothing => nothing(report),
         Outcome::Changes => changes(report, detail),
         Outcome::Ready | Outcome::NotReady => check::render(report),
+        Outcome::Refused if report.command == Command::Check => check::render(report),
         Outcome::Refused | Outcome::Failed | Outcome::Applied | Outcome::RolledBack => {
             String::new()
         }
@@ -37,7 +35,7 @@ pub fn preamble(report: &Report) -> String {
         let _ = writeln!(text, "{note}");
     }
     text.push_str(&findings::render(report));
-    if report.outcome == Outcome::Refused {
+    if report.outcome == Outcome::Refused && report.command != Command::Check {
         text.push_str(&findings::refusal(report));
         text.push_str(&questions::render(report));
     }
@@ -89,17 +87,8 @@ fn changes(report: &Report, detail: Detail) -> String {
         let with = if number == 0 { "with" } else { "and" };
         let _ = writeln!(text, "{with} {}", printable(file.as_str()));
     }
-    if let (Some(from), Some(to)) = (&report.versions.from, report.versions.newest()) {
-        let assumed = if from.assumed {
-            " (assumed; set --from to change)"
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            text,
-            "Preserves the pulls of containerd {}{assumed}, verified for {to}\n",
-            from.version
-        );
+    if let Some(promise) = report.versions.promise() {
+        let _ = writeln!(text, "{promise}\n");
     }
     diff_of(report, detail, &mut text);
     text.push_str("\nPulls: the hosts that containerd tries, in order\n");
@@ -132,9 +121,7 @@ fn diff_of(report: &Report, detail: Detail, text: &mut String) {
         let names: Vec<String> = group.names().map(|name| printable(&name)).collect();
         if !names.is_empty() {
             let same = format!("The same, each with its own name, for {}", names.join(", "));
-            for line in wrapped(&same, WIDTH) {
-                let _ = writeln!(text, "{line}");
-            }
+            text.push_str(&wrapped(&same, "", "  "));
         }
     }
     if report.files.iter().any(|file| file.masked) {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use containerd_registry_migrate::containerd::hosts_file::directory::CertsDirectory;
 use containerd_registry_migrate::containerd::hosts_file::reader;
 use containerd_registry_migrate::containerd::legacy::Legacy;
-use containerd_registry_migrate::containerd::release::{NEWEST, Version, generations};
+use containerd_registry_migrate::containerd::release::Version;
 use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, Plan};
@@ -68,7 +68,7 @@ impl Planned {
             },
             certs_directory: certs_directory.map(NodePath::new),
             from: options.from.map(version),
-            to: options.to.map_or(NEWEST, version),
+            to: options.to.map(version),
             existing: match options.existing {
                 "keep" => Existing::Keep.into(),
                 "replace" => Existing::Replace.into(),
@@ -579,7 +579,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Names that no generated node mentions, and those that some do.
-const ASKED: &[&str] = &[
+pub(crate) const ASKED: &[&str] = &[
     "docker.io",
     "quay.io",
     "m.example",
@@ -640,8 +640,12 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
         } else {
             resolved.usable()
         };
-        for generation in generations(inputs.from, inputs.options.to) {
-            let behaviour = &generation.behaviour;
+        for release in inputs
+            .releases
+            .iter()
+            .filter(|release| release.is_verified())
+        {
+            let behaviour = &release.generation.behaviour;
             let found = reader::pulls(&after_plan.certs, name, behaviour);
             let wanted = match decider {
                 Decider::Settings => settings.clone(),
@@ -653,7 +657,7 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
             ensure(found.same(&wanted), || {
                 format!(
                     "pulls: {name} on {}: wanted {wanted}; found {found}",
-                    generation.versions[0]
+                    release.generation.versions[0]
                 )
             })?;
         }

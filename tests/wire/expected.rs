@@ -61,6 +61,13 @@ const EXPECTED: &[Expected] = &[
         reason: DEBIAN_2_READS,
     },
     Expected {
+        case: "inline-table-on-several-lines-skipped",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
+    },
+    Expected {
         case: "inline-table-on-several-lines-on-1-x",
         namespace: None,
         versions: DEBIAN_2,

@@ -32,7 +32,7 @@ impl Model {
             },
             certs_directory: None,
             from: Some(version),
-            to: version,
+            to: Some(version),
             existing: ExistingAnswers::default(),
             inert: None,
             version_1: Version1::Keep,
