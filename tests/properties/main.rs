@@ -20,6 +20,7 @@ mod edits;
 mod imports;
 mod layout;
 mod node;
+mod questions;
 #[path = "../support/random.rs"]
 #[allow(
     dead_code,
@@ -141,6 +142,28 @@ fn every_node_of_several_files_keeps_what_it_has() {
     assert!(
         total == 1 || pending * 10 > total,
         "too few nodes are migrated: {pending}"
+    );
+}
+
+#[test]
+fn every_printed_answer_works_and_answers_differ() {
+    let mut text = String::new();
+    let mut commands = 0;
+    let root = scratch("properties-questions");
+    for seed in seeds().step_by(2) {
+        match questions::check(seed, &root) {
+            Ok(printed) => commands += printed,
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    assert!(
+        seeds.end - seeds.start == 1 || commands * 10 > seeds.count(),
+        "too few questions to say anything: {commands} answers"
     );
 }
 
