@@ -222,8 +222,8 @@ fn is_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
     let Some(name) = certs.lookup(namespace, behaviour) else {
         return false;
     };
-    let path = certs.path.join(&name);
-    let is_read = certs.directories.get(&name).is_some_and(|directory| {
+    let path = certs.path.join(name);
+    let is_read = certs.directories.get(name).is_some_and(|directory| {
         let file = directory.hosts_file.as_ref();
         // Without a hosts.toml, or with an empty one, the certificates beside it are read.
         file.is_none_or(|file| reader::discarded(file, &path, behaviour).is_none())
