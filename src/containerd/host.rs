@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,25 +82,22 @@ impl Host {
     }
 
     /// Whether the two are the same for pulls.
-    fn is_same(&self, other: &Self) -> bool {
-        self == other || self.scheme == Scheme::Http && self.compared() == other.compared()
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.compared() == other.compared()
     }
 
-    /// This host in the form in which two are compared: TLS settings count for https only.
-    pub fn compared(&self) -> Self {
-        let mut host = self.clone();
-        if host.scheme == Scheme::Http {
-            host.tls = TlsSettings::default();
+    /// What of the host is compared: TLS settings count for https only.
+    fn compared(&self) -> Compared<'_> {
+        let tls = &self.tls;
+        let is_https = self.scheme != Scheme::Http;
+        Compared {
+            scheme: self.scheme,
+            host: &self.host,
+            path: &self.path,
+            uses: (self.pull, self.resolve),
+            tls: is_https.then_some((&tls.ca, &tls.client, tls.skip_verify)),
+            headers: &self.headers,
         }
-        host
-    }
-
-    /// The same try without verification, for which no CA matters.
-    fn unverifying(&self) -> Self {
-        let mut host = self.clone();
-        host.tls.skip_verify = true;
-        host.tls.ca.clear();
-        host
     }
 
     /// Scheme, host and path as one URL.
@@ -111,6 +109,27 @@ impl Host {
 impl fmt::Display for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         ShownHost::new(self, &self.host).fmt(formatter)
+    }
+}
+
+/// What two hosts are compared by.
+#[derive(PartialEq, Eq, Hash)]
+struct Compared<'h> {
+    scheme: Scheme,
+    host: &'h str,
+    path: &'h str,
+    uses: (bool, bool),
+    tls: Option<(&'h [String], &'h [(String, String)], bool)>,
+    headers: &'h BTreeMap<String, Vec<String>>,
+}
+
+impl Compared<'_> {
+    /// The same try without verification, for which no CA matters.
+    fn unverifying(self) -> Self {
+        Self {
+            tls: self.tls.map(|(_, client, _)| (&[][..], client, true)),
+            ..self
+        }
     }
 }
 
@@ -129,17 +148,14 @@ impl Pulls {
     pub fn folded(&self) -> Self {
         match self {
             Self::Hosts(hosts) => {
-                let mut unverified = HashSet::new();
-                let mut hosts = fold(hosts.iter().map(Host::compared));
-                hosts.retain(|host| {
-                    let unverifying = host.unverifying();
-                    if host.tls.skip_verify {
-                        unverified.insert(unverifying);
-                        return true;
-                    }
-                    !unverified.contains(&unverifying)
+                let hosts = tries(hosts).into_iter().map(|host| Host {
+                    tls: match host.scheme {
+                        Scheme::Http => TlsSettings::default(),
+                        Scheme::Https | Scheme::HttpsThenHttp => host.tls.clone(),
+                    },
+                    ..host.clone()
                 });
-                Self::Hosts(hosts)
+                Self::Hosts(hosts.collect())
             }
             Self::Fail(reason) => Self::Fail(reason.clone()),
         }
@@ -147,18 +163,11 @@ impl Pulls {
 
     /// Whether the two mean the same for pulls.
     pub fn same(&self, other: &Self) -> bool {
-        // Most lists are equal as they are, and folding copies them.
-        if let (Self::Hosts(ours), Self::Hosts(theirs)) = (self, other)
-            && ours.len() == theirs.len()
-            && ours
-                .iter()
-                .zip(theirs)
-                .all(|(our, their)| our.is_same(their))
-        {
-            return true;
-        }
-        match (self.folded(), other.folded()) {
-            (Self::Hosts(ours), Self::Hosts(theirs)) => ours == theirs,
+        match (self, other) {
+            (Self::Hosts(ours), Self::Hosts(theirs)) => {
+                let [ours, theirs] = [ours, theirs].map(|hosts| tries(hosts).into_iter());
+                ours.map(Host::compared).eq(theirs.map(Host::compared))
+            }
             // Two failures are one to whoever pulls, whatever the words.
             (Self::Fail(_), Self::Fail(_)) => true,
             _ => false,
@@ -177,9 +186,7 @@ impl Pulls {
             }
             Self::Hosts(hosts) => hosts,
         };
-        let mut seen = HashSet::new();
-        let first = hosts.iter().filter(|host| seen.insert(host.compared()));
-        let shown = first.map(|host| {
+        let shown = first_of_each(hosts).into_iter().map(|host| {
             let is_unnamed = unnamed == Some(&host.host);
             ShownHost::new(host, if is_unnamed { UNNAMED } else { &host.host })
         });
@@ -312,14 +319,64 @@ impl fmt::Display for ShownPulls {
     }
 }
 
-/// Drops every host that repeats an earlier one in all that a pull can tell. With other TLS settings or headers it is
+/// The hosts without those that repeat an earlier one in all that a pull can tell. With other TLS settings or headers it is
 /// another try.
-pub fn fold(hosts: impl IntoIterator<Item = Host>) -> Vec<Host> {
-    let mut seen = HashSet::new();
+fn first_of_each(hosts: &[Host]) -> Vec<&Host> {
+    let mut known = Known::among(hosts.len());
     hosts
-        .into_iter()
-        .filter(|host| seen.insert(host.clone()))
+        .iter()
+        .filter(|host| known.add(host.compared()))
         .collect()
+}
+
+/// The hosts without tries that an earlier one makes useless.
+fn tries(hosts: &[Host]) -> Vec<&Host> {
+    let mut tries = first_of_each(hosts);
+    let mut unverified = Known::among(hosts.len());
+    tries.retain(
+        |host| match host.tls.skip_verify && host.scheme != Scheme::Http {
+            true => {
+                unverified.add(host.compared().unverifying());
+                true
+            }
+            false => !unverified.has(&host.compared().unverifying()),
+        },
+    );
+    tries
+}
+
+/// Values that are known: few of them are compared one by one.
+enum Known<T> {
+    Few(Vec<T>),
+    Many(HashSet<T>),
+}
+
+impl<T: Eq + Hash> Known<T> {
+    fn among(count: usize) -> Self {
+        match count {
+            0..=8 => Self::Few(Vec::new()),
+            _ => Self::Many(HashSet::new()),
+        }
+    }
+
+    fn has(&self, value: &T) -> bool {
+        match self {
+            Self::Few(values) => values.contains(value),
+            Self::Many(values) => values.contains(value),
+        }
+    }
+
+    /// Whether the value is new.
+    fn add(&mut self, value: T) -> bool {
+        match self {
+            Self::Few(values) if values.contains(&value) => false,
+            Self::Few(values) => {
+                values.push(value);
+                true
+            }
+            Self::Many(values) => values.insert(value),
+        }
+    }
 }
 
 /// The path of requests: what Go's `path.Join("/", path, …)` begins with, escaped.

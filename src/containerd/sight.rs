@@ -123,23 +123,25 @@ impl Sight {
     /// The hosts that a pull from `namespace` tries, if CRI loads: whether it does is another question.
     pub fn pulls(&self, namespace: &str) -> Pulls {
         let behaviour = &self.behaviour;
-        let directories: Vec<Option<&Rc<CertsDirectory>>> = self
-            .roots()
-            .into_iter()
-            .map(|root| self.certs.get(root))
-            .collect();
-        if directories.is_empty() {
+        let roots = self.roots();
+        if roots.is_empty() {
             return self
                 .legacy
                 .resolve(namespace, behaviour, behaviour.reads_legacy_tls())
                 .pulls();
         }
-        // The first directory that has something for it, `_default` included.
-        let found = directories
-            .iter()
-            .flatten()
-            .find(|directory| directory.lookup(namespace, behaviour).is_some());
-        match found.or(directories.iter().flatten().next()) {
+        // The first directory that has something for it, `_default` included; else any, which has nothing.
+        let directories = roots.into_iter().filter_map(|root| self.certs.get(root));
+        let directories: Vec<&Rc<CertsDirectory>> = directories.collect();
+        let has_something = |directory: &&&Rc<CertsDirectory>| {
+            let found = directory.lookup(namespace, behaviour);
+            found.is_some()
+        };
+        let found = match directories.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(has_something).or(several.first()),
+        };
+        match found {
             Some(directory) => reader::pulls(directory, namespace, behaviour),
             None => {
                 let nothing = CertsDirectory::empty(NodePath::new("/"));

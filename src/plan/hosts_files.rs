@@ -1,12 +1,12 @@
 //! The hosts files that say what the legacy settings said.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::change::{Change, FileKind};
 use super::namespaces::{AllWanted, Decider, Wanted};
 use super::planner::Planner;
-use crate::containerd::host::{Host, Scheme, default_host, fold};
+use crate::containerd::host::{Host, Scheme, default_host};
 use crate::containerd::hosts_file::directory::DEFAULT;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
@@ -305,16 +305,9 @@ fn endpoint_number(origin: Origin) -> Option<usize> {
     }
 }
 
-/// The hosts without repeats: a table cannot stand twice, so each is written at its first place.
+/// The hosts without repeats: a table cannot appear twice, so each is written at its first place.
 fn first_of_each(hosts: &[LegacyHost]) -> Vec<LegacyHost> {
-    let mut kept = fold(hosts.iter().map(|host| host.host.clone()))
-        .into_iter()
-        .peekable();
-    let mut first = Vec::new();
-    for host in hosts {
-        if kept.next_if(|kept| kept.same_try(&host.host)).is_some() {
-            first.push(host.clone());
-        }
-    }
-    first
+    let mut seen = HashSet::new();
+    let first = hosts.iter().filter(|host| seen.insert(&host.host));
+    first.cloned().collect()
 }

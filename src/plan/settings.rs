@@ -1,6 +1,6 @@
 //! What becomes of every legacy setting, and what is said of each: one pass gives both.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::hosts_files::Draft;
 use super::namespaces::{AllWanted, Decider, Wanted};
@@ -47,9 +47,9 @@ pub struct SettingOutcome {
 struct Settled<'w> {
     uses: Uses<'w>,
     /// The hosts files that say what a mirror entry said, by its name.
-    files_of_mirror: BTreeMap<&'w str, BTreeSet<NodePath>>,
+    files_of_mirror: HashMap<&'w str, BTreeSet<NodePath>>,
     /// The hosts files in which a host occurs, by the host.
-    files_of_host: BTreeMap<&'w str, BTreeSet<NodePath>>,
+    files_of_host: HashMap<&'w str, BTreeSet<NodePath>>,
     /// Mirror entries for whose namespace a hosts file decides that exists.
     overruled: BTreeSet<&'w str>,
     /// Mirror entries for which no hosts file is needed.
@@ -60,8 +60,8 @@ impl<'w> Settled<'w> {
     fn of(planner: &Planner<'_>, wanted: &'w AllWanted, drafts: &BTreeMap<String, Draft>) -> Self {
         let mut settled = Self {
             uses: Uses::of(wanted),
-            files_of_mirror: BTreeMap::new(),
-            files_of_host: BTreeMap::new(),
+            files_of_mirror: HashMap::new(),
+            files_of_host: HashMap::new(),
             overruled: BTreeSet::new(),
             needless: BTreeSet::new(),
         };
@@ -114,7 +114,7 @@ fn carried(files: Option<&BTreeSet<NodePath>>) -> Fate {
 /// Where hosts occur in the lists that the settings give.
 #[derive(Default)]
 struct Uses<'w> {
-    by_host: BTreeMap<&'w str, Use>,
+    by_host: HashMap<&'w str, Use>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -264,13 +264,16 @@ fn settle_without_effect(
     findings: &mut Findings,
 ) {
     let start = |place: &Place| (place.file, place.range.start);
-    let in_effect: HashSet<_> = planner
-        .registry()
-        .leaves()
-        .iter()
-        .map(|leaf| start(&leaf.place))
-        .collect();
+    let mut in_effect: Option<HashSet<_>> = None;
     for placement in &planner.placements {
+        // Most nodes have one table, and all of it takes effect.
+        if std::ptr::eq(placement.registry, planner.registry()) {
+            continue;
+        }
+        let in_effect = in_effect.get_or_insert_with(|| {
+            let leaves = planner.registry().leaves().into_iter();
+            leaves.map(|leaf| start(&leaf.place)).collect()
+        });
         let fate = match &placement.effect {
             Effect::Now => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
             Effect::Later { code, .. } => Fate::LeftOut(code),
@@ -285,10 +288,9 @@ fn settle_without_effect(
                 place: path.place.clone(),
             });
         }
-        let is_empty_entry = |leaf: &Leaf| {
-            let mut mirrors = placement.registry.mirrors.iter();
-            mirrors.any(|mirror| mirror.name.place == leaf.place)
-        };
+        let mirrors = placement.registry.mirrors.iter();
+        let mirrors: HashSet<_> = mirrors.map(|mirror| start(&mirror.name.place)).collect();
+        let is_empty_entry = |leaf: &Leaf| mirrors.contains(&start(&leaf.place));
         for leaf in leaves {
             if in_effect.contains(&start(&leaf.place)) {
                 continue;

@@ -55,7 +55,7 @@ pub fn difference(
     };
     let other = hosts.iter().enumerate().find(|(index, host)| {
         let theirs = wanted.get(*index);
-        theirs.is_none_or(|theirs| theirs.compared() != host.compared())
+        theirs.is_none_or(|theirs| !theirs.is_same(host))
     });
     host_place(syntax, other?.1)
 }

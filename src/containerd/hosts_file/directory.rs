@@ -198,20 +198,38 @@ impl CertsDirectory {
         }
     }
 
-    /// The name of the directory that a pull from `namespace` reads, if there is one
-    /// (`hostPaths`, `core/remotes/docker/config/config_unix.go`; `_default` since 1.6.17).
+    /// The name of the directory that a pull from `namespace` reads, if there is one.
     pub fn lookup(&self, namespace: &str, behaviour: &Behaviour) -> Option<&str> {
-        let default = || behaviour.default_directory && self.directories.contains_key(DEFAULT);
-        self.own(namespace).or_else(|| default().then_some(DEFAULT))
+        let (name, _) = self.find(namespace, behaviour)?;
+        Some(name)
+    }
+
+    /// The directory that a pull from `namespace` reads, with its name
+    /// (`hostPaths`, `core/remotes/docker/config/config_unix.go`; `_default` since 1.6.17).
+    pub(super) fn find(
+        &self,
+        namespace: &str,
+        behaviour: &Behaviour,
+    ) -> Option<(&str, &RegistryDirectory)> {
+        let default = || self.named(DEFAULT).filter(|_| behaviour.default_directory);
+        self.find_own(namespace).or_else(default)
     }
 
     /// The name of the directory that exists for this very namespace.
     pub fn own(&self, namespace: &str) -> Option<&str> {
-        let found = |name: &str| Some(self.directories.get_key_value(name)?.0.as_str());
+        let (name, _) = self.find_own(namespace)?;
+        Some(name)
+    }
+
+    fn find_own(&self, namespace: &str) -> Option<(&str, &RegistryDirectory)> {
         let other = port_spelling(namespace);
-        other
-            .and_then(|name| found(&name))
-            .or_else(|| found(namespace))
+        let other = other.and_then(|name| self.named(&name));
+        other.or_else(|| self.named(namespace))
+    }
+
+    fn named(&self, name: &str) -> Option<(&str, &RegistryDirectory)> {
+        let (name, directory) = self.directories.get_key_value(name)?;
+        Some((name, directory))
     }
 
     /// The other spelling of the directory `name`, which containerd looks up first and finds.

@@ -20,21 +20,16 @@ use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
-    let mut hosts = match certs.lookup(namespace, behaviour) {
+    let mut hosts = match certs.find(namespace, behaviour) {
         None => vec![HostEntry::default()],
-        Some(name) => {
+        Some((name, directory)) => {
             let path = certs.path.join(name);
-            let loaded = certs
-                .directories
-                .get(name)
-                .map(|directory| load(directory, &path, behaviour));
-            match loaded {
-                Some(Ok(hosts)) => match hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
+            match load(directory, &path, behaviour) {
+                Ok(hosts) => match hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
                     Some(reason) => return Pulls::Fail(reason),
                     None => hosts,
                 },
-                Some(Err(reason)) => return Pulls::Fail(reason),
-                None => vec![HostEntry::default()],
+                Err(reason) => return Pulls::Fail(reason),
             }
         }
     };
@@ -51,11 +46,10 @@ pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> 
 /// `override_path`. `false` is for where that is not known without reading.
 pub fn is_plain(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> bool {
     let is_remote = || !is_loopback(namespace);
-    let Some(name) = certs.lookup(namespace, behaviour) else {
+    let Some((_, directory)) = certs.find(namespace, behaviour) else {
         return is_remote();
     };
-    let directory = certs.directories.get(name);
-    let file = directory.and_then(|directory| directory.hosts_file.as_ref());
+    let file = directory.hosts_file.as_ref();
     match file.map(|file| file.plain.get_or_init(|| plain(file))) {
         Some(Plain::Yes { has_server }) => *has_server || is_remote(),
         Some(Plain::No) | None => false,
