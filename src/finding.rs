@@ -96,6 +96,7 @@ macro_rules! codes {
     )*) => {
         $(
             #[doc = $meaning]
+            #[allow(clippy::needless_update, reason = "a row may have every column")]
             pub static $constant: Code = Code {
                 name: $name,
                 severity: Severity::$severity,

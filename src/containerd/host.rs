@@ -112,6 +112,9 @@ impl fmt::Display for Host {
     }
 }
 
+/// CA files, client pairs, and whether the certificate is not verified.
+type ComparedTls<'h> = (&'h [String], &'h [(String, String)], bool);
+
 /// What two hosts are compared by.
 #[derive(PartialEq, Eq, Hash)]
 struct Compared<'h> {
@@ -119,7 +122,7 @@ struct Compared<'h> {
     host: &'h str,
     path: &'h str,
     uses: (bool, bool),
-    tls: Option<(&'h [String], &'h [(String, String)], bool)>,
+    tls: Option<ComparedTls<'h>>,
     headers: &'h BTreeMap<String, Vec<String>>,
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn check(seed: u64, root: &DiskPath) -> Result<Outcome, String> {
     fs::create_dir_all(root).unwrap();
     let node = Node::of(seed);
     let main = node.write().text;
-    if seed % 3 != 0 {
+    if !seed.is_multiple_of(3) {
         node.lay_out(root, &main);
     } else {
         let imports = "imports = [\"/etc/containerd/conf.d/*.toml\"]\n";
