@@ -481,11 +481,11 @@ codes! {
          is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
          number if it is a slip.";
     UPGRADE_CHANGES_PULLS "upgrade-changes-pulls" Warning HandEdit,
-        "newer containerd makes other pulls of what is there, with or without the migration",
-        "Hosts files that are in effect today, or that newer containerd reads by itself, are not touched; but versions \
-         read them in different ways: some discard what others read, some try HTTPS first where others take http at its \
-         word. The pull table shows what the containerd that comes does with them. Mend the hosts file if pulls are to \
-         stay as they are.";
+        "a later release reads existing hosts files differently, with or without the migration",
+        "Hosts files that take effect today, or that a later release reads by itself, are not changed; but releases read them \
+         in different ways: some discard what others read, some try HTTPS first where others use plain http. The pulls that \
+         are shown for after the migration are those of the target version. Fix the hosts file if pulls are to stay as they \
+         are.";
     VERSION_1 "version-1" Error
         Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file, which stays version 1",
@@ -515,12 +515,12 @@ codes! {
          that. A patch release of a known line that is newer than this program counts as the newest known one of its line, \
          without this warning.";
     VERSION_NOT_READ "version-not-read" { said_once: true } Error
-        Choose("name the containerd versions that read this file with --from and --to"),
-        "one of the two containerd versions does not read a config.toml of this version",
+        Choose("set --from and --to to containerd versions that read this file"),
+        "the installed containerd or a target version cannot read a config.toml of this version",
         "1.6.32, 1.7.17 and later 1.x refuse a config.toml of version 3 or 4, 2.0 to 2.2 one of version 4, and the \
-         daemon does not start; older 1.x reads a version-3 file and finds no CRI settings in it. So the file does \
-         not belong to one of the two versions, and there is nothing to keep. Name the containerd that runs here with \
-         --from and the one that comes with --to.";
+         daemon does not start; older 1.x reads a version-3 file and finds no CRI settings in it. So the file \
+         does not belong to that release, and there is nothing to keep. Set --from to the installed containerd, and --to to \
+         the target version.";
     WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
         Allow("writes _default, which containerd before 1.6.17 does not look up"),
         "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept",

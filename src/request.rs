@@ -20,7 +20,7 @@ pub struct Request {
     pub certs_directory: Option<NodePath>,
     /// The containerd whose behaviour is kept; `None` is the one that the file's version is for.
     pub from: Option<Version>,
-    /// The containerd that comes; `None` is the newest known.
+    /// The target version of a direct upgrade; `None` are the newest releases of every line after that of `from`.
     pub to: Option<Version>,
     /// Who decides where a hosts file would change pulls.
     pub existing: ExistingAnswers,

@@ -209,7 +209,9 @@ pub(super) struct Common {
     /// [default: what `containerd --version` says; with another --root, assumed from the version of the file]
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]
     from: Option<Version>,
-    /// The target version [default: the newest known]
+    /// The target version of a direct upgrade
+    ///
+    /// [default: the newest release of every line after that of --from]
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]
     to: Option<Version>,
     /// The certs directory

@@ -526,10 +526,10 @@ fn way_out(code: &Code) -> String {
         Decision::Allow(effect) => format!("--allow {} {effect}", code.name),
         Decision::Option(help) => help.to_owned(),
         Decision::HandEdit if code == &finding::UPGRADE_CHANGES_PULLS => {
-            "it reads what is there in another way, with or without the migration".to_owned()
+            "it reads the existing hosts file differently, with or without the migration".to_owned()
         }
         Decision::HandEdit if code == &finding::LINKED_HOSTS_FILE => {
-            "make files of their own of the links in the certs directory".to_owned()
+            "replace the links in the certs directory by directories of their own".to_owned()
         }
         Decision::HandEdit => "report this as a bug, with the file".to_owned(),
     }
@@ -556,12 +556,12 @@ fn report(
             format!(
                 "the file begins with a byte order mark, with which containerd {versions} does not start"
             ),
-            "take the mark out before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
+            "remove the mark before the upgrade (`sed -i '1s/^\\xef\\xbb\\xbf//'`)",
         )
     } else if reason.code == &finding::TOML_DIALECT {
         (
             format!("{what}: {}", reason.text),
-            "write it in a way that every containerd reads, or --allow toml-dialect if those versions never run here",
+            "write it in a way that every release reads, or --allow toml-dialect if those releases never run here",
         )
     } else if reason.code == &finding::INVALID_PLUGIN_ID {
         (
@@ -571,7 +571,7 @@ fn report(
     } else if reason.code == &finding::MIXED_VERSIONS {
         (
             format!("{what}: {}", reason.text),
-            "give every file the same `version`, or --allow mixed-versions if those versions never run here",
+            "give every file the same `version`, or --allow mixed-versions if those releases never run here",
         )
     } else if reason.code == &finding::UNPARSABLE_AUTHS_KEY {
         (

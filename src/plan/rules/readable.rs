@@ -27,7 +27,7 @@ pub(crate) fn is_not_read(planner: &Planner<'_>, findings: &mut Findings) -> boo
                 "containerd {} does not read a config.toml of version {file_version}",
                 list(&versions, "or")
             ),
-            "name the installed containerd with --from, and the target version with --to",
+            "set --from to the installed containerd, and --to to the target version",
         );
         return true;
     }
