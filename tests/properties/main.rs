@@ -20,6 +20,7 @@ mod edits;
 mod imports;
 mod layout;
 mod node;
+mod questions;
 #[path = "../support/random.rs"]
 #[allow(
     dead_code,
@@ -167,6 +168,28 @@ fn check_is_ready_only_where_every_target_pulls_as_from_does_and_no_error_stands
     assert!(
         total == 1 || ready.min(not_ready) * 20 > total,
         "too few nodes to say anything: {ready} ready, {not_ready} not ready"
+    );
+}
+
+#[test]
+fn every_printed_answer_works_and_answers_differ() {
+    let mut text = String::new();
+    let mut commands = 0;
+    let root = scratch("properties-questions");
+    for seed in seeds().step_by(2) {
+        match questions::check(seed, &root) {
+            Ok(printed) => commands += printed,
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    assert!(
+        seeds.end - seeds.start == 1 || commands * 10 > seeds.count(),
+        "too few questions to say anything: {commands} answers"
     );
 }
 
