@@ -194,6 +194,28 @@ fn check_is_ready_only_where_every_target_pulls_as_from_does_and_no_error_stands
 }
 
 #[test]
+fn every_printed_answer_works_and_answers_differ() {
+    let mut text = String::new();
+    let mut commands = 0;
+    let root = scratch("properties-questions");
+    for seed in seeds().step_by(2) {
+        match questions::check(seed, &root) {
+            Ok(printed) => commands += printed,
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    assert!(
+        seeds.end - seeds.start == 1 || commands * 10 > seeds.count(),
+        "too few questions to say anything: {commands} answers"
+    );
+}
+
+#[test]
 fn two_plans_that_write_different_things_never_share_a_digest() {
     let mut text = String::new();
     let mut pairs = Vec::new();
