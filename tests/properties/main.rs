@@ -146,28 +146,6 @@ fn every_node_of_several_files_keeps_what_it_has() {
 }
 
 #[test]
-fn every_printed_answer_works_and_answers_differ() {
-    let mut text = String::new();
-    let mut commands = 0;
-    let root = scratch("properties-questions");
-    for seed in seeds().step_by(2) {
-        match questions::check(seed, &root) {
-            Ok(printed) => commands += printed,
-            Err(failure) => {
-                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
-                break;
-            }
-        }
-    }
-    assert!(text.is_empty(), "{text}");
-    let seeds = seeds();
-    assert!(
-        seeds.end - seeds.start == 1 || commands * 10 > seeds.count(),
-        "too few questions to say anything: {commands} answers"
-    );
-}
-
-#[test]
 fn check_is_ready_only_where_every_target_pulls_as_from_does_and_no_error_stands() {
     let mut text = String::new();
     let (mut ready, mut not_ready) = (0, 0);
