@@ -29,6 +29,7 @@ mod session;
 mod transaction;
 
 pub use error::{ApplyError, ChangedFile, FileState};
+pub(crate) use interrupt::Busy;
 pub use interrupt::Interrupt;
 pub use obstacle::{Obstacle, ObstacleKind, obstacles};
 pub use session::{ChangedSinceApply, Purpose, Session};

@@ -59,7 +59,7 @@ pub struct Session<'a> {
     store: Store<'a>,
     purpose: Purpose,
     interrupt: Interrupt,
-    /// Once something was changed, until the session ends: what was done is to be said, too.
+    /// Once something was changed.
     busy: Option<Busy>,
     changed: ChangedSinceApply,
     lock: Option<Lock>,
@@ -68,6 +68,11 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Ends the session. While what is returned lives, a signal does not end the program: what was done is to be said.
+    pub(crate) fn end(mut self) -> Option<Busy> {
+        self.busy.take()
+    }
+
     /// Begins with finishing or undoing what a killed run has left. Takes the lock only for that: a command that in the
     /// end writes nothing makes no state directory either.
     ///

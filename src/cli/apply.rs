@@ -104,6 +104,7 @@ impl Run {
         let applied = session
             .apply(changes, &pending.digest, guard.as_ref(), progress)
             .map_err(|error| Stop::of(&error, &shown))?;
+        self.busy.set(session.end());
         let mut report = pending.report;
         report.ends(Outcome::Applied);
         report.changed = true;

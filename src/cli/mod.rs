@@ -17,7 +17,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anyhow::Context;
 
-use crate::apply::{ApplyError, Interrupt, command};
+use crate::apply::{ApplyError, Busy, Interrupt, command};
 use crate::commands::{self, Migration, Unread};
 use crate::containerd::release::{NEWEST, OLDEST, Version};
 use crate::node::{Node, NodePath};
@@ -145,6 +145,8 @@ struct Run {
     output: Output,
     /// Whether it was said that a signal has come.
     is_noted: Cell<bool>,
+    /// From when something was changed until the report of it is printed.
+    busy: Cell<Option<Busy>>,
 }
 
 impl Run {
@@ -161,6 +163,7 @@ impl Run {
             request: command.request(),
             output: Output::new(command.common(), only_reads),
             is_noted: Cell::new(false),
+            busy: Cell::new(None),
         }
     }
 

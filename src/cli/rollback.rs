@@ -73,6 +73,7 @@ impl Run {
         session
             .rollback(run, guard.as_ref(), progress)
             .map_err(|error| Stop::of(&error, &shown))?;
+        self.busy.set(session.end());
         report.ends(Outcome::RolledBack);
         report.changed = true;
         report.restarted = guard.is_some();
