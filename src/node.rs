@@ -108,14 +108,21 @@ impl NodeError {
     }
 }
 
+impl NodeError {
+    /// Whether root could do what this user may not.
+    pub fn needs_root(&self) -> bool {
+        let is_refused = self.source.kind() == io::ErrorKind::PermissionDenied;
+        is_refused && !rustix::process::geteuid().is_root()
+    }
+}
+
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = printable(shown_path(self.path.as_str()));
         let source = printable(&self.source.to_string());
         write!(formatter, "cannot {} `{path}`: {source}", self.step)?;
-        let is_refused = self.source.kind() == io::ErrorKind::PermissionDenied;
-        if is_refused && !rustix::process::geteuid().is_root() {
-            write!(formatter, "; run this as root, for example with sudo")?;
+        if self.needs_root() {
+            write!(formatter, "; run this as root")?;
         }
         Ok(())
     }

@@ -162,6 +162,16 @@ impl ApplyError {
         }
     }
 
+    /// Whether root could do what this user may not.
+    pub fn needs_root(&self) -> bool {
+        match self {
+            Self::Failed(error) | Self::Damaged { error, .. } => error.needs_root(),
+            Self::NotRolledBack { cause, .. } => cause.needs_root(),
+            Self::NotUndone { undo, .. } => undo.needs_root(),
+            _ => false,
+        }
+    }
+
     /// What containerd itself, or the health command, says about a CRI that is not up; may hold secrets.
     pub fn daemon_lines(&self) -> &[String] {
         match self {

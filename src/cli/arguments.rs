@@ -21,7 +21,6 @@ pub(super) const HEALTH_TIMEOUT: u64 = 60;
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     after_help = AFTER_HELP,
     after_long_help = AFTER_LONG_HELP
 )]

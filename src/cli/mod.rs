@@ -4,6 +4,7 @@
 mod apply;
 mod arguments;
 mod generate;
+mod hints;
 mod manual;
 mod output;
 mod restart;
@@ -20,12 +21,13 @@ use anyhow::Context;
 use crate::apply::{ApplyError, Busy, Interrupt, command};
 use crate::commands::{self, Migration, Unread};
 use crate::containerd::release::{NEWEST, OLDEST, Version};
-use crate::node::{Node, NodePath};
+use crate::node::{Node, NodeError, NodePath};
 use crate::read::Sources;
 use crate::report::transaction::{self, Failure};
 use crate::report::{self, Outcome, Report, Shown};
 use crate::request::Request;
 use crate::secret::TextKind;
+use crate::shell;
 use crate::text::FileText;
 
 use arguments::{AnyCommand, Cli, Color, Command, Format};
@@ -43,28 +45,29 @@ mod exit {
 #[derive(Debug)]
 struct Stop {
     exit_code: u8,
+    /// Whether root could do what this user may not.
+    needs_root: bool,
     failure: Failure,
 }
 
 impl Stop {
     /// What is asked makes no sense, or not on this node.
     fn usage(reason: impl Into<String>) -> Self {
-        Self {
-            exit_code: exit::USAGE,
-            failure: Failure::new(reason),
-        }
+        Self::new(exit::USAGE, reason)
     }
 
     fn refused(reason: impl Into<String>) -> Self {
-        Self {
-            exit_code: exit::REFUSED,
-            failure: Failure::new(reason),
-        }
+        Self::new(exit::REFUSED, reason)
     }
 
     fn failed(reason: impl Into<String>) -> Self {
+        Self::new(exit::FAILED, reason)
+    }
+
+    fn new(exit_code: u8, reason: impl Into<String>) -> Self {
         Self {
-            exit_code: exit::FAILED,
+            exit_code,
+            needs_root: false,
             failure: Failure::new(reason),
         }
     }
@@ -72,6 +75,7 @@ impl Stop {
     fn of(error: &ApplyError, shown: &Shown) -> Self {
         Self {
             exit_code: error.exit_code(),
+            needs_root: error.needs_root(),
             failure: transaction::failure(error, shown),
         }
     }
@@ -80,6 +84,8 @@ impl Stop {
     fn from(error: anyhow::Error) -> Self {
         error.downcast().unwrap_or_else(|error| {
             let mut text = String::new();
+            let node_errors = error.chain().filter_map(|cause| cause.downcast_ref());
+            let needs_root = node_errors.into_iter().any(NodeError::needs_root);
             for cause in error.chain().map(ToString::to_string) {
                 // Some errors say themselves what caused them.
                 if !text.ends_with(&cause) {
@@ -88,7 +94,10 @@ impl Stop {
                     text.push_str(&cause);
                 }
             }
-            Self::failed(text)
+            Self {
+                needs_root,
+                ..Self::failed(text)
+            }
         })
     }
 }
@@ -103,11 +112,15 @@ impl std::error::Error for Stop {}
 
 /// Runs the program; the result is its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let command = match Cli::parse_from(arguments.into_iter().collect()) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match Cli::parse_from(arguments.clone()) {
         Ok(AnyCommand::Node(command)) => command,
         Ok(AnyCommand::Generate(what)) => return generate::generate(&what),
         Err(error) if error.use_stderr() => {
             output::error(&error.render().ansi().to_string());
+            if let Some(command) = hints::meant(&arguments, &error) {
+                output::error(&format!("next: {command}\n"));
+            }
             return exit::USAGE;
         }
         // What `--help` and `--version` print.
@@ -122,7 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Some(code) = command.common().explain {
         return show(&report::explain::render(code));
     }
-    let run = Run::new(&command);
+    let run = Run::new(&command, arguments);
     let report = run.command(&command);
     run.end(report)
 }
@@ -141,6 +154,8 @@ fn show(text: &str) -> u8 {
 /// One run of a command.
 struct Run {
     name: report::Command,
+    /// The command line.
+    typed: Vec<OsString>,
     request: Request,
     output: Output,
     /// Whether it was said that a signal has come.
@@ -150,7 +165,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(command: &Command) -> Self {
+    fn new(command: &Command, typed: Vec<OsString>) -> Self {
         let (name, only_reads) = match command {
             Command::Plan(_) => (report::Command::Plan, true),
             Command::Check(_) => (report::Command::Check, true),
@@ -160,6 +175,7 @@ impl Run {
         };
         Self {
             name,
+            typed,
             request: command.request(),
             output: Output::new(command.common(), only_reads),
             is_noted: Cell::new(false),
@@ -230,6 +246,7 @@ impl Run {
             "/" => unread.to_string(),
             root => format!("{unread} (inside {root})"),
         });
+        stop.needs_root = unread.error.needs_root();
         stop.failure.next.clone_from(&unread.report.next);
         match self.output.begin(&unread.report) {
             Ok(()) => stop.into(),
@@ -256,7 +273,14 @@ impl Run {
     }
 
     fn fail(&self, stop: Stop) -> u8 {
-        let Stop { exit_code, failure } = stop;
+        let Stop {
+            exit_code,
+            needs_root,
+            mut failure,
+        } = stop;
+        if needs_root {
+            failure.next.insert(0, self.as_root());
+        }
         if self.output.is_one_document() && exit_code != exit::USAGE {
             let mut report = self.output.begun().unwrap_or_else(|| Report {
                 node: self.request.node.clone(),
@@ -269,6 +293,18 @@ impl Run {
         }
         output::error(&failure.to_string());
         exit_code
+    }
+
+    /// The same command, run by root.
+    fn as_root(&self) -> String {
+        let words = self.typed.iter().skip(1).map(|word| word.to_string_lossy());
+        let words: Vec<String> = words.map(|word| shell::quote(&word)).collect();
+        let shown = Shown::new(self.request.show_secrets);
+        shown.prose(&format!(
+            "sudo {} {}",
+            env!("CARGO_PKG_NAME"),
+            words.join(" ")
+        ))
     }
 
     /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.

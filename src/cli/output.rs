@@ -84,13 +84,13 @@ impl Output {
 
     /// Prints the rest of the report, or all of it.
     pub(super) fn end(&self, mut report: Report) -> io::Result<()> {
+        let begun = self.begun.borrow().as_ref().map(|begun| {
+            let is_same = begun.outcome == report.outcome;
+            (begun.digest.clone(), is_same)
+        });
         // A report of another moment is another document.
-        if self
-            .begun
-            .borrow()
-            .as_ref()
-            .is_none_or(|begun| begun.digest != report.digest)
-        {
+        let begun = begun.filter(|(digest, _)| *digest == report.digest);
+        if begun.is_none() {
             self.begin(&report)?;
         }
         report.notes.append(&mut self.notes.borrow_mut());
@@ -98,6 +98,8 @@ impl Output {
         match self.format {
             // stdout is a diff and nothing else.
             Format::Diff => error(&tail),
+            // Its first line says what came of it.
+            Format::Markdown if begun.is_none_or(|(_, is_same)| is_same) => {}
             Format::Text | Format::Json | Format::Markdown => self.print(&tail)?,
         }
         Ok(())

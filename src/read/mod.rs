@@ -356,6 +356,13 @@ impl std::fmt::Display for ReadError {
     }
 }
 
+impl ReadError {
+    /// Whether root could do what this user may not.
+    pub fn needs_root(&self) -> bool {
+        matches!(self, Self::Node(error) if error.needs_root())
+    }
+}
+
 impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -340,7 +340,7 @@ pub fn way_back(run: u32, files: &[WayBack], restarts: bool, shown: &Shown) -> R
             action: match (&file.now, &file.old) {
                 (None, _) => Action::Create,
                 (Some(_), Some(_)) => Action::Change,
-                (Some(_), None) => Action::Delete,
+                (Some(_), None) => Action::Remove,
             },
             mode: None,
             takes_effect: match file.kind {

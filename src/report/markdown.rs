@@ -28,10 +28,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
         let _ = write!(text, "{}: ", code(node));
     }
     let _ = writeln!(text, "{}", summary(report));
-    for note in &report.notes {
-        let note = note.strip_prefix("note: ").unwrap_or(note);
-        let _ = writeln!(text, "\nNote: {}", prose(note));
-    }
+    notes(report, &mut text);
     questions(&report.questions, &mut text);
     reasons(report, &mut text);
     pulls(&report.namespaces, detail, &mut text);
@@ -42,6 +39,13 @@ pub fn render(report: &Report, detail: Detail) -> String {
     let room = LONGEST.saturating_sub(text.len() + end.len());
     diff(report, detail, room, &mut text);
     text + &end
+}
+
+fn notes(report: &Report, text: &mut String) {
+    for note in &report.notes {
+        let note = note.strip_prefix("note: ").unwrap_or(note);
+        let _ = writeln!(text, "\nNote: {}", prose(note));
+    }
 }
 
 /// What came of it, in one line.
@@ -119,13 +123,16 @@ fn files(report: &Report) -> String {
 
 /// What came of a command that changes the node.
 pub fn result(report: &Report) -> String {
-    let result = text::result(report);
-    if result.is_empty() {
-        return result;
-    }
     let mut text = String::new();
     heading("Result", &mut text);
-    let _ = writeln!(text, "{}", fence("text", &result));
+    let result = text::result(report);
+    if !result.is_empty() {
+        let _ = writeln!(text, "{}", fence("text", &result));
+        return text;
+    }
+    let _ = writeln!(text, "{}", summary(report));
+    notes(report, &mut text);
+    next(report, &mut text);
     text
 }
 
@@ -342,6 +349,10 @@ fn commands(report: &Report, text: &mut String) {
         heading("Commands", text);
         let _ = writeln!(text, "Digest: {}", code(digest));
     }
+    next(report, text);
+}
+
+fn next(report: &Report, text: &mut String) {
     for command in report.next.iter().chain(&report.way_back) {
         let mut words = command.split(' ').skip(1);
         let label = match words.next() {

@@ -404,8 +404,8 @@ pub enum Action {
     Create,
     /// The file exists and gets new content.
     Change,
-    /// It is removed (`rollback`).
-    Delete,
+    /// The file is removed (`rollback`).
+    Remove,
 }
 
 /// When a file takes effect.

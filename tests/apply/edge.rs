@@ -335,6 +335,12 @@ fn a_run_without_root_says_that_root_is_needed() {
             said.contains("Permission denied (os error 13); run this as root"),
             "{said}"
         );
+        let again = format!(
+            "next: sudo containerd-registry-migrate {} --root {}\n",
+            command.join(" "),
+            root.display()
+        );
+        assert!(said.contains(&again), "{said}");
     }
     std::os::unix::fs::chown(scratch.at(CONFIG), Some(65534), None).unwrap();
     let said = stderr(&run(&["apply", "--yes", "--existing", "replace"]));
