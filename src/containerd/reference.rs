@@ -230,7 +230,7 @@ mod tests {
         let error = |name| ImageReference::parse(name).unwrap_err();
         assert_eq!(
             error("NGINX"),
-            "a repository is in lower case: `library/nginx`"
+            "a repository is in lower case: `nginx`"
         );
         assert!(error("https://quay.io/x").contains("no scheme"));
         assert!(error("quay.io/x@sha256:abc").contains("64"));
