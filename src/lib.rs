@@ -34,6 +34,7 @@ pub mod containerd;
 pub mod finding;
 pub mod go;
 pub mod markdown;
+mod near;
 pub mod node;
 pub mod plan;
 pub mod printable;
