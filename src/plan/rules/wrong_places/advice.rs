@@ -6,7 +6,7 @@
 
 use super::names::Setting;
 use crate::containerd::contents::PluginId;
-use crate::containerd::host::{Host, Pulls, Scheme};
+use crate::containerd::host::{Host, Pulls, Scheme, default_host};
 use crate::containerd::hosts_file::directory::{DEFAULT, HOSTS_FILE};
 use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
@@ -17,7 +17,7 @@ use crate::node::NodePath;
 use crate::plan::planner::Planner;
 use crate::secret::{shown_names, shown_path, shown_url};
 use crate::toml::edit::quote;
-use crate::toml::syntax::{Value, ValueKind};
+use crate::toml::syntax::{Node, Value, ValueKind};
 
 /// Stands for the name of a registry that nobody knows.
 const HOST: &str = "HOST";
@@ -89,7 +89,11 @@ impl<'p, 'i> Adviser<'p, 'i> {
             .into_iter()
             .chain(below.iter().copied())
             .collect();
-        if let Some(table) = loaded.file.tree().table_at(&names) {
+        let node = names.split_last().and_then(|(last, above)| {
+            let above = loaded.file.tree().table_at(above)?;
+            above.get(last)
+        });
+        if let Some(table) = node.filter(|node| !node.is_implied()).and_then(Node::table) {
             let is_new = |(setting, _): &&Pair<'_>| table.get(setting.name()).is_none();
             let new: Vec<Pair<'_>> = pairs.iter().filter(is_new).copied().collect();
             return match new.as_slice() {
@@ -173,6 +177,9 @@ impl<'p, 'i> Adviser<'p, 'i> {
     }
 
     fn tls_in_hosts_file(&self, host: &str, pairs: &[Pair<'_>], migrates: bool) -> String {
+        // Docker Hub is asked under another name than that of its images.
+        let hub = default_host("docker.io");
+        let namespace = if host == hub { "docker.io" } else { host };
         let mut asked = Host::new(Scheme::Https, host, b"/v2");
         let path = |setting| {
             let found = pairs.iter().find(|(other, _)| *other == setting);
@@ -192,20 +199,49 @@ impl<'p, 'i> Adviser<'p, 'i> {
             server: Some(mirror_of(asked, true)),
             ..NewHostsFile::default()
         };
-        if !migrates && !self.exists(host) {
-            return self.into_hosts_file(host, &new);
+        let files = match migrates {
+            // Those that the migration will write are not known yet.
+            true => vec![self.hosts_file(namespace)],
+            false => self.files_that_ask(&new),
+        };
+        if files.is_empty() {
+            return self.into_hosts_file(namespace, &new);
         }
-        // The file says something of the host already, or will.
         let keys: Vec<String> = written(&new)
             .into_iter()
             .filter(|line| !line.starts_with("server = ") && line != "[host]")
             .map(|line| format!("`{line}`"))
             .collect();
+        let say = if files.len() == 1 { "says" } else { "say" };
         format!(
-            "add {} to what `{}` says of `https://{host}`",
+            "add {} to what {} {say} of `https://{host}`",
             keys.join(" and "),
-            self.hosts_file(host)
+            lines_of(files.iter().map(NodePath::to_string))
         )
+    }
+
+    /// The hosts files in which this host is.
+    fn files_that_ask(&self, new: &NewHostsFile) -> Vec<NodePath> {
+        let certs = &self.planner.certs;
+        let Some(server) = &new.server else {
+            return Vec::new();
+        };
+        let asks = |namespace: &String| {
+            let directory = certs
+                .own(namespace)
+                .and_then(|name| certs.directories.get(&name));
+            let has_file = directory.is_some_and(|directory| directory.hosts_file.is_some());
+            match reader::pulls(certs, namespace, self.planner.behaviour()) {
+                Pulls::Hosts(hosts) => {
+                    has_file && hosts.iter().any(|host| host.host == server.host.host)
+                }
+                Pulls::Fail(_) => false,
+            }
+        };
+        let asking = certs.namespaces().filter(asks);
+        asking
+            .map(|namespace| self.hosts_file(&namespace))
+            .collect()
     }
 
     fn exists(&self, namespace: &str) -> bool {

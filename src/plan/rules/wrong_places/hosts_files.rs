@@ -115,7 +115,10 @@ fn check_names(
             }
         }
     }
-    let is_used = directory.hosts_file.is_some() || !directory.certificates.is_empty();
+    // Another name may lead to it.
+    let is_linked = certs.linked.contains_key(&directory.hosts_path());
+    let is_used =
+        !is_linked && (directory.hosts_file.is_some() || !directory.certificates.is_empty());
     let namespace = certs.namespace_of(name);
     if let (true, true, Some(reason)) = (is_used, name != DEFAULT, unmatchable(&namespace)) {
         let right = meant_directory(name).map(|meant| certs.path.join(&meant));
@@ -180,7 +183,7 @@ fn check_keys(planner: &Planner<'_>, file: &HostsFile, findings: &mut Findings) 
         findings.add(
             &finding::UNKNOWN_HOSTS_KEY,
             place,
-            format!("no containerd reads {shown} in a hosts file"),
+            format!("no containerd reads {shown} of a hosts file"),
             format!(
                 "{}; this has no effect, and is kept",
                 unread.advice(planner, &names)
@@ -277,7 +280,8 @@ impl Unread<'_> {
         }
         let adviser = Adviser::new(planner, 0);
         let mut advice: Vec<String> = Vec::new();
-        let words = parts(names);
+        let tables = names.len() - usize::from(!self.whole && !names.is_empty());
+        let words = parts(names.get(..tables).unwrap_or_default());
         let host = named_host(&words).or_else(|| match names {
             [_, url, ..] => Some(names::host(url).to_owned()),
             _ => None,

@@ -338,9 +338,11 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                 let words = parts(&names);
                 let is_right =
                     |word: &Word<'_>| word.part == Some(Part::Name) || is_containerds(word.name);
-                let is_cut = words
-                    .windows(2)
-                    .any(|pair| pair.iter().all(|word| word.part == Some(Part::Name)));
+                // Quotes where none belong, or none where they do.
+                let is_cut = words.windows(2).any(|pair| {
+                    let [one, other] = pair else { return false };
+                    one.at == other.at || one.part == Some(Part::Name) && one.part == other.part
+                });
                 Some(
                     match !found.whole || words.iter().all(is_right) && !is_cut {
                         true => &finding::MISPLACED_SETTING,
@@ -633,6 +635,7 @@ fn is_containerds(name: &str) -> bool {
         "plugins", "registry", "mirrors", "configs", "auths", "headers", "tls", "auth",
     ];
     let core = [
+        "containerd",
         "grpc",
         "ttrpc",
         "debug",
