@@ -22,7 +22,7 @@ use crate::secret::shown_path;
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in these hosts files now.
+    /// It is in these hosts files now, or in certificate files that exist.
     Carried(Vec<NodePath>),
     /// It had no effect and is removed; the code says why.
     WithoutEffect(&'static Code),
@@ -92,14 +92,25 @@ impl<'w> Settled<'w> {
                 false if exists(DEFAULT) => DEFAULT,
                 false => continue,
             };
-            let path = certs.path.join(directory).join(HOSTS_FILE);
-            if let Some(mirror) = mirror {
+            let path = certs.path.join(directory);
+            let existing = certs.directories.get(directory);
+            let has_hosts_file = drafts.contains_key(directory)
+                || existing.is_some_and(|existing| existing.hosts_file.is_some());
+            if let (Some(mirror), true) = (mirror, has_hosts_file) {
                 let files = settled.files_of_mirror.entry(mirror).or_default();
-                files.insert(path.clone());
+                files.insert(path.join(HOSTS_FILE));
             }
+            // Without a hosts file it is the certificates there that say the same.
+            let certificates = existing
+                .into_iter()
+                .flat_map(|existing| &existing.certificates);
+            let files: Vec<NodePath> = match has_hosts_file {
+                true => vec![path.join(HOSTS_FILE)],
+                false => certificates.map(|name| path.join(name)).collect(),
+            };
             for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
-                let files = settled.files_of_host.entry(host.host.as_str()).or_default();
-                files.insert(path.clone());
+                let of_host = settled.files_of_host.entry(host.host.as_str()).or_default();
+                of_host.extend(files.iter().cloned());
             }
         }
         settled
@@ -107,7 +118,7 @@ impl<'w> Settled<'w> {
 }
 
 fn carried(files: Option<&BTreeSet<NodePath>>) -> Fate {
-    match files {
+    match files.filter(|files| !files.is_empty()) {
         Some(files) => Fate::Carried(files.iter().cloned().collect()),
         None => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
     }
@@ -191,8 +202,9 @@ fn settle_mirror(
         return;
     }
     let resolved = planner.legacy().resolve(name, planner.behaviour(), true);
-    check_endpoints(planner, mirror, &resolved, findings);
-    if settled.needless.contains(name) {
+    let is_needless = settled.needless.contains(name);
+    check_endpoints(planner, mirror, &resolved, is_needless, findings);
+    if is_needless {
         findings.add(
             &finding::SAME_AS_DEFAULT,
             mirror.name.place.clone(),
@@ -436,6 +448,7 @@ fn check_endpoints(
     planner: &Planner<'_>,
     mirror: &Mirror,
     resolved: &Resolved<'_>,
+    is_needless: bool,
     findings: &mut Findings,
 ) {
     let behaviour = planner.behaviour();
@@ -456,7 +469,8 @@ fn check_endpoints(
                 && resolved.hosts.iter().skip(index + 1).any(|other| {
                     other.origin == Origin::Default && other.host.same_try(&host.host)
                 });
-        if earlier || default_too {
+        // Where the whole entry is what containerd does anyway, that says it.
+        if !is_needless && (earlier || default_too) {
             findings.add(
                 &finding::REPEATED_ENDPOINT,
                 endpoint.place.clone(),

@@ -464,25 +464,34 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SettingFate {
-    /// These hosts files carry it.
+    /// These files carry it: hosts files, or certificate files in their place.
     Carried {
-        /// The hosts files.
+        /// The files.
         files: Vec<NodePath>,
     },
     /// It has no effect and is removed.
     WithoutEffect {
         /// The finding that explains why.
         code: &'static Code,
+        /// Why, as a phrase.
+        #[serde(default)]
+        reason: String,
     },
     /// It is left out.
     LeftOut {
         /// The finding that explains why.
         code: &'static Code,
+        /// Why, as a phrase.
+        #[serde(default)]
+        reason: String,
     },
     /// A hosts file that exists decides instead.
     Overruled {
         /// The finding that explains why.
         code: &'static Code,
+        /// Why, as a phrase.
+        #[serde(default)]
+        reason: String,
     },
     /// It stays in the configuration file.
     Stays,

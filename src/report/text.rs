@@ -99,6 +99,10 @@ fn changes(report: &Report, detail: Detail) -> String {
     if hidden > 0 {
         let _ = writeln!(text, "  {hidden} more: identical (--all shows them)");
     }
+    if let Some(remark) = &report.remark {
+        let remark = format!("Not compared: {}", printable(remark));
+        text.push_str(&wrapped(&remark, "", "  "));
+    }
     settings(report, &mut text);
     summary(report, &mut text);
     if let Some(digest) = &report.digest {
@@ -188,24 +192,23 @@ fn settings(report: &Report, text: &mut String) {
                     let _ = writeln!(text, "    -> {}", printable(file.as_str()));
                 }
             }
-            SettingFate::WithoutEffect { code } => {
-                let _ = writeln!(text, "    has no effect and is removed: {}", why(code));
+            SettingFate::WithoutEffect { code, reason } => {
+                let _ = writeln!(
+                    text,
+                    "    has no effect and is removed: {reason} [{}]",
+                    code.name
+                );
             }
-            SettingFate::LeftOut { code } => {
-                let _ = writeln!(text, "    is dropped: {}", why(code));
+            SettingFate::LeftOut { code, reason } => {
+                let _ = writeln!(text, "    is dropped: {reason} [{}]", code.name);
             }
-            SettingFate::Overruled { code } => {
-                let _ = writeln!(text, "    is removed, a hosts file decides: {}", why(code));
+            SettingFate::Overruled { code, reason } => {
+                let _ = writeln!(text, "    is removed: {reason} [{}]", code.name);
             }
-            SettingFate::Stays => text.push_str("    stays as it is\n"),
+            SettingFate::Stays => text.push_str("    is kept as it is\n"),
         }
     }
     text.push('\n');
-}
-
-/// What a finding means, and its code.
-fn why(code: &Code) -> String {
-    format!("{} [{}]", code.meaning, code.name)
 }
 
 fn summary(report: &Report, text: &mut String) {

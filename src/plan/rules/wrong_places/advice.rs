@@ -153,7 +153,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
                 .collect(),
             ..NewHostsFile::default()
         };
-        self.into_hosts_file(namespace, &new)
+        self.new_hosts_file(namespace, &new)
     }
 
     /// The advice for certificates and their verification.
@@ -205,7 +205,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
             false => self.files_that_ask(&new),
         };
         if files.is_empty() {
-            return self.into_hosts_file(namespace, &new);
+            return self.new_hosts_file(namespace, &new);
         }
         let keys: Vec<String> = written(&new)
             .into_iter()
@@ -229,7 +229,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
         let asks = |namespace: &String| {
             let directory = certs
                 .own(namespace)
-                .and_then(|name| certs.directories.get(&name));
+                .and_then(|name| certs.directories.get(name));
             let has_file = directory.is_some_and(|directory| directory.hosts_file.is_some());
             match reader::pulls(certs, namespace, self.planner.behaviour()) {
                 Pulls::Hosts(hosts) => {
@@ -391,7 +391,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
         certs.path.join(&name).join(HOSTS_FILE)
     }
 
-    fn into_hosts_file(&self, namespace: &str, new: &NewHostsFile) -> String {
+    fn new_hosts_file(&self, namespace: &str, new: &NewHostsFile) -> String {
         let file = self.hosts_file(namespace);
         let lines: Vec<String> = written(new)
             .iter()
