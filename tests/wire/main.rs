@@ -85,18 +85,6 @@ impl Daemons {
 /// One test, with what is wrong as its error.
 type Test = Box<dyn FnOnce(&Daemons) -> Result<(), String> + Send>;
 
-/// Runs that disagree with the daemons and are not understood yet. They are listed as ignored; none may be added.
-const OPEN: [&str; 4] = [
-    // Newer than the release that is installed, and still run on it after the migration.
-    "/drop-in-newer-than-main-from-1-7-16",
-    // `check` is ready, and 2.4.2 refuses a certificate that 1.7.35 takes.
-    "/ca-without-certificate-kinds",
-    // Debian's 2.1.9 starts with a text of which the table says that it does not.
-    "/toml-dialect-nothing-pending-skipped",
-    // 2.0.14 does not use the mirror after the migration.
-    "/version-1-with-a-drop-in/version-1-with-a-drop-in",
-];
-
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Daemons wait more than they work.
@@ -142,8 +130,7 @@ fn main() -> ExitCode {
     let mut add_where = |name: String, is_possible: bool, test: Test| {
         let daemons = Arc::clone(&daemons);
         let run = move || test(&daemons).map_err(Failed::from);
-        let is_open = OPEN.iter().any(|open| name.ends_with(open));
-        let skip = skip || !is_possible || is_open;
+        let skip = skip || !is_possible;
         trials.push(Trial::test(name, run).with_ignored_flag(skip));
     };
     let has_two = !shared.two().is_empty();
