@@ -9,7 +9,6 @@ use super::{
     Report, RunRow, SettingFate, TakesEffect, check, diff, findings, questions,
 };
 use crate::containerd::host::ShownHost;
-use crate::finding::Code;
 use crate::printable::printable;
 
 /// Everything that the report says before anything is changed.
