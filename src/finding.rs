@@ -303,17 +303,17 @@ codes! {
          nothing in the certs directory, since that would change pulls.";
     MISPLACED_SETTING "misplaced-setting" Warning HandEdit,
         "a registry setting in a table where no containerd reads it; it is kept",
-        "No containerd from --from to --to reads this setting where it is: config_path or imports below a table such as \
-         [ttrpc], certificates or Docker's insecure-registries directly in `registry`, mirrors beside `registry` instead \
-         of in it, tls and the host swapped. It has no effect before the migration and none after it. The message shows \
-         the lines that containerd reads. Write them if the setting is meant, plan again, and look at the pulls that \
-         change.";
+        "No containerd from --from to --to reads this key where it is: config_path or imports below a table such as \
+         [ttrpc], or certificates, credentials or Docker's insecure-registries directly in `registry`. It has no effect \
+         before the migration and none after it. The message shows the lines that containerd reads. Write them if the \
+         setting is meant, plan again, and look at the pulls that change.";
     MISSPELT_TABLE "misspelt-table" Warning HandEdit,
-        "a table with registry settings under a name that no containerd reads; it is kept",
+        "a table with registry settings that no containerd reads under this name; it is kept",
         "A table has registry settings, but no containerd from --from to --to reads it under this name: `[plugin.` \
          without its s, `mirror` for `mirrors`, `registery`, a plugin's name with letters missing, a name with dots that is \
-         not in quotes. It has no effect before the migration and none after it. The message shows the header that \
-         containerd reads. Write it if the settings are meant, plan again, and look at the pulls that change.";
+         not in quotes, tls and the host swapped, or mirrors beside `registry` instead of in it. It has no effect before \
+         the migration and none after it. The message shows the header that containerd reads. Write it if the settings \
+         are meant, plan again, and look at the pulls that change.";
     MIXED_VERSIONS "mixed-versions" { stays: true, outcome: "the installed containerd does not read it there" } Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",

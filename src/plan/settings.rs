@@ -50,7 +50,7 @@ struct Settled<'w> {
     uses: Uses<'w>,
     /// The hosts files that say what a mirror entry said, by its name.
     files_of_mirror: HashMap<&'w str, BTreeSet<NodePath>>,
-    /// The hosts files in which a host occurs, by the host.
+    /// The hosts files in which a host occurs, by the host; of a directory without one, its certificates.
     files_of_host: HashMap<&'w str, BTreeSet<NodePath>>,
     /// Mirror entries for whose namespace a hosts file decides that exists.
     overruled: BTreeSet<&'w str>,
@@ -94,23 +94,23 @@ impl<'w> Settled<'w> {
             };
             let path = certs.path.join(directory);
             let existing = certs.directories.get(directory);
-            let has_hosts_file = drafts.contains_key(directory)
-                || existing.is_some_and(|existing| existing.hosts_file.is_some());
-            if let (Some(mirror), true) = (mirror, has_hosts_file) {
-                let files = settled.files_of_mirror.entry(mirror).or_default();
-                files.insert(path.join(HOSTS_FILE));
-            }
-            // Without a hosts file it is the certificates there that say the same.
             let certificates = existing
-                .into_iter()
-                .flat_map(|existing| &existing.certificates);
-            let files: Vec<NodePath> = match has_hosts_file {
-                true => vec![path.join(HOSTS_FILE)],
-                false => certificates.map(|name| path.join(name)).collect(),
+                .filter(|existing| !drafts.contains_key(directory) && !existing.has_hosts_file());
+            let paths: Vec<NodePath> = match certificates {
+                Some(existing) => existing
+                    .certificates
+                    .iter()
+                    .map(|file| path.join(file))
+                    .collect(),
+                None => vec![path.join(HOSTS_FILE)],
             };
+            if let Some(mirror) = mirror {
+                let files = settled.files_of_mirror.entry(mirror).or_default();
+                files.extend(paths.iter().cloned());
+            }
             for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
-                let of_host = settled.files_of_host.entry(host.host.as_str()).or_default();
-                of_host.extend(files.iter().cloned());
+                let files = settled.files_of_host.entry(host.host.as_str()).or_default();
+                files.extend(paths.iter().cloned());
             }
         }
         settled
@@ -202,9 +202,9 @@ fn settle_mirror(
         return;
     }
     let resolved = planner.legacy().resolve(name, planner.behaviour(), true);
-    let is_needless = settled.needless.contains(name);
-    check_endpoints(planner, mirror, &resolved, is_needless, findings);
-    if is_needless {
+    if !settled.needless.contains(name) {
+        check_endpoints(planner, mirror, &resolved, findings);
+    } else {
         findings.add(
             &finding::SAME_AS_DEFAULT,
             mirror.name.place.clone(),
@@ -399,9 +399,23 @@ fn tls_key_fate(tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fa
     };
     match (set, used.https) {
         (false, _) => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
-        (true, true) => carried,
+        (true, true) => of_kind(carried, &key.value),
         (true, false) => Fate::LeftOut(http),
     }
+}
+
+/// Of the files in a directory without a hosts.toml those that containerd takes for what this key names.
+fn of_kind(carried: Fate, key: &str) -> Fate {
+    let Fate::Carried(mut files) = carried else {
+        return carried;
+    };
+    let ending = match key.to_ascii_lowercase().as_str() {
+        "ca_file" => ".crt",
+        "cert_file" => ".cert",
+        _ => ".key",
+    };
+    files.retain(|file| file.name() == HOSTS_FILE || file.name().ends_with(ending));
+    Fate::Carried(files)
 }
 
 fn dead_mirror(planner: &Planner<'_>, mirror: &Mirror, findings: &mut Findings) {
@@ -448,7 +462,6 @@ fn check_endpoints(
     planner: &Planner<'_>,
     mirror: &Mirror,
     resolved: &Resolved<'_>,
-    is_needless: bool,
     findings: &mut Findings,
 ) {
     let behaviour = planner.behaviour();
@@ -466,15 +479,14 @@ fn check_endpoints(
         };
         let earlier = !tried.insert(host.host.one_try());
         let default_too = default.is_some_and(|default| default.host.same_try(&host.host));
-        // Where the whole entry is what containerd does anyway, that says it.
-        if !is_needless && (earlier || default_too) {
+        if earlier || default_too {
             findings.add(
                 &finding::REPEATED_ENDPOINT,
                 endpoint.place.clone(),
                 if earlier {
-                    "this endpoint stands there twice"
+                    "this endpoint appears twice"
                 } else {
-                    "containerd appends this endpoint itself, and so asks it twice"
+                    "containerd appends this endpoint itself, and asks it twice"
                 },
                 "asked a second time it gives the same answer; it is written once",
             );

@@ -71,7 +71,9 @@ impl<'p, 'i> Adviser<'p, 'i> {
         let names = ["plugins", id.name(), "registry"]
             .into_iter()
             .chain(below.iter().copied());
-        format!("[{}]", shown_names(names))
+        // Whoever puts a name in its place needs the quotes.
+        let quoted = format!(".\"{HOST}\"");
+        format!("[{}]", shown_names(names)).replace(&format!(".{HOST}"), &quoted)
     }
 
     /// What to write into a table below `registry`: into one that exists only what it does not have.
@@ -159,6 +161,15 @@ impl<'p, 'i> Adviser<'p, 'i> {
     /// The advice for certificates and their verification.
     pub(super) fn tls(&self, hosts: &[String], pairs: &[Pair<'_>]) -> String {
         let hosts = or_any(hosts);
+        let pairs: Vec<Pair<'_>> = pairs
+            .iter()
+            .copied()
+            .filter(|pair| !is_off(*pair))
+            .collect();
+        let pairs = pairs.as_slice();
+        if pairs.is_empty() {
+            return "containerd verifies certificates without it, too".to_owned();
+        }
         if !self.has_config_path() && self.planner.behaviour().reads_legacy_tls() {
             return self.of_each(&hosts, |host| self.write(&["configs", host, "tls"], pairs));
         }
@@ -180,25 +191,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
         // Docker Hub is asked under another name than that of its images.
         let hub = default_host("docker.io");
         let namespace = if host == hub { "docker.io" } else { host };
-        let mut asked = Host::new(Scheme::Https, host, b"/v2");
-        let path = |setting| {
-            let found = pairs.iter().find(|(other, _)| *other == setting);
-            found
-                .and_then(|(_, value)| text(value))
-                .map(|path| shown_path(&absolute(path)).to_owned())
-        };
-        asked.tls.ca.extend(path(Setting::CaFile));
-        asked
-            .tls
-            .client
-            .extend(path(Setting::CertFile).zip(path(Setting::KeyFile)));
-        asked.tls.skip_verify = pairs
-            .iter()
-            .any(|(setting, _)| *setting == Setting::SkipVerify);
-        let new = NewHostsFile {
-            server: Some(mirror_of(asked, true)),
-            ..NewHostsFile::default()
-        };
+        let new = tls_file(host, pairs);
         let files = match migrates {
             // Those that the migration will write are not known yet.
             true => vec![self.hosts_file(namespace)],
@@ -207,11 +200,8 @@ impl<'p, 'i> Adviser<'p, 'i> {
         if files.is_empty() {
             return self.new_hosts_file(namespace, &new);
         }
-        let keys: Vec<String> = written(&new)
-            .into_iter()
-            .filter(|line| !line.starts_with("server = ") && line != "[host]")
-            .map(|line| format!("`{line}`"))
-            .collect();
+        let keys = tls_keys(pairs).into_iter().map(|line| format!("`{line}`"));
+        let keys: Vec<String> = keys.collect();
         let say = if files.len() == 1 { "says" } else { "say" };
         format!(
             "add {} to what {} {say} of `https://{host}`",
@@ -405,6 +395,42 @@ impl<'p, 'i> Adviser<'p, 'i> {
     }
 }
 
+/// A hosts file with these certificates for a host.
+fn tls_file(host: &str, pairs: &[Pair<'_>]) -> NewHostsFile {
+    let path = |setting| {
+        let (_, value) = pairs.iter().find(|(other, _)| *other == setting)?;
+        Some(shown_path(&absolute(text(value)?)).to_owned())
+    };
+    let mut asked = Host::new(Scheme::Https, host, b"/v2");
+    asked.tls.ca.extend(path(Setting::CaFile));
+    let (cert, key) = (path(Setting::CertFile), path(Setting::KeyFile));
+    if cert.is_some() || key.is_some() {
+        let or = |path: Option<String>, name: &str| path.unwrap_or_else(|| name.to_owned());
+        asked
+            .tls
+            .client
+            .push((or(cert, "CERTIFICATE"), or(key, "KEY")));
+    }
+    let is_skip = |pair: &Pair<'_>| pair.0 == Setting::SkipVerify && !is_off(*pair);
+    asked.tls.skip_verify = pairs.iter().any(is_skip);
+    NewHostsFile {
+        server: Some(mirror_of(asked, true)),
+        ..NewHostsFile::default()
+    }
+}
+
+/// Certificates and their verification, as a hosts file says it.
+pub(super) fn tls_keys(pairs: &[Pair<'_>]) -> Vec<String> {
+    let mut lines = written(&tls_file(HOST, pairs));
+    lines.retain(|line| !line.starts_with("server = ") && line != "[host]");
+    lines
+}
+
+/// Whether this says what containerd does anyway.
+fn is_off((setting, value): Pair<'_>) -> bool {
+    setting == Setting::SkipVerify && matches!(value.kind, ValueKind::Boolean(false))
+}
+
 /// The lines of a hosts file.
 fn written(new: &NewHostsFile) -> Vec<String> {
     let content = new.content();
@@ -479,10 +505,7 @@ fn lines_of(lines: impl Iterator<Item = String>) -> String {
 fn line((setting, value): Pair<'_>) -> String {
     let name = setting.name();
     match setting {
-        Setting::SkipVerify => {
-            let is_off = matches!(value.kind, ValueKind::Boolean(false));
-            format!("{name} = {}", !is_off)
-        }
+        Setting::SkipVerify => format!("{name} = true"),
         Setting::CaFile | Setting::CertFile | Setting::KeyFile | Setting::ConfigPath => {
             match text(value) {
                 Some(path) if shown_path(path) == path => {

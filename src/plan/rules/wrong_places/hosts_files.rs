@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::advice::{self, Adviser, Pair};
+use super::advice::{self, Adviser};
 use super::names::{self, Setting};
-use super::{named_host, parts};
+use super::{Kind, Unread, named_host, names_of, parts, select};
 use crate::containerd::hosts_file::directory::{
     CertsDirectory, DEFAULT, HOSTS_FILE, HostsFile, RegistryDirectory, looks_like_hosts_file,
 };
@@ -13,9 +13,8 @@ use crate::finding::{self, Findings, Place};
 use crate::near::is_near;
 use crate::node::NodePath;
 use crate::plan::planner::Planner;
-use crate::secret::{shown_names, shown_path};
-use crate::toml::edit::quote;
-use crate::toml::syntax::{Node, Table, Value};
+use crate::secret::shown_names;
+use crate::toml::syntax::{Node, Table};
 
 /// Names of directories that are meant for every registry.
 const EVERY: &[&str] = &[
@@ -159,68 +158,53 @@ fn check_keys(planner: &Planner<'_>, file: &HostsFile, findings: &mut Findings) 
     let Some(toml) = file.content.toml() else {
         return;
     };
-    let mut unread: BTreeMap<usize, Unread<'_>> = BTreeMap::new();
-    walk(toml.tree(), &mut Vec::new(), &mut unread);
-    for (_, unread) in unread {
+    let mut found = BTreeMap::new();
+    walk(toml.tree(), &mut Vec::new(), &mut found);
+    for unread in found.values() {
         let place = file.id.map(|file| Place {
             file,
-            range: unread.range(),
+            range: unread.place(),
         });
-        let names: Vec<&str> = unread
-            .path
-            .iter()
-            .map(|node| node.key.name.as_str())
-            .collect();
-        let shown = match (names.split_last(), unread.whole) {
-            (_, true) => format!("`[{}]`", shown_names(names.iter().copied())),
-            (Some((key, [])), _) => format!("`{}`", shown_names([*key])),
-            (Some((key, table)), _) => {
-                let table = shown_names(table.iter().copied());
-                format!("`{}` in `[{table}]`", shown_names([*key]))
-            }
-            (None, _) => continue,
-        };
         findings.add(
             &finding::UNKNOWN_HOSTS_KEY,
             place,
-            format!("no containerd reads {shown} of a hosts file"),
+            format!("in a hosts file no containerd reads {}", unread.shown()),
             format!(
                 "{}; this has no effect, and is kept",
-                unread.advice(planner, &names)
+                advice(planner, unread)
             ),
         );
     }
 }
 
-/// A key, or a table, that containerd does not read.
-struct Unread<'t> {
-    path: Vec<&'t Node>,
-    whole: bool,
-    settings: Vec<&'t Node>,
-}
-
-fn walk<'t>(table: &'t Table, path: &mut Vec<&'t Node>, unread: &mut BTreeMap<usize, Unread<'t>>) {
+fn walk<'t>(
+    table: &'t Table,
+    path: &mut Vec<&'t Node>,
+    found: &mut BTreeMap<(usize, Kind), Unread<'t>>,
+) {
+    let names = names_of(path);
     for node in table.iter() {
-        path.push(node);
-        let names: Vec<&str> = path.iter().map(|node| node.key.name.as_str()).collect();
+        let name = node.key.name.as_str();
         match node.table() {
-            Some(inner) if !is_header_table(&names) => walk(inner, path, unread),
-            Some(_) => {}
-            None if is_read(&names) => {}
+            Some(_) if name.eq_ignore_ascii_case("header") && is_host_table(&names) => {}
+            Some(inner) => {
+                path.push(node);
+                walk(inner, path, found);
+                path.pop();
+            }
+            None if is_read(&names, name) => {}
             None => {
-                let whole = !is_host_table(names.get(..names.len() - 1).unwrap_or_default());
-                let end = path.len() - usize::from(whole);
-                let path = path.get(..end).unwrap_or_default();
-                let start = path.last().map_or(0, |node| node.key.range.start);
-                let found = unread.entry(start).or_insert_with(|| Unread {
-                    path: path.to_vec(),
+                let whole = !is_host_table(&names);
+                let start = path.last().map_or(0, |table| table.key.range.start);
+                let kind = Kind::of(node, whole);
+                let unread = found.entry((start, kind)).or_insert_with(|| Unread {
+                    path: path.clone(),
                     whole,
                     settings: Vec::new(),
                 });
-                found.settings.push(node);
+                unread.settings.push(node);
             }
         }
-        path.pop();
     }
 }
 
@@ -232,111 +216,68 @@ fn is_host_table(names: &[&str]) -> bool {
             .is_none_or(|name| name.eq_ignore_ascii_case("host"))
 }
 
-/// Whether the names in this table are those of HTTP headers.
-fn is_header_table(names: &[&str]) -> bool {
-    let Some((last, above)) = names.split_last() else {
-        return false;
-    };
-    last.eq_ignore_ascii_case("header") && is_host_table(above)
-}
-
-fn is_read(names: &[&str]) -> bool {
-    let Some((last, above)) = names.split_last() else {
-        return false;
-    };
+fn is_read(table: &[&str], key: &str) -> bool {
     // `server` below a host is said where files are discarded.
-    is_host_table(above) && KEYS.iter().any(|(key, _)| key.eq_ignore_ascii_case(last))
-        || matches!(above, [host] if host.eq_ignore_ascii_case("host"))
+    is_host_table(table)
+        && KEYS
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(key))
+        || matches!(table, [host] if host.eq_ignore_ascii_case("host"))
 }
 
-impl Unread<'_> {
-    fn range(&self) -> std::ops::Range<usize> {
-        let last = self.path.last();
-        match last {
-            Some(node) if self.whole => node.range(),
-            Some(node) => node.key.range.clone(),
-            None => 0..0,
+/// What to write instead.
+fn advice(planner: &Planner<'_>, unread: &Unread<'_>) -> String {
+    let names = names_of(&unread.path);
+    if let (Some((first, below)), true) = (names.split_first(), unread.whole)
+        && called(first) == Some("host")
+    {
+        let names = std::iter::once("host").chain(below.iter().copied());
+        return format!("write `[{}]`", shown_names(names));
+    }
+    let pairs = unread.pairs();
+    let mut advice: Vec<String> = Vec::new();
+    let keys: Vec<String> = advice::tls_keys(&pairs)
+        .into_iter()
+        .map(|key| format!("`{key}`"))
+        .collect();
+    if !keys.is_empty() {
+        let place = match unread.whole {
+            true => " at the top, or below the `[host.\"URL\"]` that it is for",
+            false => "",
+        };
+        advice.push(format!("write {}{place}", keys.join(" and ")));
+    }
+    let credentials = select(&pairs, Setting::is_credential);
+    if !credentials.is_empty() {
+        let host = named_host(&parts(&names));
+        let host = host.or_else(|| Some(names::host(names.get(1)?).to_owned()));
+        let hosts: Vec<String> = host.into_iter().collect();
+        let right = Adviser::new(planner, 0).credentials(&hosts, &credentials);
+        advice.push(format!("{right} in `{}`", planner.config.path));
+    }
+    for (setting, value) in &pairs {
+        match setting {
+            Setting::Endpoint => {
+                let urls = advice::strings(value).into_iter();
+                let tables: Vec<String> = urls
+                    .map(|url| format!("`[host.{}]`", shown_names([url])))
+                    .collect();
+                advice.push(format!("write {}", tables.join(", ")));
+            }
+            Setting::ConfigPath => advice.push(Adviser::new(planner, 0).config_path(value)),
+            Setting::Rewrite => {
+                advice.push("only the containerd of k3s and rke2 reads `rewrite`".to_owned());
+            }
+            _ => {}
         }
     }
-
-    fn advice(&self, planner: &Planner<'_>, names: &[&str]) -> String {
-        if let (Some((first, below)), true) = (names.split_first(), self.whole)
-            && called(first) == Some("host")
-        {
-            return format!(
-                "write `[{}]`",
-                shown_names(std::iter::once("host").chain(below.iter().copied()))
-            );
-        }
-        let mut pairs: Vec<Pair<'_>> = Vec::new();
-        let mut others: Vec<&str> = Vec::new();
-        for node in &self.settings {
-            match (Setting::called(&node.key.name), node.value()) {
-                (Some(setting), Some(value)) if setting != Setting::OfHostsFile => {
-                    pairs.push((setting, value))
-                }
-                _ => others.push(&node.key.name),
-            }
-        }
-        let adviser = Adviser::new(planner, 0);
-        let mut advice: Vec<String> = Vec::new();
-        let tables = names.len() - usize::from(!self.whole && !names.is_empty());
-        let words = parts(names.get(..tables).unwrap_or_default());
-        let host = named_host(&words).or_else(|| match names {
-            [_, url, ..] => Some(names::host(url).to_owned()),
-            _ => None,
-        });
-        let of = |is: &dyn Fn(Setting) -> bool| -> Vec<Pair<'_>> {
-            pairs
-                .iter()
-                .copied()
-                .filter(|(setting, _)| is(*setting))
-                .collect()
-        };
-        let (tls, credentials) = (of(&Setting::is_tls), of(&Setting::is_credential));
-        if !tls.is_empty() {
-            let keys: Vec<String> = tls_keys(&tls)
-                .into_iter()
-                .map(|key| format!("`{key}`"))
-                .collect();
-            advice.push(match self.whole {
-                true => format!(
-                    "write {} at the top, or below the `[host.\"URL\"]` that it is for",
-                    keys.join(" and ")
-                ),
-                false => format!("write {}", keys.join(" and ")),
-            });
-        }
-        if !credentials.is_empty() {
-            let hosts: Vec<String> = host.clone().into_iter().collect();
-            let file = &planner.config.path;
-            advice.push(format!(
-                "{} in `{file}`",
-                adviser.credentials(&hosts, &credentials)
-            ));
-        }
-        for (setting, value) in &pairs {
-            match setting {
-                Setting::Endpoint => {
-                    let urls: Vec<String> = advice::strings(value)
-                        .into_iter()
-                        .map(|url| format!("`[host.{}]`", shown_names([url])))
-                        .collect();
-                    advice.push(format!("write {}", urls.join(", ")));
-                }
-                Setting::ConfigPath => advice.push(adviser.config_path(value)),
-                Setting::Rewrite => {
-                    advice.push("only the containerd of k3s and rke2 reads `rewrite`".to_owned())
-                }
-                _ => {}
-            }
-        }
-        let known = others.iter().filter_map(|name| called(name));
-        advice.extend(known.map(|key| format!("write `{key}`")));
-        if advice.is_empty() {
-            return "containerd knows no such key there".to_owned();
-        }
-        advice.join("; ")
+    let is_other = |name: &&str| matches!(Setting::called(name), None | Some(Setting::OfHostsFile));
+    let others = unread.settings.iter().map(|node| node.key.name.as_str());
+    let known = others.filter(is_other).filter_map(called);
+    advice.extend(known.map(|key| format!("write `{key}`")));
+    match advice.is_empty() {
+        true => "containerd knows no such key there".to_owned(),
+        false => advice.join("; "),
     }
 }
 
@@ -348,27 +289,4 @@ fn called(name: &str) -> Option<&'static str> {
     let mut keys = KEYS.iter();
     keys.find(|(key, others)| is(key, others))
         .map(|(key, _)| *key)
-}
-
-/// Certificates and their verification as a hosts file says it.
-fn tls_keys(pairs: &[Pair<'_>]) -> Vec<String> {
-    let path = |setting| {
-        let found = pairs.iter().find(|(other, _)| *other == setting);
-        let text = found.and_then(|(_, value): &(Setting, &Value)| advice::text(value))?;
-        Some(quote(shown_path(text), false))
-    };
-    let mut keys = Vec::new();
-    keys.extend(path(Setting::CaFile).map(|path| format!("ca = {path}")));
-    match (path(Setting::CertFile), path(Setting::KeyFile)) {
-        (Some(cert), Some(key)) => keys.push(format!("client = [[{cert}, {key}]]")),
-        (None, None) => {}
-        _ => keys.push("client = [[\"CERTIFICATE\", \"KEY\"]]".to_owned()),
-    }
-    if pairs
-        .iter()
-        .any(|(setting, _)| *setting == Setting::SkipVerify)
-    {
-        keys.push("skip_verify = true".to_owned());
-    }
-    keys
 }

@@ -9,7 +9,7 @@ pub(crate) mod advice;
 pub(crate) mod hosts_files;
 pub(crate) mod names;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use self::advice::{Adviser, Pair};
@@ -31,12 +31,12 @@ pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
     let files = planner.configuration().files.iter().enumerate();
     for (index, loaded) in files {
         let mut walk = Walk::new(planner, index, loaded);
-        walk.table(loaded.file.tree(), Some(Spot::Root), &mut Vec::new());
+        walk.table(loaded.file.tree(), Spot::Root, 0, &mut Vec::new());
         walk.report(findings);
     }
 }
 
-/// A place that containerd looks at.
+/// A place that containerd looks at for registry settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spot {
     Root,
@@ -53,8 +53,13 @@ enum Spot {
     Headers,
     /// A setting that is read.
     Setting,
-    /// What is not about registries: nothing is known of it.
-    Other,
+}
+
+impl Spot {
+    /// Whether containerd has other settings here, too, of which nothing is known.
+    fn has_others(self) -> bool {
+        matches!(self, Self::Root | Self::Plugins | Self::Section(_))
+    }
 }
 
 /// Tables in settings of the CRI plugin whose keys are a runtime's: `ConfigPath` is one of Kata's.
@@ -69,27 +74,38 @@ struct Walk<'p, 'i, 't> {
     skipped: Vec<PluginId>,
     /// Whether the containerd that is installed starts with the names of plugins in this file.
     starts: bool,
-    /// What was found, by where it begins.
-    found: BTreeMap<usize, Found<'t>>,
-    /// Where the certificates and the credentials of a table begin, by where that is: they are said together.
-    together: HashMap<(usize, Kind), usize>,
+    /// What was found, by where its table begins, with the spot that containerd followed the names to.
+    found: BTreeMap<(usize, Kind), (Spot, Unread<'t>)>,
 }
 
-/// What is said together.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// What of a table is said together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    /// All that is in it.
+    Table,
     Tls,
     Credentials,
+    /// The key at this place.
+    Key(usize),
+}
+
+impl Kind {
+    fn of(node: &Node, whole: bool) -> Self {
+        match Setting::called(&node.key.name) {
+            _ if whole => Self::Table,
+            Some(setting) if setting.is_tls() => Self::Tls,
+            Some(setting) if setting.is_credential() => Self::Credentials,
+            _ => Self::Key(node.key.range.start),
+        }
+    }
 }
 
 /// Settings of one table that no containerd reads.
-struct Found<'t> {
-    /// The names from the root to the table, and of a setting that stands alone also its own.
+struct Unread<'t> {
+    /// The names from the root to the table.
     path: Vec<&'t Node>,
     /// Whether it is the table, with all that is in it.
     whole: bool,
-    /// The spot that the last name that containerd follows leads to.
-    spot: Spot,
     settings: Vec<&'t Node>,
 }
 
@@ -114,24 +130,29 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                 Startup::DoesNotStart(_)
             ),
             found: BTreeMap::new(),
-            together: HashMap::new(),
         }
     }
 
-    /// `spot` is what the table is to containerd; `None` is a table that it does not know where it looks for registries.
-    fn table(&mut self, table: &'t Table, spot: Option<Spot>, path: &mut Vec<&'t Node>) {
+    /// Follows the names of a table as far as containerd does: `spot` is where it got by the first `followed` names of `path`.
+    fn table(&mut self, table: &'t Table, spot: Spot, followed: usize, path: &mut Vec<&'t Node>) {
         for node in table.iter() {
             let name = node.key.name.as_str();
-            let next = spot.and_then(|spot| self.next(spot, name));
-            if self.is_left_alone(spot, next, name) {
+            let is_followed = followed == path.len();
+            let next = is_followed.then(|| self.next(spot, name)).flatten();
+            if is_followed && self.is_left_alone(spot, next, name) {
                 continue;
             }
-            path.push(node);
-            match node.table() {
-                Some(inner) => self.table(inner, next, path),
-                None => self.setting(node, spot, next, path),
+            match (node.table(), next) {
+                (Some(inner), next) => {
+                    path.push(node);
+                    let followed = followed + usize::from(next.is_some());
+                    self.table(inner, next.unwrap_or(spot), followed, path);
+                    path.pop();
+                }
+                // It is read, or of the wrong type, which is said elsewhere.
+                (None, Some(_)) => {}
+                (None, None) => self.setting(node, spot, followed, path),
             }
-            path.pop();
         }
     }
 
@@ -146,10 +167,10 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
         let one_of = |known: &[&str]| known.iter().any(|known| is(known)).then_some(Spot::Setting);
         match spot {
             Spot::Root if is("plugins") => Some(Spot::Plugins),
-            Spot::Root => Some(Spot::Other),
+            Spot::Root => None,
             Spot::Plugins => {
                 let id = PluginId::ALL.into_iter().find(|id| id.name() == name);
-                Some(id.map_or(Spot::Other, Spot::Section))
+                id.map(Spot::Section)
             }
             Spot::Section(id) => {
                 // 2.x moves what older files say by its exact name.
@@ -158,10 +179,7 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                     Major::One => ["registry", "REGISTRY"].contains(&name),
                     Major::Two => name == "registry" || !moved(reader) && is("registry"),
                 };
-                Some(match self.readers.iter().any(reads) {
-                    true => Spot::Registry,
-                    false => Spot::Other,
-                })
+                self.readers.iter().any(reads).then_some(Spot::Registry)
             }
             Spot::Registry if is("mirrors") => Some(Spot::Mirrors),
             Spot::Registry if is("configs") => Some(Spot::Configs),
@@ -178,17 +196,16 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
             Spot::Auths => Some(Spot::Auth),
             Spot::Auth => one_of(&["username", "password", "auth", "identitytoken"]),
             Spot::Headers | Spot::Setting => Some(Spot::Setting),
-            Spot::Other => Some(Spot::Other),
         }
     }
 
     /// Whether nothing is to be said of what is below this name.
-    fn is_left_alone(&self, spot: Option<Spot>, next: Option<Spot>, name: &str) -> bool {
+    fn is_left_alone(&self, spot: Spot, next: Option<Spot>, name: &str) -> bool {
         match (spot, next) {
             (_, Some(Spot::Section(id))) => self.skipped.contains(&id),
             // Plugins of others have settings of their own. Without quotes a name is cut at its dots, and then 1.x
             // does not start, which is said.
-            (Some(Spot::Plugins), _) => {
+            (Spot::Plugins, _) => {
                 !names::is_own_plugin(name) && !names::is_like_cri(name)
                     || name == "io" && !self.starts
             }
@@ -196,111 +213,51 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
         }
     }
 
-    /// A setting that containerd may not read.
-    fn setting(
-        &mut self,
-        node: &'t Node,
-        spot: Option<Spot>,
-        next: Option<Spot>,
-        path: &[&'t Node],
-    ) {
-        let names: Vec<&str> = path.iter().map(|node| node.key.name.as_str()).collect();
-        let Some((name, above)) = names.split_last() else {
-            return;
-        };
-        let parts = parts(above);
-        let is_lost = match (spot, next) {
-            // Where registry settings are looked for.
-            (_, None) => true,
-            // A value where a table must be: the daemon does not start, which is said.
-            (Some(spot), _)
-                if spot != Spot::Other && !matches!(spot, Spot::Root | Spot::Section(_)) =>
-            {
-                false
-            }
-            (_, Some(Spot::Registry | Spot::Plugins)) => false,
-            _ => self.is_about_registries(node, name, &parts),
-        };
-        if !is_lost {
+    /// A setting that no containerd reads here.
+    fn setting(&mut self, node: &'t Node, spot: Spot, followed: usize, path: &[&'t Node]) {
+        let name = node.key.name.as_str();
+        // Most settings are of something else.
+        if spot.has_others() && Setting::called(name).is_none() {
             return;
         }
-        // The first name that containerd does not follow.
-        let mut spots = vec![Spot::Root];
-        for name in &names {
-            match spots.last().and_then(|spot| self.next(*spot, name)) {
-                Some(next) if next != Spot::Other => spots.push(next),
-                _ => break,
-            }
+        let names = names_of(path);
+        let parts = parts(&names);
+        if spot.has_others() && !is_about_registries(node, name, &parts) {
+            return;
         }
-        let followed = spots.len() - 1;
-        let spot = spots.last().copied().unwrap_or(Spot::Root);
-        let lost_from = match spot {
-            Spot::Root | Spot::Plugins | Spot::Section(_) => {
-                // Other tables of containerd's are in order; what is about registries begins below.
-                first_of_registries(&parts).unwrap_or(names.len() - 1)
-            }
-            _ => followed,
+        // Other tables of containerd's are in order; what is about registries begins below.
+        let lost_from = match spot.has_others() {
+            true => first_of_registries(&parts).unwrap_or(names.len()),
+            false => followed,
         };
-        let whole = lost_from < names.len() - 1;
-        let path = if whole {
-            path.get(..path.len() - 1).unwrap_or(path)
-        } else {
-            path
-        };
-        let Some(last) = path.last() else { return };
-        let mut start = last.key.range.start;
-        let kind = Setting::called(name).and_then(|setting| match setting {
-            setting if setting.is_tls() => Some(Kind::Tls),
-            setting if setting.is_credential() => Some(Kind::Credentials),
-            _ => None,
+        let whole = lost_from < names.len();
+        let kind = Kind::of(node, whole);
+        let start = path.last().map_or(0, |table| table.key.range.start);
+        let (_, unread) = self.found.entry((start, kind)).or_insert_with(|| {
+            let path = path.to_vec();
+            let settings = Vec::new();
+            (
+                spot,
+                Unread {
+                    path,
+                    whole,
+                    settings,
+                },
+            )
         });
-        if let (false, Some(kind), Some(table)) = (whole, kind, path.iter().rev().nth(1)) {
-            let table = table.key.range.start;
-            start = *self.together.entry((table, kind)).or_insert(start);
-        }
-        let found = self.found.entry(start).or_insert_with(|| Found {
-            path: path.to_vec(),
-            whole,
-            spot,
-            settings: Vec::new(),
-        });
-        found.settings.push(node);
-    }
-
-    /// Whether a setting outside CRI's `registry` is meant to be in it.
-    fn is_about_registries(&self, node: &Node, name: &str, parts: &[Word<'_>]) -> bool {
-        let words = |word: &str| parts.iter().any(|part| part.name == word);
-        let in_options = words("runtimes") && words(OPTIONS);
-        let is_path =
-            |value: &Value| matches!(&value.kind, ValueKind::String(text) if text.starts_with('/'));
-        let is_list = |value: &Value| matches!(&value.kind, ValueKind::Array(_));
-        let value = node.value();
-        match name {
-            "config_path" => return value.is_some_and(is_path),
-            "imports" => return !parts.is_empty() && value.is_some_and(is_list),
-            _ if in_options => return false,
-            _ => {}
-        }
-        if first_of_registries(parts).is_some() {
-            return Setting::called(name).is_some();
-        }
-        let in_cri = parts.iter().any(|part| part.part == Some(Part::Cri));
-        match Setting::is_telling(name) {
-            Some(Setting::Endpoint | Setting::SkipVerify) => in_cri,
-            telling => telling.is_some(),
-        }
+        unread.settings.push(node);
     }
 
     fn report(self, findings: &mut Findings) {
-        for found in self.found.values() {
-            let Some(code) = self.code(found) else {
+        for (spot, unread) in self.found.values() {
+            let Some(code) = self.code(*spot, unread) else {
                 continue;
             };
-            let place = self.loaded.file.place(found.place());
+            let place = self.loaded.file.place(unread.place());
             if findings.has(&finding::KEY_CASE, &place) {
                 continue;
             }
-            let advice = self.advice(found);
+            let advice = self.advice(*spot, unread);
             let becomes = match code == &finding::UNKNOWN_KEY {
                 true => "this has no effect, and is removed with its table",
                 false => "this has no effect, and is kept",
@@ -308,48 +265,26 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
             findings.add(
                 code,
                 place,
-                format!("no containerd reads {}", found.shown()),
+                format!("no containerd reads {}", unread.shown()),
                 format!("{advice}; {becomes}"),
             );
         }
     }
 
     /// Under which code it is said; `None` if something else says it.
-    fn code(&self, found: &Found<'_>) -> Option<&'static Code> {
-        let names = found.names();
-        match found.spot {
+    fn code(&self, spot: Spot, unread: &Unread<'_>) -> Option<&'static Code> {
+        let names = names_of(&unread.path);
+        let is_credential = |(setting, _): &Pair<'_>| setting.is_credential();
+        match spot {
             // They go with their entry, if that is not said to be without effect itself.
-            Spot::Mirror => {
-                let entry = names.get(4)?;
-                is_matchable(entry).then_some(&finding::UNKNOWN_KEY)
-            }
+            Spot::Mirror => is_matchable(names.get(4)?).then_some(&finding::UNKNOWN_KEY),
             Spot::Tls => self
                 .is_asked(names.get(4)?)
                 .then_some(&finding::UNKNOWN_KEY),
             Spot::Auth => Some(&finding::UNKNOWN_CREDENTIAL_KEY),
-            _ => {
-                let mut settings = found.settings.iter();
-                let is_credential = |node: &&&Node| {
-                    Setting::called(&node.key.name).is_some_and(Setting::is_credential)
-                };
-                if settings.any(|node| is_credential(&node)) {
-                    return Some(&finding::DEAD_CREDENTIALS);
-                }
-                let words = parts(&names);
-                let is_right =
-                    |word: &Word<'_>| word.part == Some(Part::Name) || is_containerds(word.name);
-                // Quotes where none belong, or none where they do.
-                let is_cut = words.windows(2).any(|pair| {
-                    let [one, other] = pair else { return false };
-                    one.at == other.at || one.part == Some(Part::Name) && one.part == other.part
-                });
-                Some(
-                    match !found.whole || words.iter().all(is_right) && !is_cut {
-                        true => &finding::MISPLACED_SETTING,
-                        false => &finding::MISSPELT_TABLE,
-                    },
-                )
-            }
+            _ if unread.pairs().iter().any(is_credential) => Some(&finding::DEAD_CREDENTIALS),
+            _ if unread.whole => Some(&finding::MISSPELT_TABLE),
+            _ => Some(&finding::MISPLACED_SETTING),
         }
     }
 
@@ -366,71 +301,38 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
     }
 
     /// What to write instead.
-    fn advice(&self, found: &Found<'_>) -> String {
+    fn advice(&self, spot: Spot, unread: &Unread<'_>) -> String {
         let adviser = Adviser::new(self.planner, self.index);
-        let names = found.names();
-        let tables = match found.whole {
-            true => names.as_slice(),
-            false => names.get(..names.len() - 1).unwrap_or_default(),
-        };
-        let parts = parts(tables);
-        let host = named_host(&parts);
-        let mut pairs: Vec<Pair<'_>> = Vec::new();
-        for node in &found.settings {
-            let setting = Setting::called(&node.key.name);
-            if let (Some(setting), Some(value)) = (setting, node.value()) {
-                pairs.push((setting, value));
-            }
-        }
-        if tables
-            .iter()
-            .any(|name| name.starts_with("io.containerd.transfer.v1"))
-        {
-            return format!(
-                "this plugin takes `config_path` and never uses it; {}",
-                self.of_pairs(adviser, found, host, &pairs)
-            );
-        }
-        if parts.iter().any(|part| part.part == Some(Part::Headers)) && pairs.is_empty() {
-            return format!("write `{}` with it", adviser.header(&["headers"]));
-        }
+        let names = names_of(&unread.path);
+        let parts = parts(&names);
+        let pairs = unread.pairs();
         if pairs.is_empty() {
-            return match found.spot {
-                Spot::Auth => {
-                    "it knows `username`, `password`, `auth` and `identitytoken` here".to_owned()
-                }
+            let known = match spot {
+                Spot::Auth => "it knows `username`, `password`, `auth` and `identitytoken` here",
                 Spot::Tls => {
                     "it knows `ca_file`, `cert_file`, `key_file` and `insecure_skip_verify` here"
-                        .to_owned()
                 }
-                Spot::Mirror => "it knows `endpoint` here".to_owned(),
-                _ => "it has no registry setting of this name".to_owned(),
+                Spot::Mirror => "it knows `endpoint` here",
+                _ if parts.iter().any(|part| part.part == Some(Part::Headers)) => {
+                    return format!("write `{}` with it", adviser.header(&["headers"]));
+                }
+                _ => "it has no registry setting of this name",
             };
+            return known.to_owned();
         }
-        self.of_pairs(adviser, found, host, &pairs)
-    }
-
-    /// What to write for these settings, each kind in its table.
-    fn of_pairs(
-        &self,
-        adviser: Adviser<'_, '_>,
-        found: &Found<'_>,
-        host: Option<String>,
-        pairs: &[Pair<'_>],
-    ) -> String {
-        let mut advice: Vec<String> = Vec::new();
-        let of = |is: &dyn Fn(Setting) -> bool| -> Vec<Pair<'_>> {
-            pairs
-                .iter()
-                .copied()
-                .filter(|(setting, _)| is(*setting))
-                .collect()
-        };
+        let host = named_host(&parts);
         let namespace = host.as_deref().map(|host| match host {
             "index.docker.io" => "docker.io",
             host => host,
         });
-        for (setting, value) in pairs {
+        let mut advice: Vec<String> = Vec::new();
+        if names
+            .iter()
+            .any(|name| name.starts_with("io.containerd.transfer.v1"))
+        {
+            advice.push("this plugin takes `config_path` and never uses it".to_owned());
+        }
+        for (setting, value) in &pairs {
             match setting {
                 Setting::ConfigPath => advice.push(adviser.config_path(value)),
                 Setting::Endpoint => advice.push(adviser.mirror(namespace, value)),
@@ -445,28 +347,30 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                 _ => {}
             }
         }
-        let tls = of(&Setting::is_tls);
-        let credentials = of(&Setting::is_credential);
-        if !tls.is_empty() || !credentials.is_empty() {
-            let hosts = self.asked_hosts(found, host);
-            if !tls.is_empty() {
-                advice.push(adviser.tls(&hosts, &tls));
-                if found.spot == Spot::Mirror && self.is_http_only(found) {
-                    advice.push("on an http endpoint no certificate is verified".to_owned());
-                }
-            }
-            if !credentials.is_empty() {
-                advice.push(adviser.credentials(&hosts, &credentials));
-            }
+        let endpoints = endpoints(unread);
+        let hosts = self.asked_hosts(&endpoints, host);
+        let tls = select(&pairs, Setting::is_tls);
+        if !tls.is_empty() {
+            let right = adviser.tls(&hosts, &tls);
+            let is_http = |endpoint: &&str| endpoint.starts_with("http://");
+            advice.push(
+                match !endpoints.is_empty() && endpoints.iter().all(is_http) {
+                    true => format!("plain HTTP has no certificate to verify; for HTTPS {right}"),
+                    false => right,
+                },
+            );
+        }
+        let credentials = select(&pairs, Setting::is_credential);
+        if !credentials.is_empty() {
+            advice.push(adviser.credentials(&hosts, &credentials));
         }
         advice.join("; ")
     }
 
     /// The hosts that certificates and credentials are for: in a mirror those of its endpoints.
-    fn asked_hosts(&self, found: &Found<'_>, host: Option<String>) -> Vec<String> {
-        let endpoints = self.endpoints(found);
+    fn asked_hosts(&self, endpoints: &[&str], host: Option<String>) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
-        for endpoint in &endpoints {
+        for endpoint in endpoints {
             if let Ok(parsed) = parse_endpoint(endpoint, self.planner.behaviour())
                 && !hosts.contains(&parsed.host)
             {
@@ -483,78 +387,93 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
         }
         hosts
     }
-
-    /// The endpoints of the mirror that it stands in.
-    fn endpoints<'f>(&self, found: &Found<'f>) -> Vec<&'f str> {
-        let is_mirrors = |node: &&&Node| Part::called(&node.key.name) == Some(Part::Mirrors);
-        let Some(at) = found.path.iter().position(|node| is_mirrors(&node)) else {
-            return Vec::new();
-        };
-        let mut tables = found
-            .path
-            .iter()
-            .skip(at + 1)
-            .filter_map(|node| node.table());
-        let endpoint = tables.find_map(|table| table.get("endpoint")?.value());
-        endpoint.map(advice::strings).unwrap_or_default()
-    }
-
-    fn is_http_only(&self, found: &Found<'_>) -> bool {
-        let endpoints = self.endpoints(found);
-        !endpoints.is_empty()
-            && endpoints
-                .iter()
-                .all(|endpoint| endpoint.starts_with("http://"))
-    }
 }
 
-impl Found<'_> {
-    fn names(&self) -> Vec<&str> {
-        self.path
-            .iter()
-            .map(|node| node.key.name.as_str())
-            .collect()
+/// The endpoints of the mirror that settings stand in.
+fn endpoints<'t>(unread: &Unread<'t>) -> Vec<&'t str> {
+    let is_mirrors = |node: &&&Node| Part::called(&node.key.name) == Some(Part::Mirrors);
+    let below = unread
+        .path
+        .iter()
+        .skip_while(|node| !is_mirrors(node))
+        .skip(1);
+    let mut tables = below.filter_map(|node| node.table());
+    let endpoint = tables.find_map(|table| table.get("endpoint")?.value());
+    endpoint.map(advice::strings).unwrap_or_default()
+}
+
+impl<'t> Unread<'t> {
+    /// What is known of the settings.
+    fn pairs(&self) -> Vec<Pair<'t>> {
+        let pair = |node: &&'t Node| {
+            let value = node.value()?;
+            Some(match (Setting::called(&node.key.name)?, &value.kind) {
+                // `insecure = ["HOST"]`.
+                (Setting::SkipVerify, ValueKind::Array(_)) => (Setting::InsecureRegistries, value),
+                (setting, _) => (setting, value),
+            })
+        };
+        self.settings.iter().filter_map(pair).collect()
     }
 
     /// The header of the table, or the first key of it.
     fn place(&self) -> Range<usize> {
-        let Some(last) = self.path.last() else {
-            return 0..0;
-        };
-        let first = self
-            .settings
-            .first()
-            .map_or(0..0, |node| node.key.range.clone());
-        match (self.whole, &last.header) {
-            (true, Some(header)) => header.clone(),
-            _ => first,
-        }
+        let header = self.path.last().and_then(|table| table.header.clone());
+        let key = self.settings.first().map(|node| node.key.range.clone());
+        header.filter(|_| self.whole).or(key).unwrap_or_default()
     }
 
     /// What it is called, by the header that it stands below.
     fn shown(&self) -> String {
-        let names = self.names();
+        let names = names_of(&self.path);
         let header = self.path.iter().rposition(|node| node.header.is_some());
-        let above = header.map_or(0, |at| at + 1);
+        let (above, below) = names.split_at(header.map_or(0, |at| at + 1));
         let shown = |names: &[&str]| shown_names(names.iter().copied());
-        let table = || match header {
-            Some(_) => format!("in `[{}]`", shown(names.get(..above).unwrap_or_default())),
-            None => "at the top of the file".to_owned(),
-        };
-        if self.whole && above == names.len() {
+        if self.whole && below.is_empty() {
             return format!("`[{}]`", shown(&names));
         }
-        let below = match self.whole {
-            true => names.get(above..),
-            false => names.get(above..names.len() - 1),
-        };
         let keys = self.settings.iter().map(|node| {
-            let mut key = below.unwrap_or_default().to_vec();
-            key.push(&node.key.name);
+            let key = [below, &[node.key.name.as_str()]].concat();
             format!("`{}`", shown(&key))
         });
         let keys: Vec<String> = keys.collect();
-        format!("{} {}", keys.join(", "), table())
+        match above {
+            [] => format!("{} at the top of the file", keys.join(", ")),
+            above => format!("{} in `[{}]`", keys.join(", "), shown(above)),
+        }
+    }
+}
+
+fn names_of<'t>(path: &[&'t Node]) -> Vec<&'t str> {
+    path.iter().map(|node| node.key.name.as_str()).collect()
+}
+
+fn select<'t>(pairs: &[Pair<'t>], is: fn(Setting) -> bool) -> Vec<Pair<'t>> {
+    let selected = pairs.iter().filter(|(setting, _)| is(*setting));
+    selected.copied().collect()
+}
+
+/// Whether one of the settings outside CRI's `registry` is meant to be in it.
+fn is_about_registries(node: &Node, name: &str, parts: &[Word<'_>]) -> bool {
+    let words = |word: &str| parts.iter().any(|part| part.name == word);
+    let in_options = words("runtimes") && words(OPTIONS);
+    let is_path =
+        |value: &Value| matches!(&value.kind, ValueKind::String(text) if text.starts_with('/'));
+    let is_list = |value: &Value| matches!(&value.kind, ValueKind::Array(_));
+    let value = node.value();
+    match name {
+        "config_path" => return value.is_some_and(is_path),
+        "imports" => return !parts.is_empty() && value.is_some_and(is_list),
+        _ if in_options => return false,
+        _ => {}
+    }
+    if first_of_registries(parts).is_some() {
+        return true;
+    }
+    let in_cri = parts.iter().any(|part| part.part == Some(Part::Cri));
+    match Setting::is_telling(name) {
+        Some(Setting::Endpoint | Setting::SkipVerify) => in_cri,
+        telling => telling.is_some(),
     }
 }
 
@@ -627,26 +546,4 @@ fn first_of_registries(words: &[Word<'_>]) -> Option<usize> {
         _ => false,
     })?;
     Some(first.at)
-}
-
-/// Whether containerd itself has a table of this name.
-fn is_containerds(name: &str) -> bool {
-    let known = [
-        "plugins", "registry", "mirrors", "configs", "auths", "headers", "tls", "auth",
-    ];
-    let core = [
-        "containerd",
-        "grpc",
-        "ttrpc",
-        "debug",
-        "metrics",
-        "cgroup",
-        "timeouts",
-        "proxy_plugins",
-        "stream_processors",
-    ];
-    known.contains(&name)
-        || core.contains(&name)
-        || PluginId::ALL.iter().any(|id| id.name() == name)
-        || !names::is_like_cri(name) && Part::called(name).is_none()
 }

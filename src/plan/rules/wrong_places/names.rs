@@ -66,160 +66,36 @@ pub(super) enum Part {
 }
 
 /// The settings: which, as containerd calls it, and what else it is called.
-const SETTINGS: &[(Setting, &str, &[&str])] = &[
-    (
-        Setting::ConfigPath,
-        "config_path",
-        &[
-            "hosts_dir",
-            "certs_dir",
-            "certs_path",
-            "cert_path",
-            "certs.d",
-            "registry_config_path",
-        ],
-    ),
-    (
-        Setting::Endpoint,
-        "endpoint",
-        &[
-            "endpoints",
-            "url",
-            "urls",
-            "mirror_endpoint",
-            "mirror_url",
-            "proxy_url",
-        ],
-    ),
-    (
-        Setting::CaFile,
-        "ca_file",
-        &[
-            "ca",
-            "cas",
-            "ca_cert",
-            "ca_certs",
-            "ca_cert_file",
-            "ca_path",
-            "cacert",
-            "root_ca",
-            "trusted_ca",
-        ],
-    ),
-    (
-        Setting::CertFile,
-        "cert_file",
-        &[
-            "cert",
-            "certificate",
-            "certificate_file",
-            "client_cert",
-            "client_certificate",
-            "client_cert_file",
-        ],
-    ),
-    (
-        Setting::KeyFile,
-        "key_file",
-        &[
-            "key",
-            "private_key",
-            "client_key",
-            "client_key_file",
-            "tls_key",
-        ],
-    ),
-    (
-        Setting::SkipVerify,
-        "insecure_skip_verify",
-        &[
-            "insecure",
-            "skip_verify",
-            "insecure_skip_tls_verify",
-            "skip_tls_verify",
-            "tls_skip_verify",
-            "insecure_skip_tls",
-            "insecure_tls",
-            "insecure_skip_verification",
-        ],
-    ),
-    (
-        Setting::Username,
-        "username",
-        &["user", "user_name", "login"],
-    ),
-    (Setting::Password, "password", &["passwd", "pass", "pwd"]),
-    (Setting::Auth, "auth", &["authorization", "basic_auth"]),
-    (Setting::IdentityToken, "identitytoken", &["identity_token"]),
-    (
-        Setting::Imports,
-        "imports",
-        &["import", "include", "includes"],
-    ),
-    (
-        Setting::InsecureRegistries,
-        "insecure-registries",
-        &["insecure_registry", "insecure_hosts", "insecure_endpoints"],
-    ),
-    (
-        Setting::RegistryMirrors,
-        "registry-mirrors",
-        &["registry_mirror", "docker_mirrors"],
-    ),
-    (Setting::Rewrite, "rewrite", &["rewrites"]),
-    (
-        Setting::OfHostsFile,
-        "override_path",
-        &["capabilities", "server", "dial_timeout", "client"],
-    ),
+#[rustfmt::skip]
+const SETTINGS: &[(Setting, &str, &str)] = &[
+    (Setting::ConfigPath, "config_path", "hosts_dir certs_dir certs_path cert_path certs.d registry_config_path"),
+    (Setting::Endpoint, "endpoint", "endpoints url urls mirror_endpoint mirror_url proxy_url"),
+    (Setting::CaFile, "ca_file", "ca cas ca_cert ca_certs ca_cert_file ca_path cacert root_ca trusted_ca"),
+    (Setting::CertFile, "cert_file", "cert certificate certificate_file client_cert client_certificate client_cert_file"),
+    (Setting::KeyFile, "key_file", "key private_key client_key client_key_file tls_key"),
+    (Setting::SkipVerify, "insecure_skip_verify", "insecure skip_verify insecure_skip_tls_verify skip_tls_verify tls_skip_verify insecure_skip_tls insecure_tls insecure_skip_verification"),
+    (Setting::Username, "username", "user user_name login"),
+    (Setting::Password, "password", "passwd pass pwd"),
+    (Setting::Auth, "auth", "authorization basic_auth"),
+    (Setting::IdentityToken, "identitytoken", "identity_token"),
+    (Setting::Imports, "imports", "import include includes"),
+    (Setting::InsecureRegistries, "insecure-registries", "insecure_registry insecure_hosts insecure_endpoints"),
+    (Setting::RegistryMirrors, "registry-mirrors", "registry_mirror docker_mirrors"),
+    (Setting::Rewrite, "rewrite", "rewrites"),
+    (Setting::OfHostsFile, "override_path", "capabilities server dial_timeout client"),
 ];
 
 /// The tables: which, as containerd calls it, and what else it is called.
-const TABLES: &[(Part, &str, &[&str])] = &[
-    (Part::Plugins, "plugins", &["plugin"]),
-    (
-        Part::Cri,
-        "cri",
-        &["containerd", "images", "image", "runtime"],
-    ),
-    (Part::Registry, "registry", &["registries", "registrys"]),
-    (
-        Part::Mirrors,
-        "mirrors",
-        &["mirror", "registry_mirrors", "registry_mirror"],
-    ),
-    (
-        Part::Configs,
-        "configs",
-        &[
-            "config",
-            "conf",
-            "configurations",
-            "registry_configs",
-            "registry_config",
-            "host",
-            "hosts",
-        ],
-    ),
-    (
-        Part::Tls,
-        "tls",
-        &["ssl", "tsl", "tls_config", "certs", "certificates"],
-    ),
-    (
-        Part::Auth,
-        "auth",
-        &[
-            "auths",
-            "authentication",
-            "authorization",
-            "credentials",
-            "credential",
-            "auth_config",
-            "creds",
-        ],
-    ),
-    (Part::Headers, "headers", &["header", "http_headers"]),
+#[rustfmt::skip]
+const TABLES: &[(Part, &str, &str)] = &[
+    (Part::Plugins, "plugins", "plugin"),
+    (Part::Cri, "cri", "containerd images image runtime"),
+    (Part::Registry, "registry", "registries registrys"),
+    (Part::Mirrors, "mirrors", "mirror registry_mirrors registry_mirror"),
+    (Part::Configs, "configs", "config conf configurations registry_configs registry_config host hosts"),
+    (Part::Tls, "tls", "ssl tsl tls_config certs certificates"),
+    (Part::Auth, "auth", "auths authentication authorization credentials credential auth_config creds"),
+    (Part::Headers, "headers", "header http_headers"),
 ];
 
 /// What containerd itself brings, by the beginnings of the plugins' names. Others may have settings of their own that are
@@ -387,21 +263,26 @@ pub(super) fn host(name: &str) -> &str {
     host.split('/').next().unwrap_or_default()
 }
 
-fn called<T: Copy>(list: &[(T, &str, &[&str])], name: &str) -> Option<T> {
-    let plain = plain(name);
-    let is_called = |(_, own, others): &&(T, &str, &[&str])| {
-        self::plain(own) == plain || others.iter().any(|other| self::plain(other) == plain)
+fn called<T: Copy>(list: &[(T, &str, &str)], name: &str) -> Option<T> {
+    let is_same = |other: &str| plain(other).eq(plain(name));
+    let is_called =
+        |(_, own, others): &&(T, &str, &str)| is_same(own) || others.split(' ').any(is_same);
+    let is_misspelt = |(_, own, _): &&(T, &str, &str)| {
+        // Most names are of another length.
+        own.len().abs_diff(name.len()) < 4
+            && is_near(
+                &plain(name).collect::<String>(),
+                &plain(own).collect::<String>(),
+            )
     };
-    let is_misspelt = |(_, own, _): &&(T, &str, &[&str])| is_near(&plain, &self::plain(own));
     let found = list.iter().find(is_called);
-    found
-        .or_else(|| list.iter().find(is_misspelt))
-        .map(|(what, _, _)| *what)
+    let found = found.or_else(|| list.iter().find(is_misspelt));
+    found.map(|(what, _, _)| *what)
 }
 
-fn plain(name: &str) -> String {
-    let kept = name.chars().filter(|c| !"-_ ".contains(*c));
-    kept.map(|c| c.to_ascii_lowercase()).collect()
+fn plain(name: &str) -> impl Iterator<Item = char> + '_ {
+    let kept = name.chars().filter(|c| !['-', '_', ' '].contains(c));
+    kept.map(|c| c.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -468,24 +349,15 @@ mod tests {
 
     #[test]
     fn no_name_of_the_list_is_in_it_twice() {
-        let names = |list: &[(&'static str, &[&'static str])]| -> Vec<String> {
+        let settings = SETTINGS.iter().map(|(_, own, others)| (*own, *others));
+        let tables = TABLES.iter().map(|(_, own, others)| (*own, *others));
+        for list in [settings.collect::<Vec<_>>(), tables.collect()] {
             let all = list
                 .iter()
-                .flat_map(|(own, others)| std::iter::once(own).chain(others.iter()));
-            let mut names: Vec<String> = all.map(|name| plain(name)).collect();
+                .flat_map(|(own, others)| std::iter::once(*own).chain(others.split(' ')));
+            let mut names: Vec<String> = all.map(|name| plain(name).collect()).collect();
             names.sort();
-            names
-        };
-        let settings: Vec<_> = SETTINGS
-            .iter()
-            .map(|(_, own, others)| (*own, *others))
-            .collect();
-        let tables: Vec<_> = TABLES
-            .iter()
-            .map(|(_, own, others)| (*own, *others))
-            .collect();
-        for list in [names(&settings), names(&tables)] {
-            assert!(list.is_sorted_by(|one, other| one < other), "{list:?}");
+            assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
         }
     }
 }
