@@ -271,7 +271,22 @@ impl Node {
     /// Where the file `path` really is, or would be created: links in what exists are followed inside the root, the
     /// rest is appended.
     pub fn real(&self, path: &NodePath) -> Result<NodePath, NodeError> {
-        Ok(self.walk(path)?.real())
+        let (real, _) = self.find(path)?;
+        Ok(real)
+    }
+
+    /// Where a path really is, or would be, and whether it exists.
+    fn find(&self, path: &NodePath) -> Result<(NodePath, bool), NodeError> {
+        // Most paths have no link on the way, which the kernel says at once.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&self.root, path.as_str(), flags, Mode::empty(), resolve) {
+            Ok(_) => return Ok((path.clone(), true)),
+            Err(Errno::NOENT) => return Ok((path.clone(), false)),
+            Err(_) => {}
+        }
+        let walk = self.walk(path)?;
+        Ok((walk.real(), walk.missing.is_empty()))
     }
 
     /// Opens a directory for reading and for `fsync`; `None` if there is none.
@@ -284,9 +299,8 @@ impl Node {
         &self,
         path: &NodePath,
     ) -> Result<(NodePath, Option<OwnedFd>), NodeError> {
-        let walk = self.walk(path)?;
-        let real = walk.real();
-        if !walk.missing.is_empty() {
+        let (real, exists) = self.find(path)?;
+        if !exists {
             return Ok((real, None));
         }
         // Not through a link, since it may have been replaced meanwhile.

@@ -27,7 +27,7 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
         if readers.contains(&Major::One) {
             check_escapes(&loaded.file, findings);
         }
-        for case in Contents::of(&loaded.file, &readers).cases {
+        for case in loaded.cases(&readers) {
             case.report(findings);
         }
         let counts = |section: &&PluginSection| {
