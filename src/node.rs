@@ -27,6 +27,12 @@ pub struct NodePath(String);
 impl NodePath {
     /// Cleans `path` as Go's `path.Clean("/" + path)` does; a relative one is taken against `/`.
     pub fn new(path: &str) -> Self {
+        // Most paths are clean as they are.
+        let may_be_unclean = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+        let is_absolute = path.len() > 1 && path.starts_with('/') && !path.ends_with('/');
+        if is_absolute && !path.as_bytes().windows(2).any(may_be_unclean) {
+            return Self(path.to_owned());
+        }
         let mut parts: Vec<&str> = Vec::new();
         for part in path.split('/') {
             match part {
@@ -42,12 +48,7 @@ impl NodePath {
 
     /// The path below `self` with the relative `path` appended.
     pub fn join(&self, path: &str) -> Self {
-        let joined = [self.0.trim_end_matches('/'), path].join("/");
-        let is_clean = |path: &str| path.split('/').all(|name| !["", ".", ".."].contains(&name));
-        match is_clean(path) {
-            true => Self(joined),
-            false => Self::new(&joined),
-        }
+        Self::new(&[self.0.trim_end_matches('/'), path].join("/"))
     }
 
     /// The directory that holds this path; the root is its own parent.

@@ -1,6 +1,6 @@
 //! What the configuration files say that no two releases read alike, or that keeps the daemon from starting.
 
-use crate::containerd::contents::{Contents, PluginSection};
+use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
