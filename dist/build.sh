@@ -18,6 +18,7 @@ here=$PWD
 
 mkdir -p "${1:-target/packages}"
 out=$(cd "${1:-target/packages}" && pwd)
+rm -f "$out"/*.tar* "$out"/*.deb "$out"/*.rpm "$out"/*.cdx.json "$out/SHA256SUMS"
 work=${DIST_WORK:-$here/target/dist-build} # kept: a second run compiles only what changed
 tools=${DIST_TOOLS:-$here/target/tools}
 
@@ -47,6 +48,7 @@ umask 022
 revision=$(git rev-parse HEAD)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
+created=$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 source=$work/source
 rm -rf "$source" "$work/stage"
 mkdir -p "$source" "$work/stage" "$work/cargo"
@@ -144,7 +146,7 @@ busybox() { # busybox ARCH
 
 # The image of one architecture: from scratch, with the program, the shell and the licences of both.
 image() { # image TARGET
-  local stage=$work/stage/$name-$version-$1 root=$work/stage/image-$1 applet created
+  local stage=$work/stage/$name-$version-$1 root=$work/stage/image-$1 applet
   mkdir -p "$root"/{bin,host,usr/bin,"usr/share/doc/$name"}
   dpkg-deb --fsys-tarfile "$(busybox "${arch[$1]}")" |
     tar -x -C "$root" ./bin/busybox ./usr/share/doc/busybox-static/copyright
@@ -154,7 +156,6 @@ image() { # image TARGET
   cp "$stage/$name" "$root/usr/bin/"
   cp "$stage"/{LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$root/usr/share/doc/$name/"
   pack "$root" . >"$root.tar"
-  created=$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
   regctl image create "ocidir://$work/stage/oci:${arch[$1]}" --platform "linux/${arch[$1]}" --created "$created"
   regctl image mod "ocidir://$work/stage/oci:${arch[$1]}" --replace \
     --layer-add "tar=$root.tar" \
@@ -164,8 +165,7 @@ image() { # image TARGET
     --label "org.opencontainers.image.revision=$revision" \
     --label "org.opencontainers.image.source=$homepage" \
     --label "org.opencontainers.image.licenses=Apache-2.0 AND GPL-2.0-only AND LGPL-2.1-or-later" \
-    --label "org.debian.source=busybox ($busybox_version)" \
-    --time "set=$created" >/dev/null
+    --label "org.debian.source=busybox ($busybox_version)" >/dev/null
 }
 
 for target in "${targets[@]}"; do
@@ -179,8 +179,9 @@ done
 step "image"
 layout=ocidir://$work/stage/oci
 regctl index create "$layout:$version" --ref "$layout:amd64" --ref "$layout:arm64"
-# The layout that is released has one name only.
-regctl image copy --quiet "$layout:$version" "ocidir://$work/stage/released:$version"
+# The layout that is released has one name only, with the time of the commit instead of now.
+regctl image copy "$layout:$version" "ocidir://$work/stage/released:$version" >/dev/null
+sed -i "s|\(image.created\":\"\)[^\"]*|\1$created|" "$work/stage/released/index.json"
 pack "$work/stage/released" . >"$out/$name-$version-oci.tar"
 
 cd "$out"

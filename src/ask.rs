@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::apply;
-use crate::containerd::release::Behaviour;
 use crate::finding::{self, Code, Decision, Findings};
 use crate::node::Node;
 use crate::plan::{self, Change, FileKind, Plan, Wanted};
@@ -173,16 +172,17 @@ impl Attempt {
         let stays = |wanted: &Wanted| wanted.changed.is_none();
         let replaces =
             |change: &Change| change.kind == FileKind::HostsFile && change.before.is_some();
-        let target = Behaviour::of(self.options.to);
-        let target = inputs.snapshot.seen_by(&target);
         let from = inputs.sight();
-        let comes = |wanted: &Wanted| target.pulls(&wanted.name).same(&wanted.after);
+        let mut targets = inputs.releases.iter().filter(|one| !one.targets.is_empty());
         let namespaces = &self.plan.namespaces;
-        namespaces
-            .iter()
-            .all(|wanted| stays(wanted) && comes(wanted))
+        namespaces.iter().all(stays)
             && !self.plan.changes.iter().any(replaces)
-            && from.other_credentials(&target).is_empty()
+            && targets.all(|target| {
+                let pulls = |wanted: &Wanted| target.sight.pulls(&wanted.name);
+                let mut namespaces = namespaces.iter();
+                namespaces.all(|wanted| pulls(wanted).same(&wanted.after))
+                    && from.other_credentials(&target.sight).is_empty()
+            })
     }
 
     fn settled(self, questions: Vec<Open>) -> Settled {
@@ -257,6 +257,10 @@ impl Trials<'_> {
         self.inputs.options = options.clone();
         let mut findings = self.base.accepting(&options.allow);
         let mut plan = plan::plan(self.inputs, &mut findings);
+        if self.inputs.runs_on_defaults() {
+            // There is nothing to migrate, whatever a setting could be good for.
+            plan = Plan::empty(plan.certs);
+        }
         verify::verify(self.inputs, &mut plan, &mut findings);
         for obstacle in apply::obstacles(self.node, &plan.changes) {
             let code = &finding::FILE_CANNOT_BE_REPLACED;

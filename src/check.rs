@@ -1,50 +1,58 @@
-//! What every containerd version makes of a node, as it is and after the migration. Pure: `report` makes text of it.
+//! Whether a node can be upgraded as it is, and what every containerd release makes of it, as it is and after the
+//! migration. Pure: `report` makes text of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::containerd::difference;
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::unmatchable;
 use crate::containerd::loader::{Reason, Startup};
-use crate::containerd::release::{Behaviour, NEWEST, OLDEST, Version, generations};
+use crate::containerd::release::{
+    Behaviour, NEWEST, OLDEST, REMOVES_LEGACY, REMOVES_LEGACY_WHEN, Version, generations,
+};
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Findings, Place};
 use crate::plan::{self, Namespace, Plan};
-use crate::read::Inputs;
+use crate::read::{Inputs, Release};
 use crate::secret::{shown_path, shown_url};
+use crate::verify::{Others, phrase};
 
-/// What comes of a node's registry configuration, the worst first.
+/// What becomes of a node's registry configuration on a release, the worst first.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Condition {
+    /// The release is older than `--from`, and cannot read a file of this version at all.
+    VersionNotRead,
     /// The daemon does not start.
     DoesNotStart,
     /// The daemon runs, but CRI fails to load.
     CriFails,
-    /// The daemon runs, with CRI switched off.
+    /// The daemon runs, with CRI disabled.
     CriDisabled,
-    /// Registry settings are there that this version does not read.
+    /// The release does not read some registry settings.
     RegistrySettingsIgnored,
-    /// Settings of certificates are there that this version does not read.
+    /// The release does not read the TLS settings.
     TlsSettingsIgnored,
-    /// Hosts files are there that this version does not find or discards.
+    /// The release does not find some hosts files, or discards them.
     HostsFilesIgnored,
-    /// Everything counts.
+    /// Everything takes effect.
     Works,
 }
 
-impl Outcome {
-    /// The outcome as the table has it.
+impl Condition {
+    /// The condition as the table has it.
     pub fn phrase(self) -> &'static str {
         match self {
+            Self::VersionNotRead => "file version not read",
             Self::DoesNotStart => "daemon does not start",
             Self::CriFails => "CRI does not load",
             Self::CriDisabled => "CRI is disabled",
@@ -56,33 +64,51 @@ impl Outcome {
     }
 }
 
-/// An outcome and why.
+/// A condition and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// What comes of it.
-    pub outcome: Outcome,
-    /// Why, as a phrase.
+    /// What becomes of it.
+    #[serde(rename = "outcome")]
+    pub condition: Condition,
+    /// Why, as a phrase; if everything works, what decides pulls.
     pub reason: String,
 }
 
-/// Versions that follow each other and behave alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The versions, oldest first.
+/// What releases of containerd that follow each other and behave alike make of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseRow {
+    /// The releases, oldest first.
+    #[serde(default)]
     pub versions: Vec<Version>,
     /// The node as it is.
     pub today: Verdict,
-    /// The node after the migration; `None` if there is no plan that could be written.
-    pub afterwards: Option<Verdict>,
+    /// The node after the migration; `null` if there is no plan that can be written.
+    pub after: Option<Verdict>,
 }
 
-/// What `check` says.
+/// Settings in use that a later release removes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removal {
+    /// The settings, by the names of their tables.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// The release line.
+    pub release: String,
+    /// When it is planned.
+    pub planned_for: String,
+}
+
+/// What `check` says of a node.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// All known versions.
-    pub rows: Vec<Row>,
-    /// Why the node as it is must not be upgraded; empty if it works on `--to` as it does on `--from`.
+    /// What each known release makes of it.
+    pub rows: Vec<ReleaseRow>,
+    /// The targets that pull as `--from` does with the files as they are.
+    pub ready_for: Vec<Version>,
+    /// What breaks, and on which release; empty if nothing does.
     pub not_ready: Vec<String>,
+    /// The settings in use that a later release removes.
+    pub removal: Option<Removal>,
     /// What is not compared, and changes all the same.
     pub remark: Option<String>,
 }
@@ -90,8 +116,8 @@ pub struct Check {
 /// A node's files, as they are or as they are planned, judged release by release.
 struct Judge<'s> {
     snapshot: &'s Snapshot,
-    /// A table with registry settings that no version from `--from` to `--to` reads, for what it is called or where it
-    /// stands.
+    /// A table with registry settings that no version from `--from` to the newest target reads, for what it is called or
+    /// where it stands.
     misspelt: Option<String>,
 }
 
@@ -107,52 +133,59 @@ impl<'s> Judge<'s> {
         self.snapshot.seen_by(&Behaviour::of(version))
     }
 
-    /// What comes of it on this version.
+    /// What becomes of it on this release.
     fn verdict(&self, version: Version) -> Verdict {
         let sight = self.sight(version);
-        let verdict = |outcome, reason: String| Verdict { outcome, reason };
+        let verdict = |condition, reason: String| Verdict { condition, reason };
         match sight.startup(false) {
             Startup::DoesNotStart(reason) => {
-                return verdict(Outcome::DoesNotStart, self.said(&reason));
+                return verdict(Condition::DoesNotStart, self.said(&reason));
             }
-            Startup::CriFails(reason) => return verdict(Outcome::CriFails, self.said(&reason)),
+            Startup::CriFails(reason) => return verdict(Condition::CriFails, self.said(&reason)),
             Startup::CriDisabled(reason) => {
-                return verdict(Outcome::CriDisabled, self.said(&reason));
+                return verdict(Condition::CriDisabled, self.said(&reason));
             }
             Startup::Loads => {}
         }
-        if let Some([(file, _), _]) = sight.by_chance
-            && let Some(loaded) = self.snapshot.configuration().files.get(file)
-        {
-            let path = &loaded.file.path;
-            let reason = format!("those of one of two names of CRI in {path}, at random");
-            return verdict(Outcome::RegistrySettingsIgnored, reason);
+        if let Some(reason) = self.by_chance(&sight) {
+            return verdict(Condition::RegistrySettingsIgnored, reason);
         }
         let registry = sight.registry();
         // With both of them CRI loads only if the rest of the legacy settings is nothing to it.
         let in_effect = if registry.config_path.is_some() || self.has_files(&sight) {
-            Some(format!("hosts files in {}", sight.config_path))
+            "hosts files"
+        } else if registry.has_legacy() {
+            "legacy settings"
         } else {
-            registry.has_legacy().then(|| "legacy settings".to_owned())
+            "defaults"
         };
         let misspelt = || {
             let place = self.misspelt.as_ref()?;
             Some(format!("those of a misspelt table ({place})"))
         };
         if let Some(mut reason) = self.ignored_settings(&sight).or_else(misspelt) {
-            if let Some(others) = in_effect {
-                reason = format!("{reason}, but {others} count");
+            if in_effect != "defaults" {
+                reason.push_str(&format!(", but {in_effect} take effect"));
             }
-            return verdict(Outcome::RegistrySettingsIgnored, reason);
+            return verdict(Condition::RegistrySettingsIgnored, reason);
         }
         if let Some(reason) = self.ignored_tls(&sight) {
-            return verdict(Outcome::TlsSettingsIgnored, reason);
+            return verdict(Condition::TlsSettingsIgnored, reason);
         }
         if let Some(reason) = self.ignored_hosts_files(&sight) {
-            return verdict(Outcome::HostsFilesIgnored, reason);
+            return verdict(Condition::HostsFilesIgnored, reason);
         }
-        let nothing = || "no mirrors, no config_path".to_owned();
-        verdict(Outcome::Works, in_effect.unwrap_or_else(nothing))
+        verdict(Condition::Works, in_effect.to_owned())
+    }
+
+    /// That of two sections one takes effect, at random.
+    fn by_chance(&self, sight: &Sight) -> Option<String> {
+        let [(file, _), _] = sight.by_chance?;
+        let loaded = self.snapshot.configuration().files.get(file)?;
+        let path = &loaded.file.path;
+        Some(format!(
+            "those of one of two names of CRI in {path}, at random"
+        ))
     }
 
     /// Whether there is anything in the directories that this containerd looks into.
@@ -208,7 +241,7 @@ impl<'s> Judge<'s> {
                 }
                 let place = section.registry_place.as_ref().unwrap_or(&section.place);
                 return Some(format!(
-                    "`{}` is not read in {}",
+                    "`{}` is not read ({})",
                     section.id.name(),
                     self.line(place)
                 ));
@@ -268,7 +301,7 @@ impl<'s> Judge<'s> {
                 .any(|directory| !directory.directories.is_empty());
             return has_files.then(|| {
                 format!(
-                    "`{}` is taken for the name of one directory",
+                    "`{}` is read as the name of one directory",
                     sight
                         .config_path
                         .split(':')
@@ -294,52 +327,279 @@ impl<'s> Judge<'s> {
     }
 }
 
-/// The rows of the table: versions that follow each other and behave alike.
-fn rows(mut cells: Vec<(Version, Verdict, Option<Verdict>)>) -> Vec<Row> {
+/// The rows of the table: releases that follow each other and behave alike.
+fn rows(mut cells: Vec<(Version, Verdict, Option<Verdict>)>) -> Vec<ReleaseRow> {
     cells.sort_by_key(|(version, _, _)| *version);
-    let mut rows: Vec<Row> = Vec::new();
-    for (version, today, afterwards) in cells {
+    let mut rows: Vec<ReleaseRow> = Vec::new();
+    for (version, today, after) in cells {
         match rows.last_mut() {
-            Some(row) if (&row.today, &row.afterwards) == (&today, &afterwards) => {
-                row.versions.push(version)
-            }
-            _ => rows.push(Row {
+            Some(row) if (&row.today, &row.after) == (&today, &after) => row.versions.push(version),
+            _ => rows.push(ReleaseRow {
                 versions: vec![version],
                 today,
-                afterwards,
+                after,
             }),
         }
     }
     rows
 }
 
-/// Looks at the node with the eyes of every known version. `findings` are those of the plan.
-pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &Findings) -> Check {
+/// Compares the node as it is on `--from` and on every target, and looks at it with the eyes of every known release.
+/// `findings` are those of the plan; that older patches or skipped lines pull differently is added to them.
+pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &mut Findings) -> Check {
+    // What they do with the planned files, `plan` says.
+    findings.remove(&finding::INTERMEDIATE_VERSION);
     let after = plan.and_then(|plan| plan.after(inputs));
     let mut today = Judge::new(&inputs.snapshot);
     let mut afterwards = after.as_ref().map(Judge::new);
+    let file_version = inputs.file_version();
+    let not_read = Verdict {
+        condition: Condition::VersionNotRead,
+        reason: format!("it cannot read a file of version {file_version}"),
+    };
     let misspelt = findings.places(&finding::MISSPELT_TABLE);
     let misspelt = misspelt.first().map(|place| today.line(place));
-    let targets = generations(inputs.from, inputs.options.to);
     let mut cells: Vec<(Version, Verdict, Option<Verdict>)> = Vec::new();
     for generation in generations(OLDEST, NEWEST) {
         let Some(first) = generation.versions.first() else {
             continue;
         };
         let major = generation.behaviour.major;
-        let is_on_the_way = targets.iter().any(|other| other.behaviour.major == major);
+        let mut compared = inputs.releases.iter();
+        let is_compared = compared.any(|other| other.generation.behaviour.major == major);
         for judge in std::iter::once(&mut today).chain(&mut afterwards) {
-            judge.misspelt = misspelt.clone().filter(|_| is_on_the_way);
+            judge.misspelt = misspelt.clone().filter(|_| is_compared);
         }
         let verdict = today.verdict(*first);
         let after = afterwards.as_ref().map(|judge| judge.verdict(*first));
-        let versions = generation.versions.iter();
-        cells.extend(versions.map(|version| (*version, verdict.clone(), after.clone())));
+        let reads_file = generation.behaviour.newest_file_version >= file_version;
+        for version in &generation.versions {
+            // An older release that was never meant to read the file does not fail.
+            let is_meant = reads_file || *version >= inputs.from;
+            let of = |verdict: &Verdict| if is_meant { verdict } else { &not_read }.clone();
+            cells.push((*version, of(&verdict), after.as_ref().map(of)));
+        }
     }
+    let compared = Comparison::new(inputs, &today).compare(findings);
     Check {
         rows: rows(cells),
-        not_ready: not_ready(inputs, &today),
+        ready_for: compared.ready_for,
+        not_ready: compared.not_ready,
+        removal: removal(inputs),
         remark: loopback_remark(inputs, after.as_ref()),
+    }
+}
+
+/// What a release does that `--from` does not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    /// What it is about, if that is a part of the node.
+    subject: Option<String>,
+    /// What is different, as a phrase.
+    what: String,
+    /// Why.
+    reason: Option<String>,
+}
+
+impl Change {
+    fn of(subject: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            what: what.into(),
+            reason: None,
+        }
+    }
+
+    /// The change in one line, on these releases.
+    fn on(&self, releases: &str) -> String {
+        let subject = self.subject.iter().map(|subject| format!("{subject}: "));
+        let reason = self.reason.iter().map(|reason| format!(": {reason}"));
+        let subject: String = subject.collect();
+        let reason: String = reason.collect();
+        format!("{subject}{} on {releases}{reason}", self.what)
+    }
+}
+
+/// How the node as it is compares on the targets.
+#[derive(Default)]
+struct Compared {
+    ready_for: Vec<Version>,
+    not_ready: Vec<String>,
+}
+
+/// The node as it is, on `--from` and on other releases.
+struct Comparison<'c> {
+    inputs: &'c Inputs,
+    judge: &'c Judge<'c>,
+    from: Rc<Sight>,
+    names: Vec<Namespace>,
+}
+
+impl<'c> Comparison<'c> {
+    fn new(inputs: &'c Inputs, judge: &'c Judge<'c>) -> Self {
+        Self {
+            inputs,
+            judge,
+            from: inputs.sight(),
+            names: compared_names(inputs),
+        }
+    }
+
+    fn compare(&self, findings: &mut Findings) -> Compared {
+        let mut compared = Compared::default();
+        let from = self.inputs.from;
+        match self.from.startup(false) {
+            Startup::Loads | Startup::CriDisabled(_) => {}
+            startup @ (Startup::CriFails(_) | Startup::DoesNotStart(_)) => {
+                let reason = startup.reason().map(|reason| self.judge.said(reason));
+                let what = Change {
+                    subject: None,
+                    what: what_startup_is(&startup).to_owned(),
+                    reason,
+                };
+                compared.not_ready.push(what.on(&from.to_string()));
+                return compared;
+            }
+        }
+        let mut changes: Vec<(Change, Vec<Version>)> = Vec::new();
+        let mut known: BTreeMap<Change, usize> = BTreeMap::new();
+        let mut others = Others::default();
+        compared.not_ready = self.judge.not_understood(from, &self.from);
+        let is_understood = compared.not_ready.is_empty();
+        for release in &self.inputs.releases {
+            let found = self.changes(release);
+            if found.is_empty() {
+                compared.ready_for.extend(&release.targets);
+                continue;
+            }
+            if release.targets.is_empty() {
+                self.say(release, &found, &mut others);
+                continue;
+            }
+            others.note(&release.generation.versions);
+            for change in found {
+                let at = *known.entry(change.clone()).or_insert(changes.len());
+                match changes.get_mut(at) {
+                    Some((_, versions)) => versions.extend(&release.targets),
+                    None => changes.push((change, release.targets.clone())),
+                }
+            }
+        }
+        if !is_understood {
+            compared.ready_for.clear();
+        }
+        let changes = changes.iter();
+        let reasons = changes.map(|(change, targets)| change.on(&self.targets(targets)));
+        compared.not_ready.extend(reasons);
+        others.report(self.inputs, "with the files as they are", findings);
+        compared
+    }
+
+    /// Says of older patches and skipped lines what they do.
+    fn say(&self, release: &Release, changes: &[Change], others: &mut Others) {
+        let startup = release.sight.startup(false);
+        let reason = startup.reason();
+        for change in changes {
+            let what = match (reason, &change.subject) {
+                (Some(reason), None) => phrase(&startup, reason),
+                (_, Some(subject)) => format!("{subject}: {}", change.what),
+                (None, None) => change.what.clone(),
+            };
+            let place = reason.and_then(|reason| reason.place.as_ref());
+            others.say(&release.generation.versions, &what, place);
+        }
+    }
+
+    /// What these releases do with the files as they are that `--from` does not.
+    fn changes(&self, release: &Release) -> Vec<Change> {
+        let (ours, theirs) = (&self.from, &release.sight);
+        let startup = theirs.startup(false);
+        let is_disabled = |startup: &Startup| matches!(startup, Startup::CriDisabled(_));
+        match (is_disabled(&ours.startup(false)), is_disabled(&startup)) {
+            (true, true) => return Vec::new(),
+            (true, false) => {
+                let what = format!("CRI is disabled on {}, and not", self.inputs.from);
+                return vec![Change {
+                    subject: None,
+                    what,
+                    reason: None,
+                }];
+            }
+            (false, _) => {}
+        }
+        if let Some(reason) = startup.reason() {
+            return vec![Change {
+                subject: None,
+                what: what_startup_is(&startup).to_owned(),
+                reason: Some(self.judge.said(reason)),
+            }];
+        }
+        if let Some(reason) = self.judge.by_chance(theirs) {
+            return vec![Change {
+                subject: None,
+                what: "some registry settings are ignored".to_owned(),
+                reason: Some(reason),
+            }];
+        }
+        let mut changes = Vec::new();
+        let mut other_credentials = ours.other_credentials(theirs);
+        for Namespace { name, unnamed } in &self.names {
+            let (today, on_target) = (ours.pulls(name), theirs.pulls(name));
+            if !today.same(&on_target) {
+                let title = if *unnamed { "any other registry" } else { name };
+                let [today, on_target] =
+                    [&today, &on_target].map(|pulls| pulls.shown(unnamed.then_some(name)));
+                let found = difference::changes(&today, &on_target).into_iter();
+                changes.extend(found.map(|what| Change::of(title, what)));
+            }
+            if let Pulls::Hosts(hosts) = &today {
+                let hosts = hosts.iter().map(|host| &host.host);
+                let other = hosts.filter(|host| ours.credentials(host) != theirs.credentials(host));
+                other_credentials.extend(other.cloned());
+            }
+        }
+        let credentials = other_credentials.into_iter();
+        changes.extend(credentials.map(|host| Change::of(host, "other credentials are sent")));
+        if ours.headers() != theirs.headers() {
+            changes.push(Change::of("`registry.headers`", "other headers are sent"));
+        }
+        if let Some(version) = release.targets.first() {
+            let unread = self.judge.not_understood(*version, theirs).into_iter();
+            changes.extend(unread.map(|reason| Change {
+                subject: None,
+                what: "nobody can say what pulls do".to_owned(),
+                reason: Some(reason),
+            }));
+        }
+        changes
+    }
+
+    /// These targets in few words: lines, where nobody has named a target.
+    fn targets(&self, targets: &[Version]) -> String {
+        let is_named = self.inputs.options.to.is_some();
+        let word = |version: &Version| match is_named {
+            true => version.to_string(),
+            false => version.line(),
+        };
+        match targets {
+            [first, .., last] if targets.len() > 2 && self.inputs.targets.ends_with(targets) => {
+                format!("{} to {}", word(first), word(last))
+            }
+            [rest @ .., last] if !rest.is_empty() => {
+                let rest: Vec<String> = rest.iter().map(word).collect();
+                format!("{} and {}", rest.join(", "), word(last))
+            }
+            _ => targets.iter().map(word).collect(),
+        }
+    }
+}
+
+fn what_startup_is(startup: &Startup) -> &'static str {
+    match startup {
+        Startup::Loads => "CRI loads",
+        Startup::CriDisabled(_) => "CRI is disabled",
+        Startup::CriFails(_) => "CRI does not load",
+        Startup::DoesNotStart(_) => "the daemon does not start",
     }
 }
 
@@ -351,61 +611,20 @@ fn namespaces(inputs: &Inputs) -> Vec<Namespace> {
     plan::namespaces(inputs, &inputs.sight(), certs.map_or(&empty, Rc::as_ref))
 }
 
-/// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
-/// files (docs/containerd.md §2.10). It is no finding, since nobody is known to use one.
-fn loopback_remark(inputs: &Inputs, afterwards: Option<&Snapshot>) -> Option<String> {
-    let (from, to) = (inputs.from, inputs.options.to);
-    let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();
-    let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
-    let name = names.find(|name| !known.contains(name))?;
-    let pulls = |snapshot: &Snapshot, version| {
-        let sight = snapshot.seen_by(&Behaviour::of(version));
-        (sight.startup(false) == Startup::Loads).then(|| sight.pulls(&name))
-    };
-    let kept = pulls(&inputs.snapshot, from)?;
-    let changed = |pulls: Option<Pulls>| pulls.filter(|pulls| !pulls.same(&kept));
-    let (comes, when) = match changed(pulls(&inputs.snapshot, to)) {
-        Some(comes) => (comes, ""),
-        None => (changed(pulls(afterwards?, to))?, " after the migration"),
-    };
-    Some(format!(
-        "registries on localhost that nothing names, such as {name}: {kept} on containerd {from}, but {comes} on \
-         {to}{when}"
-    ))
-}
-
-/// Why the node as it is does not do on `--to` what it does on `--from`.
-fn not_ready(inputs: &Inputs, judge: &Judge<'_>) -> Vec<String> {
-    let (from, to) = (inputs.from, inputs.options.to);
-    let (sight_from, sight_to) = (judge.sight(from), judge.sight(to));
-    let disabled = |sight: &Sight| matches!(sight.startup(false), Startup::CriDisabled(_));
-    if disabled(&sight_from) && disabled(&sight_to) {
-        return Vec::new();
-    }
-    for (version, sight) in [(from, &sight_from), (to, &sight_to)] {
-        if sight.startup(false) != Startup::Loads {
-            let verdict = judge.verdict(version);
-            return vec![format!(
-                "containerd {version}: {}: {}",
-                verdict.outcome.phrase(),
-                verdict.reason
-            )];
-        }
-    }
+/// The same, and those that only another release finds.
+fn compared_names(inputs: &Inputs) -> Vec<Namespace> {
     let mut names = namespaces(inputs);
     let known: BTreeSet<String> = names.iter().map(|one| one.name.clone()).collect();
-    let mirrors = sight_to
-        .registry()
-        .mirrors
-        .iter()
-        .map(|mirror| mirror.name.value.clone());
-    let roots = [&sight_from, &sight_to]
-        .into_iter()
-        .flat_map(|sight| sight.roots());
-    let directories = roots
-        .filter_map(|root| judge.snapshot.certs().get(root))
-        .flat_map(|certs| certs.namespaces());
-    let more: BTreeSet<String> = mirrors.chain(directories).collect();
+    let mut more: BTreeSet<String> = BTreeSet::new();
+    let mut roots: BTreeSet<&str> = BTreeSet::new();
+    for release in &inputs.releases {
+        let mirrors = release.sight.registry().mirrors.iter();
+        more.extend(mirrors.map(|mirror| mirror.name.value.clone()));
+        roots.extend(release.sight.roots());
+    }
+    let certs = inputs.snapshot.certs();
+    let directories = roots.into_iter().filter_map(|root| certs.get(root));
+    more.extend(directories.flat_map(|certs| certs.namespaces()));
     let possible = more
         .into_iter()
         .filter(|name| !known.contains(name) && unmatchable(name).is_none());
@@ -413,36 +632,58 @@ fn not_ready(inputs: &Inputs, judge: &Judge<'_>) -> Vec<String> {
         name,
         unnamed: false,
     }));
-    let mut reasons = Vec::new();
-    let mut other_credentials = sight_from.other_credentials(&sight_to);
-    for Namespace { name, unnamed } in names {
-        let (today, comes) = (sight_from.pulls(&name), sight_to.pulls(&name));
-        let title = if unnamed { "any other registry" } else { &name };
-        if !today.same(&comes) {
-            let [today, comes] =
-                [&today, &comes].map(|pulls| pulls.shown(unnamed.then_some(&name)));
-            reasons.push(format!(
-                "{title}: {today} on containerd {from}, but {comes} on {to}"
-            ));
+    names
+}
+
+/// The settings that the newest target reads and a later release removes.
+fn removal(inputs: &Inputs) -> Option<Removal> {
+    let newest = inputs.targets.last()?;
+    let sight = inputs.snapshot.seen_by(&Behaviour::of(*newest));
+    if sight.startup(false) != Startup::Loads {
+        return None;
+    }
+    let registry = sight.registry();
+    let settings = [
+        ("mirrors", !registry.mirrors.is_empty()),
+        ("configs", !registry.configs.is_empty()),
+        ("auths", !registry.auths.is_empty()),
+    ];
+    let used = settings.into_iter().filter(|(_, is_used)| *is_used);
+    let settings: Vec<String> = used.map(|(name, _)| name.to_owned()).collect();
+    (!settings.is_empty()).then_some(Removal {
+        settings,
+        release: REMOVES_LEGACY.to_owned(),
+        planned_for: REMOVES_LEGACY_WHEN.to_owned(),
+    })
+}
+
+/// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
+/// files (docs/containerd.md §2.10). It is no finding, since nobody is known to use one.
+fn loopback_remark(inputs: &Inputs, after: Option<&Snapshot>) -> Option<String> {
+    let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();
+    let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
+    let name = names.find(|name| !known.contains(name))?;
+    let pulls = |snapshot: &Snapshot, version| {
+        let sight = snapshot.seen_by(&Behaviour::of(version));
+        (sight.startup(false) == Startup::Loads).then(|| sight.pulls(&name))
+    };
+    let kept = pulls(&inputs.snapshot, inputs.from)?;
+    let changed = |snapshot: &Snapshot| {
+        let mut targets = inputs.targets.iter().rev();
+        targets.find_map(|target| {
+            let pulls = pulls(snapshot, *target)?;
+            (!pulls.same(&kept)).then_some((*target, pulls))
+        })
+    };
+    let (target, pulls, when) = match changed(&inputs.snapshot) {
+        Some((target, pulls)) => (target, pulls, ""),
+        None => {
+            let (target, pulls) = changed(after?)?;
+            (target, pulls, " after the migration")
         }
-        if let Pulls::Hosts(hosts) = &today {
-            let hosts = hosts.iter().map(|host| host.host.clone());
-            let other =
-                hosts.filter(|host| sight_from.credentials(host) != sight_to.credentials(host));
-            other_credentials.extend(other);
-        }
-    }
-    let credentials = other_credentials
-        .into_iter()
-        .map(|host| format!("{host}: other credentials on containerd {to} than on {from}"));
-    reasons.extend(credentials);
-    for (version, sight) in [(from, &sight_from), (to, &sight_to)] {
-        reasons.extend(judge.not_understood(version, sight));
-    }
-    if sight_from.headers() != sight_to.headers() {
-        reasons.push(format!(
-            "other `registry.headers` on containerd {to} than on {from}"
-        ));
-    }
-    reasons
+    };
+    let changes = difference::changes(&kept.shown(None), &pulls.shown(None)).join("; ");
+    Some(format!(
+        "registries on localhost that nothing names, such as {name}: {changes} on {target}{when}"
+    ))
 }

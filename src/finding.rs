@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::question::Question;
+use crate::work;
 
 /// How much a finding weighs.
 #[derive(
@@ -51,8 +52,6 @@ pub struct Code {
     pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
-    /// Whether `check` is not ready because of it: no prediction about pulls is certain, or no plan can be written.
-    pub doubt: bool,
     /// Whether it is said of the value or the file that it is about, and not again of each containerd that does not
     /// start because of it.
     pub said_once: bool,
@@ -68,7 +67,6 @@ impl Code {
         meaning: "",
         explanation: "",
         decision: Decision::HandEdit,
-        doubt: false,
         said_once: false,
         stays: false,
     };
@@ -99,6 +97,7 @@ macro_rules! codes {
     )*) => {
         $(
             #[doc = $meaning]
+            #[allow(clippy::needless_update, reason = "a row may have every column")]
             pub static $constant: Code = Code {
                 name: $name,
                 severity: Severity::$severity,
@@ -218,7 +217,7 @@ codes! {
          shows the changed pulls; --existing replace writes what the settings give over it, and the old bytes stay in \
          the journal; --existing HOST=keep answers for one registry. Where config_path is not set yet, --certs-dir \
          writes the hosts files to another directory. A file that takes effect today decides without a question.";
-    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" { doubt: true } Error HandEdit,
+    FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" Error HandEdit,
         "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
         "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
          possible if the file is a mount point (a file that is bind-mounted into a container, for example), if the file \
@@ -248,11 +247,12 @@ codes! {
         "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
          file's version, or another table takes its place. The settings have no effect today and none after the \
          upgrade, and stay as they are. Remove them, or move them to where they count.";
-    INTERMEDIATE_VERSION "intermediate-version" Error
-        Allow("accepts that the versions named pull differently"),
-        "a containerd version between --from and --to would pull differently",
-        "The planned files give the same pulls on --from and on --to, but a version between them would do something \
-         else. It matters if nodes stop at that version on the way. Accept the finding if they do not.";
+    INTERMEDIATE_VERSION "intermediate-version" Warning HandEdit,
+        "a release between --from and the newest target, but none of the targets, pulls differently",
+        "`plan` verifies the planned files for --from and for every target, and `check` compares the files as they are on \
+         them. The other known releases up to the newest target are looked at, too: older patches of the same lines, and \
+         the lines that an explicit --to skips. The ones named pull differently; the message says in what, and which later \
+         release is the first that does not. It matters only if a node runs one of them: upgrade past them.";
     INVALID_PLUGIN_ID "invalid-plugin-id" { stays: true } Error HandEdit,
         "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start",
         "In a file of version 2 containerd 1.x wants full names of plugins, such as io.containerd.grpc.v1.cri, and \
@@ -277,7 +277,7 @@ codes! {
          2.3 and newer, where every pull of the registry fails. A hosts file with that URL is discarded there. Write \
          the address in brackets, as in `http://[::1]:5000`, in the endpoint and in the names of its TLS settings and \
          credentials.";
-    KEY_CASE "key-case" { doubt: true } Error HandEdit,
+    KEY_CASE "key-case" Error HandEdit,
         "a key whose capitals or escapes make one containerd read it and another not",
         "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \
          a quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
@@ -368,7 +368,7 @@ codes! {
         "A relative config_path is resolved against the directory that containerd was started in, which is / under \
          systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started \
          elsewhere here, write the whole path yourself before you migrate.";
-    RELATIVE_IMPORT_PATTERN "relative-import-pattern" { doubt: true } Error HandEdit,
+    RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
         "a relative pattern in imports, which older containerd looks up in its working directory",
         "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
          directory that they were started in, and newer ones against the importing file. So they read different \
@@ -382,7 +382,7 @@ codes! {
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
          settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
-    SAME_PLUGIN_TWICE "same-plugin-twice" { doubt: true } Error HandEdit,
+    SAME_PLUGIN_TWICE "same-plugin-twice" Error HandEdit,
         "two names of the CRI plugin in one file of version 1: containerd 2.x takes one of them at random",
         "containerd 2.x renames the plugins of a version-1 file, or of one without a version, before it reads them. \
          Where `cri` and io.containerd.grpc.v1.cri both stand there, each takes the other's place or not, from one start \
@@ -443,17 +443,23 @@ codes! {
          2.3 do not, and 2.4 takes that and other things of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
          what is not its own, so it does not rewrite the place. Write it in a way that all of them read; accept the \
          finding if the versions named never run here.";
+    TOO_MANY_HOSTS "too-many-hosts" Error HandEdit,
+        "the lists of hosts of all registries are too long for this program",
+        "The mirrors and hosts files of this node give more hosts than this program works with: the lists of all \
+         registries that the node names, each with the hosts of the wildcard or of _default where these are for it, and \
+         the endpoints themselves, which are registries, too. No node needs so many, and what is said of each would not \
+         be read. Remove mirrors that nobody uses.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
         "a key beside credentials that containerd does not know; it stays, without effect",
         "containerd knows username, password, auth and identitytoken beside credentials, on every version. Anything \
          else, such as identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as \
          it is, since the tool never changes credentials. Write the right name if it is meant, or remove it.";
-    UNKNOWN_KEY "unknown-key" Error
-        Allow("drops the key; the old file keeps it"),
-        "a key that containerd does not know, in an entry that goes away",
-        "containerd ignores this key, but another program may have meant something by it: `rewrite` is read by the \
-         containerd of k3s and rke2 only. The entry that it stands in goes away, and a hosts.toml has no place for \
-         it. Mend a misspelt key, or accept that it is dropped; the old file stays in the journal.";
+    UNKNOWN_KEY "unknown-key" Warning HandEdit,
+        "a key that no containerd reads, in an entry that is removed",
+        "No containerd reads this key, so that it has no effect today and pulls are the same without it: it may be \
+         misspelt, or belong elsewhere. `rewrite` is read by the containerd of k3s and rke2 only. The entry that it is \
+         in is migrated and removed, the key with it; a hosts.toml has no place for it. Fix a misspelt key before you \
+         migrate, and see what changes.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
         "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
@@ -476,17 +482,17 @@ codes! {
          place, or a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a \
          link that leads nowhere, where a file is to be written. Nothing under the certs directory is ever deleted by \
          the tool. Move it out of there, and plan again.";
-    UNSUPPORTED_VERSION "unsupported-version" { doubt: true } Error HandEdit,
+    UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4",
         "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
          is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
          number if it is a slip.";
     UPGRADE_CHANGES_PULLS "upgrade-changes-pulls" Warning HandEdit,
-        "newer containerd makes other pulls of what is there, with or without the migration",
-        "Hosts files that are in effect today, or that newer containerd reads by itself, are not touched; but versions \
-         read them in different ways: some discard what others read, some try HTTPS first where others take http at its \
-         word. The pull table shows what the containerd that comes does with them. Mend the hosts file if pulls are to \
-         stay as they are.";
+        "a later release reads existing hosts files differently, with or without the migration",
+        "Hosts files that take effect today, or that a later release reads by itself, are not changed; but releases read them \
+         in different ways: some discard what others read, some try HTTPS first where others use plain http. The pulls that \
+         are shown for after the migration are those of the target version. Fix the hosts file if pulls are to stay as they \
+         are.";
     VERSION_1 "version-1" Error
         Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file, which stays version 1",
@@ -510,22 +516,29 @@ codes! {
          which changes pulls at once: try that on one node first. If not, accept that they go, which keeps what \
          --from does.";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
-        "a containerd newer than this program knows is taken as the newest known one",
-        "The version is newer than the newest containerd that this release knows. It is taken as that one. Look for a \
-         newer release of this program before you rely on it.";
+        "the release line of a containerd version is not known to this program",
+        "This program does not know the release line of the version, so it cannot know what changed there. It takes the \
+         version for the newest known release before it. Look for a newer release of this program before you rely on \
+         that. A patch release of a known line that is newer than this program counts as the newest known one of its line, \
+         without this warning.";
     VERSION_NOT_READ "version-not-read" { said_once: true } Error
-        Choose("name the containerd versions that read this file with --from and --to"),
-        "one of the two containerd versions does not read a config.toml of this version",
+        Choose("set --from and --to to containerd versions that read this file"),
+        "the installed containerd or a target version cannot read a config.toml of this version",
         "1.6.32, 1.7.17 and later 1.x refuse a config.toml of version 3 or 4, 2.0 to 2.2 one of version 4, and the \
-         daemon does not start; older 1.x reads a version-3 file and finds no CRI settings in it. So the file does \
-         not belong to one of the two versions, and there is nothing to keep. Name the containerd that runs here with \
-         --from and the one that comes with --to.";
+         daemon does not start; older 1.x reads a version-3 file and finds no CRI settings in it. So the file \
+         does not belong to that release, and there is nothing to keep. Set --from to the installed containerd, and --to to \
+         the target version.";
     WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
         Allow("writes _default, which containerd before 1.6.17 does not look up"),
         "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept",
         "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
          Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
          not, upgrade first, write a mirror for each registry by name, or accept the finding.";
+    WINDOWS_NODE "windows-node" Error HandEdit,
+        "the configuration of a Windows node, which this program does not migrate",
+        "A path in the file has a drive letter, or begins with two backslashes, so that the file is for containerd on \
+         Windows. There paths, the names of the directories of hosts files and the start of the daemon follow other \
+         rules, which this program does not know. Write the hosts files of such a node by hand.";
     WRONG_TYPE "wrong-type" { said_once: true, stays: true } Error HandEdit,
         "a value of the wrong type, with which containerd does not start",
         "A value has another type than containerd expects, such as a string where a list must be. There are no \
@@ -586,6 +599,8 @@ pub struct Findings {
     found: Vec<Finding>,
     /// What was said where, so that nothing is said twice.
     seen: HashSet<(&'static str, Option<Start>, String)>,
+    /// Where something was said, whatever the words.
+    at: HashSet<(&'static str, FileId, usize, usize)>,
     allowed: BTreeSet<&'static str>,
 }
 
@@ -676,6 +691,12 @@ impl Findings {
         found.filter_map(|finding| finding.place.clone()).collect()
     }
 
+    /// Takes the findings of this code back.
+    pub fn remove(&mut self, code: &Code) {
+        self.found.retain(|finding| finding.code != code);
+        self.seen.retain(|(name, ..)| *name != code.name);
+    }
+
     /// Adds a finding that an option of its own has decided.
     pub fn add_decided(
         &mut self,
@@ -696,10 +717,12 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        let message = message.into();
+        work::count(message.len());
         let finding = Finding {
             code,
             severity,
-            message: printable(&message.into()),
+            message: printable(&message),
             place: place.into(),
             help: printable(&help.into()),
             question,
@@ -712,14 +735,15 @@ impl Findings {
             .seen
             .insert((code.name, place, finding.message.clone()))
         {
+            self.at
+                .extend(finding.place.as_ref().map(|place| key(code, place)));
             self.found.push(finding);
         }
     }
 
     /// Whether this is said of this place.
     pub fn has(&self, code: &'static Code, place: &Place) -> bool {
-        let mut found = self.found.iter();
-        found.any(|finding| finding.code == code && finding.place.as_ref() == Some(place))
+        self.at.contains(&key(code, place))
     }
 
     /// Whether something stands in the way of writing.
@@ -784,6 +808,10 @@ impl Findings {
         });
         findings
     }
+}
+
+fn key(code: &'static Code, place: &Place) -> (&'static str, FileId, usize, usize) {
+    (code.name, place.file, place.range.start, place.range.end)
 }
 
 #[cfg(test)]

@@ -6,10 +6,7 @@ use crate::node::NodePath;
 use crate::question::{ExistingAnswers, Inert, Version1};
 use crate::shell;
 
-/// The file that the daemon reads, if nothing else is said.
-pub const CONFIG: &str = "/etc/containerd/config.toml";
-
-/// Where the journals of all runs are, if nothing else is said.
+/// Where the journals of all runs are by default.
 pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
 
 /// Which node, for which containerd, and how open questions are answered.
@@ -17,13 +14,13 @@ pub const STATE_DIR: &str = "/var/lib/containerd-registry-migrate";
 pub struct Request {
     /// The directory of this machine that is the root of the node's file system.
     pub root: String,
-    /// The config.toml to migrate.
-    pub config: NodePath,
+    /// The config.toml to migrate; `None` is the one that the daemon reads.
+    pub config: Option<NodePath>,
     /// The directory for hosts files, if it was named.
     pub certs_directory: Option<NodePath>,
     /// The containerd whose behaviour is kept; `None` is the one that the file's version is for.
     pub from: Option<Version>,
-    /// The containerd that comes; `None` is the newest known.
+    /// The target version of a direct upgrade; `None` are the newest releases of every line after that of `from`.
     pub to: Option<Version>,
     /// Who decides where a hosts file would change pulls.
     pub existing: ExistingAnswers,
@@ -37,6 +34,8 @@ pub struct Request {
     pub state_dir: NodePath,
     /// The findings that are accepted.
     pub allow: Vec<&'static Code>,
+    /// A label for the node in the report. It changes nothing else, and no command that is printed has it.
+    pub node: Option<String>,
     /// Whether secrets are shown. It changes nothing about the plan, and no command that is printed has it.
     pub show_secrets: bool,
 }
@@ -45,7 +44,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             root: "/".to_owned(),
-            config: NodePath::new(CONFIG),
+            config: None,
             certs_directory: None,
             from: None,
             to: None,
@@ -55,6 +54,7 @@ impl Default for Request {
             keep_local_pull: false,
             state_dir: NodePath::new(STATE_DIR),
             allow: Vec::new(),
+            node: None,
             show_secrets: false,
         }
     }
@@ -79,19 +79,18 @@ impl Request {
             keep_local_pull,
             state_dir,
             allow,
+            node: _,
             show_secrets: _,
         } = self;
         let default = Self::default();
         let unless =
             |is_default: bool, value: &dyn ToString| (!is_default).then(|| value.to_string());
         let version = |version: &Option<Version>| version.map(|version| version.to_string());
+        let path = |path: &Option<NodePath>| path.as_ref().map(NodePath::to_string);
         let valued = [
             ("--root", unless(*root == default.root, root)),
-            ("--config", unless(*config == default.config, config)),
-            (
-                "--certs-dir",
-                certs_directory.as_ref().map(NodePath::to_string),
-            ),
+            ("--config", path(config)),
+            ("--certs-dir", path(certs_directory)),
             ("--from", version(from)),
             ("--to", version(to)),
         ];

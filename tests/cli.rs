@@ -77,6 +77,28 @@ fn without_a_terminal_apply_needs_an_answer_in_advance() {
     let root = node("cli-no-terminal", MIRROR);
     let ran = run(["apply", "--root", root.to_str().unwrap()]);
     assert_eq!(ran.code, 2, "{ran:?}");
+    let next = "next: containerd-registry-migrate plan --root ";
+    assert!(ran.stderr.contains(next), "{ran:?}");
+    assert!(!root.join("etc/containerd/certs.d").exists());
+}
+
+#[test]
+fn nobody_is_asked_about_changes_that_go_elsewhere() {
+    let root = node("cli-terminal-elsewhere", MIRROR);
+    let report = root.join("report");
+    let command = format!(
+        "{PROGRAM} apply --root {} >{}",
+        root.display(),
+        report.display()
+    );
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(!shown.contains("[y/N]"), "{shown}");
     assert!(!root.join("etc/containerd/certs.d").exists());
 }
 
@@ -110,38 +132,125 @@ fn on_a_terminal_apply_asks_and_takes_no_for_an_answer() {
     }
 }
 
+/// Runs a shell command, in which `$0` is the program and `$1` the root.
+fn sh(command: &str, root: &Path) -> support::Ran {
+    let output = Command::new("sh")
+        .args(["-c", command, PROGRAM])
+        .arg(root)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    support::ran(output)
+}
+
+/// Runs the program with a stdout of which the other end is closed.
+fn run_unread(arguments: &[&str]) -> support::Ran {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    support::ran(output)
+}
+
 #[test]
-fn a_closed_stdout_changes_neither_what_is_written_nor_the_exit_code() {
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let root = node("cli-unwritten", MIRROR);
+    for command in [
+        "plan --root \"$1\"",
+        "plan --format diff --root \"$1\"",
+        "plan --format json --root \"$1\"",
+        "check --root \"$1\"",
+        "rollback --list --root \"$1\"",
+        "check --explain same-as-default",
+        "--help",
+    ] {
+        // Full, closed, and open for reading only.
+        for stdout in [">/dev/full", ">&-", ">&- 2>&-", "1</dev/null"] {
+            let ran = sh(&format!("exec \"$0\" {command} {stdout}"), &root);
+            assert_eq!(ran.code, 4, "{command} {stdout}: {ran:?}");
+            let is_said = ran.stderr.contains("cannot print") || stdout.contains("2>&-");
+            assert!(is_said, "{command} {stdout}: {ran:?}");
+        }
+        // Whoever takes nothing of it has asked for that.
+        let ran = sh(&format!("exec \"$0\" {command} >/dev/null"), &root);
+        assert!(ran.code <= 1, "{command}: {ran:?}");
+        let ran = sh(&format!("exec \"$0\" {command} <>/dev/null 1>&0"), &root);
+        assert!(ran.code <= 1, "{command}: {ran:?}");
+    }
+}
+
+#[test]
+fn whoever_closes_the_pipe_of_a_command_that_only_reads_has_seen_enough() {
+    let root = node("cli-pipe", MIRROR);
+    let root = root.to_str().unwrap();
+    for (arguments, code) in [
+        (&["plan", "--root", root][..], 1),
+        (&["plan", "--root", root, "--format", "json"], 1),
+        (&["apply", "--dry-run", "--root", root], 1),
+        (&["check", "--root", root], 0),
+        (&["rollback", "--list", "--root", root], 0),
+        (&["--help"], 0),
+    ] {
+        let ran = run_unread(arguments);
+        assert_eq!((ran.code, &*ran.stderr), (code, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn apply_touches_nothing_if_its_report_cannot_be_written() {
+    let root = node("cli-unwritten-apply", MIRROR);
+    let path = root.to_str().unwrap();
+    for format in ["text", "diff", "json"] {
+        let command = format!("exec \"$0\" apply --yes --format {format} --root \"$1\"");
+        for stdout in [">/dev/full", ">&-"] {
+            let ran = sh(&format!("{command} {stdout}"), &root);
+            assert_eq!(ran.code, 4, "{format} {stdout}: {ran:?}");
+        }
+        let ran = run_unread(&["apply", "--yes", "--format", format, "--root", path]);
+        assert_eq!(ran.code, 4, "{format}: {ran:?}");
+        let names: Vec<_> = fs::read_dir(&root).unwrap().collect();
+        assert_eq!(names.len(), 1, "not even a state directory: {names:?}");
+        let config = fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap();
+        assert_eq!(config, MIRROR);
+    }
+    assert_eq!(run(["apply", "--yes", "--root", path]).code, 0);
+    let written = support::tree(&root);
+    let ran = sh("exec \"$0\" rollback --yes --root \"$1\" >/dev/full", &root);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert_eq!(support::tree(&root), written);
+}
+
+#[test]
+fn a_stdout_that_fails_after_the_files_are_written_changes_nothing_any_more() {
     let root = scratch("cli-closed");
-    copy_tree(&private_http_registry().join("node"), &root.join("node"));
-    let node = root.join("node");
-    let closed = |command: &str| {
-        let line = format!("exec {PROGRAM} {command} --root {} >&-", node.display());
-        Command::new("sh")
-            .args(["-c", &line])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .code()
-    };
-    assert_eq!(closed("plan"), Some(1));
-    assert_eq!(closed("apply --yes"), Some(0));
-    assert_eq!(
-        tree_difference(&private_http_registry().join("after"), &node),
-        ""
-    );
-    let full = format!(
-        "{PROGRAM} plan --root {} >/dev/full",
-        private_http_registry().join("node").display()
-    );
-    assert_eq!(
-        Command::new("sh")
-            .args(["-c", &full])
-            .status()
-            .unwrap()
-            .code(),
-        Some(1)
-    );
+    let (node, begun) = (root.join("node"), root.join("begun"));
+    copy_tree(&private_http_registry().join("node"), &node);
+    let restart = format!("touch {}; sleep 1", begun.display());
+    let mut child = Command::new(PROGRAM)
+        .args(["apply", "--yes", "--root", node.to_str().unwrap()])
+        .args(["--restart", "--health-command", "true"])
+        .args(["--restart-command", &restart])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(child.stdout.take());
+    let ran = support::ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("warning: cannot print"), "{ran:?}");
+    let after = private_http_registry().join("after");
+    assert_eq!(tree_difference(&after, &node), "");
 }
 
 #[test]
@@ -160,7 +269,7 @@ fn the_next_command_repeats_every_option_and_works_as_printed() {
         "--certs-dir",
         "/etc/registries",
         "--allow",
-        "unknown-key",
+        "unparsable-endpoint",
     ]);
     let next = ran
         .stdout
@@ -171,7 +280,7 @@ fn the_next_command_repeats_every_option_and_works_as_printed() {
         "--from 1.6.20",
         "--to 2.1.9",
         "--certs-dir /etc/registries",
-        "--allow unknown-key",
+        "--allow unparsable-endpoint",
         "--expect ",
     ] {
         assert!(next.contains(part), "{part}: {next}");

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fd::OwnedFd;
 
-use super::error::{ApplyError, ChangedFile, FileState};
+use super::error::{ApplyError, ChangedFile, FileState, Next};
 use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
 use super::obstacle;
-use super::transaction::{self, Came, Care, FileChange, Found, Transaction, Which};
+use super::transaction::{self, Content, FileChange, Found, NotAsBefore, OnFailure, Transaction};
 use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
@@ -59,7 +59,7 @@ pub struct Session<'a> {
     store: Store<'a>,
     purpose: Purpose,
     interrupt: Interrupt,
-    /// Once something was changed, until the session ends: what was done is to be said, too.
+    /// Once something was changed.
     busy: Option<Busy>,
     changed: ChangedSinceApply,
     lock: Option<Lock>,
@@ -68,6 +68,11 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Ends the session. While what is returned lives, a signal does not end the program: what was done is to be said.
+    pub(crate) fn end(mut self) -> Option<Busy> {
+        self.busy.take()
+    }
+
     /// Begins with finishing or undoing what a killed run has left. Takes the lock only for that: a command that in the
     /// end writes nothing makes no state directory either.
     ///
@@ -94,17 +99,12 @@ impl<'a> Session<'a> {
         let mut recovered = Vec::new();
         // Before the runs are looked at: one that begins in between is then noticed by `lock`.
         session.seen = session.store.last()?;
-        if session.store.runs()?.iter().any(Journal::is_unfinished) {
+        if !session.store.unfinished()?.is_empty() {
             let _busy = session.interrupt.busy();
             session.take_lock()?;
             // Read again: until now somebody else may have been at work.
-            for journal in session
-                .store
-                .runs()?
-                .iter()
-                .filter(|run| run.is_unfinished())
-            {
-                recovered.extend(session.recover(journal, guard, report)?);
+            for journal in session.store.unfinished()? {
+                recovered.extend(session.recover(&journal, guard, report)?);
             }
             session.interrupt.check()?;
             session.seen = session.store.last()?;
@@ -215,8 +215,12 @@ impl<'a> Session<'a> {
                 .map(<[u8]>::to_vec);
             let old = file.before.map(|image| image.bytes);
             if now != old {
-                let path = file.path;
-                files.push(WayBack { path, now, old });
+                files.push(WayBack {
+                    kind: file.kind,
+                    path: file.path,
+                    now,
+                    old,
+                });
             }
         }
         Ok(files)
@@ -230,7 +234,7 @@ impl<'a> Session<'a> {
         };
         let mut wanted = None;
         for entry in self.store.entries()? {
-            match (entry, &wanted) {
+            match (entry?, &wanted) {
                 (Entry::Run(journal), None) if journal.record.run == run => wanted = Some(journal),
                 // A newer one that is in effect must not lose what it was made from.
                 (Entry::Run(newer), Some(wanted))
@@ -307,20 +311,12 @@ impl<'a> Session<'a> {
         }
         let _locks = self.lock_files(&journal)?;
         self.interrupt.check()?;
-        let care = Care::AllOrNothing;
-        let health = self.go_back(&journal, restart.as_ref(), judged, care, report)?;
+        let on_failure = OnFailure::ChangeNothing;
+        let health = self.go_back(&journal, restart.as_ref(), judged, on_failure, report)?;
         let files = journal.files.into_iter().map(|file| file.path).collect();
         match health {
             Ok(()) => Ok(RolledBack { run, files }),
-            Err(verdict) => Err(ApplyError::Unhealthy {
-                run,
-                verdict,
-                is_up_again: Some(false),
-                next: restart
-                    .map(|restart| restart.guard.restart_command)
-                    .into_iter()
-                    .collect(),
-            }),
+            Err(verdict) => Err(self.still_down(run, restart.as_ref(), verdict)),
         }
     }
 
@@ -383,7 +379,7 @@ impl<'a> Session<'a> {
             // Half of a way back that could not be recorded, or somebody else's. Without the other half, what the other
             // configuration files said is in none.
             (Some(Event::RestartPending | Event::Restarted), Some(restart))
-                if transaction.is_back(&look) && look.contains(&Which::New) =>
+                if transaction.is_back(&look) && look.contains(&Content::New) =>
             {
                 Some((Some(restart), restart.before.was_up()))
             }
@@ -399,13 +395,13 @@ impl<'a> Session<'a> {
             };
             check_obstacles(self.store.node, &journal.files, &journal.directories)?;
             let restart = restart.as_ref();
-            let care = Care::AsFarAsPossible;
+            let on_failure = OnFailure::GoOn;
             // Where all of ours is gone, there is nothing that an edit is in the way of.
-            let is_left = look.contains(&Which::New);
-            return match self.go_back(journal, restart, judged, care, report)? {
+            let is_left = look.contains(&Content::New);
+            return match self.go_back(journal, restart, judged, on_failure, report)? {
                 Ok(()) if is_left => Ok(recovered(Recovery::RolledBack, Vec::new())),
                 Ok(()) => Ok(recovered(Recovery::RolledBack, kept)),
-                Err(verdict) => Err(self.not_up(journal, restart, verdict, Some(false))),
+                Err(verdict) => Err(self.still_down(run, restart, verdict)),
             };
         }
         match (last, &journal.record.restart) {
@@ -439,11 +435,11 @@ impl<'a> Session<'a> {
                 Ok(recovered(Recovery::Healthy, Vec::new()))
             }
             _ => {
-                if look.contains(&Which::New) && self.changed == ChangedSinceApply::Refuse {
+                if look.contains(&Content::New) && self.changed == ChangedSinceApply::Refuse {
                     self.refuse_changed(journal, &kept)?;
                 }
                 check_obstacles(self.store.node, &journal.files, &journal.directories)?;
-                let has_changed_nothing = look.iter().all(|which| *which == Which::Old);
+                let has_changed_nothing = look.iter().all(|content| *content == Content::Old);
                 self.undo_killed(journal, has_changed_nothing, report)?;
                 Ok(recovered(Recovery::Undone, kept))
             }
@@ -460,11 +456,13 @@ impl<'a> Session<'a> {
     ) -> Result<(), ApplyError> {
         let transaction = journal.transaction(self.store.node);
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(file.after.as_slice()));
-        let mut back = transaction.back(&is_ours, false, Care::AllOrNothing)?;
+        let mut back = transaction.back(&is_ours, false, OnFailure::ChangeNothing)?;
         let done = back.configuration().and_then(|()| back.hosts_files());
-        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
-        let came = done.map_err(|cause| self.not_rolled_back(journal, cause))?;
-        say(came, report);
+        let done = done.and_then(|rest| transaction.remove_temporaries().map(|()| rest));
+        say(
+            done.map_err(|cause| self.not_rolled_back(journal, cause))?,
+            report,
+        );
         let run = journal.record.run;
         if !has_changed_nothing || !self.forget(run) {
             self.note(run, &Event::Undone, report);
@@ -482,7 +480,7 @@ impl<'a> Session<'a> {
         let run = journal.record.run;
         let Restart { guard, before } = restart;
         let verdict = if journal.events.last() == Some(&Event::Restarted) {
-            guard.watch(None, *before, None, true, report)
+            guard.watch_on(*before, report)
         } else {
             let mut noted = Ok(());
             let mut restarted = || noted = self.append(run, &Event::Restarted);
@@ -502,23 +500,32 @@ impl<'a> Session<'a> {
         let judged = before.was_up();
         // A daemon that never saw the new files need not be made to see the old ones.
         let again = Some(restart).filter(|_| verdict.is_restarted);
-        match self.go_back(journal, again, judged, Care::AsFarAsPossible, report) {
+        match self.go_back(journal, again, judged, OnFailure::GoOn, report) {
             Ok(health) => {
                 let is_up_again = judged.then_some(health.is_ok());
-                Err(self.not_up(journal, Some(restart), verdict, is_up_again))
+                Err(self.not_up(run, Some(restart), verdict, is_up_again))
             }
             Err(undo) => Err(ApplyError::NotUndone {
-                cause: Box::new(self.not_up(journal, None, verdict, None)),
+                cause: Box::new(self.not_up(run, None, verdict, None)),
                 undo: Box::new(undo),
                 files: states(self.store.node, &journal.files),
-                next: vec![self.rollback_command(run), guard.restart_command.clone()],
+                next: vec![
+                    self.rollback_command(run),
+                    Next::Restart(guard.restart_command.clone()),
+                ],
             }),
         }
     }
 
+    /// CRI is not up with the old files. Where it was down before, too, the node is as it was.
+    fn still_down(&self, run: u32, restart: Option<&Restart>, verdict: Unhealthy) -> ApplyError {
+        let was_up = restart.is_none_or(|restart| restart.before.was_up());
+        self.not_up(run, restart, verdict, was_up.then_some(false))
+    }
+
     fn not_up(
         &self,
-        journal: &Journal,
+        run: u32,
         restart: Option<&Restart>,
         verdict: Unhealthy,
         is_up_again: Option<bool>,
@@ -526,9 +533,9 @@ impl<'a> Session<'a> {
         let is_down = is_up_again != Some(true);
         let command = restart
             .filter(|_| is_down)
-            .map(|restart| restart.guard.restart_command.clone());
+            .map(|restart| Next::Restart(restart.guard.restart_command.clone()));
         ApplyError::Unhealthy {
-            run: journal.record.run,
+            run,
             verdict,
             is_up_again,
             next: command.into_iter().collect(),
@@ -542,13 +549,13 @@ impl<'a> Session<'a> {
         journal: &Journal,
         restart: Option<&Restart>,
         judged: bool,
-        care: Care,
+        on_failure: OnFailure,
         report: Report<'_>,
     ) -> Result<Result<(), Unhealthy>, ApplyError> {
         let run = journal.record.run;
         let transaction = journal.transaction(self.store.node);
         let is_new = !matches!(journal.events.last(), Some(Event::GoingBack { .. }));
-        let mut given_up = if is_new || transaction.look()?.contains(&Which::New) {
+        let mut given_up = if is_new || transaction.look()?.contains(&Content::New) {
             self.changed_files(journal)?
         } else {
             Vec::new()
@@ -556,7 +563,7 @@ impl<'a> Session<'a> {
         if is_new || !given_up.is_empty() {
             match self.append(run, &going_back(&given_up, restart, judged)) {
                 Ok(()) => {}
-                Err(error) if care == Care::AllOrNothing => return Err(error.into()),
+                Err(error) if on_failure == OnFailure::ChangeNothing => return Err(error.into()),
                 Err(error) => {
                     // What the journal does not keep is not overwritten.
                     given_up.clear();
@@ -578,7 +585,7 @@ impl<'a> Session<'a> {
             };
             found.is(Some(&file.after)) || is_given_up()
         };
-        let mut back = match transaction.back(&is_ours, true, care) {
+        let mut back = match transaction.back(&is_ours, true, on_failure) {
             Ok(back) => back,
             Err(error) => {
                 // Nothing has changed yet; without this, the next session would go on with it. It has to if there are
@@ -608,7 +615,7 @@ impl<'a> Session<'a> {
             }
         };
         let done = back.hosts_files();
-        let done = done.and_then(|came| transaction.remove_temporaries().map(|()| came));
+        let done = done.and_then(|rest| transaction.remove_temporaries().map(|()| rest));
         say(done.map_err(not_rolled_back)?, report);
         self.note(run, &Event::RolledBack, report);
         Ok(health)
@@ -683,8 +690,9 @@ impl<'a> Session<'a> {
     }
 
     /// The command that goes on where this session has to stop.
-    fn rollback_command(&self, run: u32) -> String {
-        super::rollback_command(self.store.node.root(), &self.store.path, run)
+    fn rollback_command(&self, run: u32) -> Next {
+        let root = self.store.node.root();
+        Next::Rollback(super::rollback_command(root, &self.store.path, run))
     }
 }
 
@@ -748,13 +756,13 @@ fn not_recorded(run: u32, result: Result<(), NodeError>, report: Report<'_>) {
     }
 }
 
-/// Says what became of files on their way back.
-fn say(came: Came, report: Report<'_>) {
-    for (path, mode) in came.stricter {
+/// Says which files are not quite as they were.
+fn say(files: NotAsBefore, report: Report<'_>) {
+    for (path, mode) in files.stricter {
         report(Progress::Notice(Notice::Stricter(path, mode)));
     }
-    if !came.left.is_empty() {
-        report(Progress::Notice(Notice::Left(came.left)));
+    if !files.left.is_empty() {
+        report(Progress::Notice(Notice::Left(files.left)));
     }
 }
 

@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::journal::Entry;
-use super::transaction::{Care, FileChange, Found, Which};
+use super::transaction::{Content, FileChange, Found, OnFailure};
 use super::*;
 use crate::plan::{Change, FileKind, NEW_FILE};
 use crate::secret::TextKind;
@@ -916,6 +916,37 @@ fn an_unhealthy_restart_puts_the_old_files_back() {
     );
 }
 
+/// The old files are back, and CRI is as it was before, up or down: only a CRI that was up is missed.
+#[test]
+fn a_rollback_after_which_cri_is_down_fails_as_far_as_it_was_up() {
+    for (before, exit_code, words) in [
+        ("true", 5, "but CRI is not up with them"),
+        ("false", 4, "and CRI was not up before, either"),
+    ] {
+        let scratch = Scratch::new("rollback-down");
+        let node = scratch.node();
+        let old = contents(&scratch);
+        let run = apply(&node, &changes()).unwrap().run;
+        let restarted = scratch.0.join("var/restarted");
+        let guard = guard(
+            &format!(">{}", restarted.display()),
+            &format!(
+                "if [ -e {} ]; then false; else {before}; fi",
+                restarted.display()
+            ),
+        );
+        let purpose = Purpose::Rollback(Some(run));
+        let (mut session, _) = begin_for(&node, purpose, Some(&guard)).unwrap();
+        let error = session
+            .rollback(run, Some(&guard), &mut |_| {})
+            .unwrap_err();
+        assert_eq!(error.exit_code(), exit_code, "{error}");
+        assert!(error.to_string().ends_with(words), "{error}");
+        assert_eq!(error.next(), [Next::Restart(guard.restart_command)]);
+        assert_eq!(contents(&scratch), old);
+    }
+}
+
 #[test]
 fn a_guard_that_was_killed_is_taken_up_again() {
     let scratch = Scratch::new("pending");
@@ -1013,7 +1044,10 @@ fn a_restart_that_a_journal_waits_for_runs_only_if_the_same_commands_are_given()
                 "{error}"
             );
             assert_eq!(error.exit_code(), 3);
-            assert!(error.next()[0].contains(" rollback 1"), "{error:?}");
+            let Next::Rollback(command) = &error.next()[0] else {
+                panic!("{error:?}")
+            };
+            assert!(command.contains(" rollback 1"), "{error:?}");
         }
         assert_eq!(contents(&scratch), before);
         assert!(!ran.exists(), "{events:?}");
@@ -1135,7 +1169,13 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
 }
 
 fn journal_of(node: &Node) -> Journal {
-    match Store::new(node, &state_dir()).entries().unwrap().remove(0) {
+    match Store::new(node, &state_dir())
+        .entries()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+    {
         Entry::Run(journal) => *journal,
         Entry::Damaged(damaged) => panic!("{}", damaged.error),
     }
@@ -1304,7 +1344,7 @@ fn the_way_back_begins_at_the_commit_point_and_ends_with_the_hosts_files() {
         true
     };
     let mut back = transaction
-        .back(&is_ours, true, Care::AllOrNothing)
+        .back(&is_ours, true, OnFailure::ChangeNothing)
         .unwrap();
     back.configuration().unwrap();
     assert_eq!(which_are_new(&scratch), [true, true, false, false, false]);
@@ -1344,7 +1384,7 @@ fn a_commit_point_that_is_edited_on_the_way_back_keeps_the_others_new() {
         }
         let is_ours = |_, file: &FileChange, found: &Found| found.is(Some(&file.after));
         let mut back = transaction
-            .back(&is_ours, true, Care::AllOrNothing)
+            .back(&is_ours, true, OnFailure::ChangeNothing)
             .unwrap();
         edit();
         back.configuration().unwrap();
@@ -1527,25 +1567,25 @@ fn the_commit_point_tells_how_far_a_run_is_and_every_configuration_file_whether_
     apply(&node, &changes).unwrap();
     let journal = journal_of(&node);
     let transaction = journal.transaction(&node);
-    let look = |number: usize, which| {
-        let mut look = [Which::New; 5];
-        look[number] = which;
+    let look = |number: usize, content| {
+        let mut look = [Content::New; 5];
+        look[number] = content;
         look
     };
-    for (which, is_committed) in [
-        (Which::New, true),
-        (Which::Old, false),
-        (Which::Other, true),
+    for (content, is_committed) in [
+        (Content::New, true),
+        (Content::Old, false),
+        (Content::Other, true),
     ] {
-        let look = look(4, which);
+        let look = look(4, content);
         assert_eq!(transaction.is_committed(&look).unwrap(), is_committed);
-        assert_eq!(transaction.is_back(&look), which == Which::Old);
+        assert_eq!(transaction.is_back(&look), content == Content::Old);
     }
     for number in 0..5 {
         assert_eq!(
-            transaction.is_edited(&look(number, Which::Other)),
+            transaction.is_edited(&look(number, Content::Other)),
             number > 1
         );
-        assert!(!transaction.is_edited(&look(number, Which::Old)));
+        assert!(!transaction.is_edited(&look(number, Content::Old)));
     }
 }

@@ -11,13 +11,12 @@
 //! This module keeps no journal and makes no decisions: it is told what each file was and is to be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 
 use super::ApplyError;
 use super::interrupt::Interrupt;
 use super::replace::{self, Give, Metadata, NEW_DIRECTORY, PRIVATE_DIRECTORY, Staged};
-use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::node::{LARGEST_FILE, Node, NodeError, NodePath, read_up_to};
 use crate::plan::FileKind;
 
 /// How the names of temporary files begin.
@@ -70,8 +69,7 @@ impl Found {
         };
         let metadata =
             Metadata::of(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
-        let bytes =
-            read_all(File::from(file)).map_err(|error| NodeError::new(path, "read", error))?;
+        let bytes = read_up_to(LARGEST_FILE, path, file)?;
         Ok(Self::File(Image { bytes, metadata }))
     }
 
@@ -239,7 +237,7 @@ impl Transaction<'_> {
             }
             _ => false,
         };
-        let mut back = self.back(&is_ours, is_committed, Care::AsFarAsPossible)?;
+        let mut back = self.back(&is_ours, is_committed, OnFailure::GoOn)?;
         back.configuration()?;
         let result = match back.stuck() {
             Ok(()) => back.hosts_files().map(drop),
@@ -255,11 +253,11 @@ impl Transaction<'_> {
         &'b self,
         is_ours: &'b IsOurs<'b>,
         is_committed: bool,
-        care: Care,
+        on_failure: OnFailure,
     ) -> Result<Back<'b>, NodeError> {
         allow_many_open_files();
         let removed = self.remove_all_but_the_last();
-        if care == Care::AllOrNothing {
+        if on_failure == OnFailure::ChangeNothing {
             removed?;
         }
         let mut back = Back {
@@ -274,7 +272,7 @@ impl Transaction<'_> {
         };
         for (index, file) in self.starting_with_configuration() {
             let step = match back.step(index, file) {
-                Err(error) if !self.is_commit_point(index) && care == Care::AsFarAsPossible => {
+                Err(error) if !self.is_commit_point(index) && on_failure == OnFailure::GoOn => {
                     back.fail(index, error);
                     continue;
                 }
@@ -291,7 +289,7 @@ impl Transaction<'_> {
             match staged.sync() {
                 Ok(()) => {}
                 // The right file whose bytes may not be on disk yet is better than the wrong one.
-                Err(error) if care == Care::AsFarAsPossible => back.fail(index, error),
+                Err(error) if on_failure == OnFailure::GoOn => back.fail(index, error),
                 Err(error) => return Err(error),
             }
         }
@@ -313,48 +311,49 @@ impl Transaction<'_> {
     }
 
     /// What is at each path, in the order of the files.
-    pub(crate) fn look(&self) -> Result<Vec<Which>, NodeError> {
-        let which = |file: &FileChange| {
+    pub(crate) fn look(&self) -> Result<Vec<Content>, NodeError> {
+        let content = |file: &FileChange| {
             let found = Found::at(self.node, &file.path)?;
             Ok(if found.is(Some(&file.after)) {
-                Which::New
+                Content::New
             } else if found.is(file.before_bytes()) {
-                Which::Old
+                Content::Old
             } else {
-                Which::Other
+                Content::Other
             })
         };
-        self.files.iter().map(which).collect()
+        self.files.iter().map(content).collect()
     }
 
     /// Whether it has reached its commit point, by what is at each path. Where somebody has changed the file at the
     /// commit point since, its temporary file tells: it was there before the first rename, and it is the last one that
     /// goes when a run is undone.
-    pub(crate) fn is_committed(&self, look: &[Which]) -> Result<bool, NodeError> {
-        let (Some(last), Some(which)) = (self.files.last(), look.last()) else {
+    pub(crate) fn is_committed(&self, look: &[Content]) -> Result<bool, NodeError> {
+        let (Some(last), Some(content)) = (self.files.last(), look.last()) else {
             return Ok(true);
         };
-        Ok(match which {
-            Which::New => true,
-            Which::Old => false,
-            Which::Other => {
+        Ok(match content {
+            Content::New => true,
+            Content::Old => false,
+            Content::Other => {
                 let temporary = self.temporary(self.files.len() - 1);
-                look.contains(&Which::New) && !replace::exists(self.node, &last.path, &temporary)?
+                look.contains(&Content::New) && !replace::exists(self.node, &last.path, &temporary)?
             }
         })
     }
 
     /// Whether the old configuration is in effect, by the file at the commit point.
-    pub(crate) fn is_back(&self, look: &[Which]) -> bool {
+    pub(crate) fn is_back(&self, look: &[Content]) -> bool {
         let is_commit_point = self.is_commit_point(look.len().saturating_sub(1));
-        is_commit_point && look.last() == Some(&Which::Old)
+        is_commit_point && look.last() == Some(&Content::Old)
     }
 
     /// Whether somebody has changed the configuration since, in any of its files, or the last file.
-    pub(crate) fn is_edited(&self, look: &[Which]) -> bool {
-        let is_other =
-            |(file, which): (&FileChange, &Which)| !file.is_hosts_file() && *which == Which::Other;
-        look.last() == Some(&Which::Other) || self.files.iter().zip(look).any(is_other)
+    pub(crate) fn is_edited(&self, look: &[Content]) -> bool {
+        let is_other = |(file, content): (&FileChange, &Content)| {
+            !file.is_hosts_file() && *content == Content::Other
+        };
+        look.last() == Some(&Content::Other) || self.files.iter().zip(look).any(is_other)
     }
 
     /// Waits until the names of all files are on disk.
@@ -418,14 +417,14 @@ impl Transaction<'_> {
     }
 }
 
-/// What is at the path of a file.
+/// Whose bytes a file of a run holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// The old file.
+pub(crate) enum Content {
+    /// Those from before the run.
     Old,
-    /// The new one.
+    /// Those that the run writes.
     New,
-    /// Somebody else's.
+    /// Others: somebody has changed the file.
     Other,
 }
 
@@ -433,21 +432,21 @@ pub(crate) enum Which {
 /// the way back is prepared and right before the step, since there may be a restart in between.
 pub(crate) type IsOurs<'a> = dyn Fn(usize, &FileChange, &Found) -> bool + 'a;
 
-/// What to do when something fails before the first file is back.
+/// What a way back does when a step fails before the first file is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Care {
-    /// Change nothing: the way back can wait.
-    AllOrNothing,
-    /// Go on with what can be put back: what is there now is not to stay.
-    AsFarAsPossible,
+pub(crate) enum OnFailure {
+    /// It changes nothing: it can be tried again later.
+    ChangeNothing,
+    /// It puts back as many files as it can: the new ones must not stay.
+    GoOn,
 }
 
-/// What became of the files on the way back, besides being back.
+/// The files that are not quite as they were before the run, after the way back.
 #[derive(Debug, Default)]
-pub(crate) struct Came {
-    /// Changed while the way back was under way, and left alone.
+pub(crate) struct NotAsBefore {
+    /// Somebody changed them meanwhile: they keep those bytes.
     pub(crate) left: Vec<NodePath>,
-    /// They had a mode that lets in fewer than the old one, and keep it.
+    /// Somebody made their mode stricter: they keep that mode.
     pub(crate) stricter: Vec<(NodePath, u32)>,
 }
 
@@ -564,7 +563,7 @@ impl Back<'_> {
     }
 
     /// Puts back all else, and removes the directories that were made, where they are empty.
-    pub(crate) fn hosts_files(mut self) -> Result<Came, NodeError> {
+    pub(crate) fn hosts_files(mut self) -> Result<NotAsBefore, NodeError> {
         let mut result = self.take(|_, file| file.is_hosts_file());
         let node = self.transaction.node;
         let mut parents = BTreeSet::new();
@@ -576,7 +575,7 @@ impl Back<'_> {
         let synced = sync_those_that_exist(node, &parents);
         let left = self.files_left().map(|file| file.path.clone()).collect();
         let [_, others] = self.failed;
-        others.and(result).and(synced).map(|()| Came {
+        others.and(result).and(synced).map(|()| NotAsBefore {
             left,
             stricter: self.stricter,
         })
@@ -589,12 +588,12 @@ impl Back<'_> {
 
     /// Goes on after a failure, since each file that is back is one less to put right by hand; the first failure is
     /// returned.
-    fn take(&mut self, which: impl Fn(usize, &FileChange) -> bool) -> Result<(), NodeError> {
+    fn take(&mut self, is_meant: impl Fn(usize, &FileChange) -> bool) -> Result<(), NodeError> {
         let Transaction { node, files, .. } = self.transaction;
         let mut result = Ok(());
         let mut parents = BTreeSet::new();
         for (index, file) in files.iter().enumerate().rev() {
-            if !which(index, file) {
+            if !is_meant(index, file) {
                 continue;
             }
             let Some(step) = self.steps.remove(&index) else {

@@ -1,46 +1,73 @@
-//! The command line as it is typed: nothing is derived here, and nothing is read.
+//! The command line as it is typed: which options each command has. Nothing is derived here, and nothing is read.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
 use crate::question::{ExistingValue, Inert, Version1};
 use crate::report::fold::Detail;
-use crate::request::{Argument, CONFIG, Request, STATE_DIR};
+use crate::request::{Argument, Request, STATE_DIR};
 
-/// For how many seconds to wait until CRI is up, if nothing else is said.
+/// For how many seconds to wait until CRI is up, without `--health-timeout`.
 pub(super) const HEALTH_TIMEOUT: u64 = 60;
 
-/// Migrates containerd's legacy registry settings to certs.d/<host>/hosts.toml
+/// Move containerd's legacy registry settings to certs.d/<host>/hosts.toml
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP
+)]
 pub(super) struct Cli {
     #[command(subcommand)]
-    pub(super) command: Option<Command>,
+    command: Option<AnyCommand>,
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
-const AFTER_HELP: &str = "\
-Exit codes: 0 nothing to do, done, or ready; 1 changes are pending, answered no, or not ready; 2 usage error;
-3 refused, something needs a decision; 4 failed, the node is as it was; 5 failed, and it is not";
+const AFTER_HELP: &str = "Without a command: plan. COMMAND --help says more.";
+
+const AFTER_LONG_HELP: &str = "\
+Without a command: plan. Each command has its own --help.
+
+Exit codes:
+  0  nothing to do; applied; rolled back; check: ready
+  1  plan: changes are pending; apply, rollback: answered no; check: not ready
+  2  usage error
+  3  refused: something needs a decision; nothing was written
+  4  failed; the node is as it was
+  5  failed, and the node could not be restored: the message names the next command";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Show what would change; write nothing (the default)
-    Plan,
-    /// Show the same, ask, then write it
-    Apply(Apply),
-    /// Undo an apply: show what would change back, ask, then write it
-    Rollback(Rollback),
-    /// Say what each containerd version makes of this node, today and after the migration; write nothing
-    Check(Check),
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one value, and clap flattens no boxed subcommands"
+)]
+pub(super) enum AnyCommand {
+    #[command(flatten)]
+    Node(Command),
     /// Generate manual pages, shell completions or the JSON schema
     #[command(subcommand)]
     Generate(Generate),
+}
+
+/// The commands that look at a node.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what would change; write nothing
+    Plan(Common),
+    /// Show the plan, ask, then write it
+    Apply(Apply),
+    /// Undo an apply: show what would change back, ask, then write it
+    Rollback(Rollback),
+    /// Say whether this node can be upgraded as it is; write nothing
+    Check(Common),
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,28 +88,50 @@ pub(super) enum Generate {
     Schema,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Check {
-    /// Explain a finding by its code, and look at nothing
-    #[arg(long, value_name = "CODE", value_parser = parse_any_code)]
-    pub(super) explain: Option<&'static Code>,
-}
+/// The options without effect in a command, which its help does not list. They are accepted, so that the options of one
+/// command can be used again with another.
+const WITHOUT_EFFECT: [(&str, &[&str]); 2] = [
+    (
+        "rollback",
+        &[
+            "to",
+            "certs_dir",
+            "existing",
+            "inert",
+            "v1",
+            "keep_local_pull",
+            "all",
+        ],
+    ),
+    ("check", &["state_dir"]),
+];
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     /// Write without asking
     #[arg(long)]
     pub(super) yes: bool,
-    /// Write without asking, if the plan has this digest
+    /// Write without asking if this is the plan's digest
+    ///
+    /// Repeat the option to expect one of several plans. Any other plan is refused, and shown. The form `DIGEST  -` is
+    /// accepted, too
     #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
-    pub(super) expect: Option<String>,
+    pub(super) expect: Vec<String>,
+    /// Read such digests from a file, one per line; - is stdin
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) expect_from: Option<OsString>,
+    /// Show the plan only, as `plan` does
+    #[arg(long)]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) changing: Changing,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The number of the run to undo [default: the last one that is in effect]
+    /// The run to undo [default: the last one in effect]
     pub(super) run: Option<u32>,
     /// List the runs; change nothing
     #[arg(long, conflicts_with = "run")]
@@ -92,88 +141,163 @@ pub(super) struct Rollback {
     pub(super) yes: bool,
     #[command(flatten)]
     pub(super) changing: Changing,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What the commands that change the node share.
 #[derive(Debug, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Changing the node")]
 pub(super) struct Changing {
-    /// Restart containerd and watch whether CRI comes up; if not, `apply` puts the old files back
+    /// Restart containerd and check that CRI comes up
+    ///
+    /// If CRI does not come up as it was before, `apply` puts the old files back and restarts containerd again
     #[arg(long)]
     pub(super) restart: bool,
-    /// How to restart it, for `sh -c`, in at most 120 seconds [default: systemctl restart containerd]
-    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    /// How to restart containerd, for `sh -c`
+    ///
+    /// It is killed after 120 seconds, or after --health-timeout if that is longer
+    /// [default: systemctl restart containerd]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "restart",
+        hide_short_help = true
+    )]
     pub(super) restart_command: Option<String>,
-    /// What ends with 0 when CRI is up, for `sh -c`, in at most --health-timeout seconds [default: ask the daemon with ctr]
-    #[arg(long, value_name = "COMMAND", requires = "restart")]
+    /// What succeeds when CRI is up, for `sh -c`
+    ///
+    /// It is run before anything is written, too: if it fails then, nothing is written, unless CRI is down and the plan
+    /// brings it up. Each time it is killed after --health-timeout
+    /// [default: ask the daemon with ctr, at most 5 seconds for each question]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "restart",
+        hide_short_help = true
+    )]
     pub(super) health_command: Option<String>,
-    /// For how many seconds to wait until CRI is up
-    #[arg(long, value_name = "SECONDS", requires = "restart", default_value_t = HEALTH_TIMEOUT, value_parser = parse_seconds)]
+    /// How many seconds to wait until CRI is up
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        requires = "restart",
+        default_value_t = HEALTH_TIMEOUT,
+        value_parser = parse_seconds,
+        hide_short_help = true
+    )]
     pub(super) health_timeout: u64,
 }
 
+/// Which node, for which containerd, how open questions are answered, and how it is said.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// The root of the node's file system; every path is inside it
-    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
-    pub(super) root: String,
-    /// The file that the daemon reads
+    /// The node's root directory
+    ///
+    /// Every other path is inside it, as the node sees it
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: String,
+    /// The config.toml [default: the one containerd reads]
+    ///
+    /// That is the file that `-c` or `--config` in containerd's systemd unit and its drop-ins names, else
+    /// /etc/containerd/config.toml
+    #[arg(short, long, value_name = "PATH", value_parser = parse_path)]
+    config: Option<NodePath>,
+    /// The installed containerd, whose pulls are preserved
+    ///
+    /// A line such as 1.7 means its newest release
+    /// [default: what `containerd --version` says; with another --root, assumed from the version of the file]
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    from: Option<Version>,
+    /// The target version of a direct upgrade
+    ///
+    /// [default: the newest release of every line after that of --from]
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    to: Option<Version>,
+    /// The certs directory
+    ///
+    /// [default: what config_path says, else /etc/containerd/certs.d]
+    #[arg(long, value_name = "PATH", value_parser = parse_directory, hide_short_help = true)]
+    certs_dir: Option<NodePath>,
+    /// If a different hosts.toml exists: refuse, keep it, or replace it; repeatable
+    ///
+    /// HOST=keep and HOST=replace answer for one registry
+    #[arg(long, value_name = "[HOST=]ANSWER")]
+    existing: Vec<ExistingValue>,
+    // Hidden until a plan goes by it.
+    #[arg(long, value_name = "ANSWER", value_enum, hide = true)]
+    inert: Option<Inert>,
+    /// If the file has version 1: auto, convert or keep
+    ///
+    /// containerd 2.0 to 2.2 drop its CRI section. auto converts it where that matters
     #[arg(
-        short,
         long,
-        global = true,
-        value_name = "PATH",
-        default_value = CONFIG
+        value_name = "ANSWER",
+        value_enum,
+        default_value_t = Version1::Auto,
+        hide_possible_values = true,
+        hide_default_value = true
     )]
-    pub(super) config: String,
-    /// The directory for hosts files [default: what config_path says, else /etc/containerd/certs.d]
-    #[arg(long, global = true, value_name = "PATH", value_parser = parse_directory)]
-    pub(super) certs_dir: Option<NodePath>,
-    /// The containerd whose behaviour is kept [default: the node's own, else by the file's version]
-    #[arg(long, global = true, value_name = "VERSION", value_parser = parse_version)]
-    pub(super) from: Option<Version>,
-    /// The containerd that comes [default: the newest known]
-    #[arg(long, global = true, value_name = "VERSION", value_parser = parse_version)]
-    pub(super) to: Option<Version>,
-    /// If a different hosts.toml exists: refuse, keep it, or replace it; HOST=keep for one registry; repeatable
-    #[arg(long, global = true, value_name = "[HOST=]refuse|keep|replace")]
-    pub(super) existing: Vec<ExistingValue>,
-    /// What to do with settings that one release reads and another does not [default: refuse]
-    #[arg(long, global = true, value_enum)]
-    pub(super) inert: Option<Inert>,
-    /// What to do with a version-1 file, whose CRI section containerd 2.0 to 2.2 drop
-    #[arg(long, global = true, value_enum, default_value_t = Version1::Auto)]
-    pub(super) v1: Version1,
-    /// Keep containerd 2.1 and later from pulling through the transfer service once no legacy setting is left
-    #[arg(long, global = true)]
-    pub(super) keep_local_pull: bool,
-    /// Accept a finding by its code; repeatable
-    #[arg(long, global = true, value_name = "CODE", value_parser = parse_code, long_help = allow_help())]
-    pub(super) allow: Vec<&'static Code>,
-    /// Where the journals of all runs are, as the node sees it
-    #[arg(long, global = true, value_name = "PATH", default_value = STATE_DIR, value_parser = parse_path)]
-    pub(super) state_dir: NodePath,
-    /// How the plan is printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    v1: Version1,
+    /// Keep CRI's own puller on containerd 2.1 and later
+    ///
+    /// Without legacy settings containerd 2.1 and later pull through the transfer service instead
+    #[arg(long, hide_short_help = true)]
+    keep_local_pull: bool,
+    /// Accept a finding; repeatable
+    #[arg(long, value_name = "CODE", value_parser = parse_code)]
+    allow: Vec<&'static Code>,
+    /// Explain a finding and what --allow does with it
+    #[arg(long, value_name = "CODE", value_parser = parse_any_code)]
+    pub(super) explain: Option<&'static Code>,
+    /// Where the journals of all runs are
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = STATE_DIR,
+        value_parser = parse_path,
+        hide_short_help = true
+    )]
+    state_dir: NodePath,
+    /// Report as text, diff, json or markdown
+    ///
+    /// text: everything, for people. diff: the unified diff alone; findings go to stderr. json: one document, for programs.
+    /// markdown: a section for a ticket or a job's summary
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub(super) format: Format,
-    /// Show all of a large change: every registry, and each of the hosts files that are alike
-    #[arg(long, global = true)]
-    pub(super) all: bool,
-    /// When to colour
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    /// Show all of a large change
+    ///
+    /// Every registry, and each of the hosts files that are alike
+    #[arg(long, hide_short_help = true)]
+    all: bool,
+    /// When to use colours: auto, always or never
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t = Color::Auto,
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     pub(super) color: Color,
-    /// Print passwords and tokens as they are
-    #[arg(long, global = true)]
+    /// Show passwords and tokens instead of masking them
+    #[arg(long, hide_short_help = true)]
     pub(super) show_secrets: bool,
+    /// A label for the node in the JSON report
+    ///
+    /// It changes nothing else
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) node: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// The diff, the pull table and what becomes of every setting
+    /// Everything, for people
     Text,
-    /// The unified diff alone
+    /// The unified diff alone; findings go to stderr
     Diff,
-    /// The whole report as JSON, for other programs
+    /// One document, for programs
     Json,
     /// A section for a ticket or a job's summary
     Markdown,
@@ -189,6 +313,103 @@ pub(super) enum Color {
     Never,
 }
 
+impl Cli {
+    /// Parses a command line. Options may stand before the command, too.
+    pub(super) fn parse_from(arguments: Vec<OsString>) -> Result<AnyCommand, clap::Error> {
+        let mut definition = definition();
+        let arguments = command_first(&definition, arguments);
+        let matches = definition.try_get_matches_from_mut(arguments)?;
+        let cli =
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
+        let plan = AnyCommand::Node(Command::Plan(cli.common));
+        Ok(cli.command.unwrap_or(plan))
+    }
+}
+
+/// What the command line may be.
+pub(super) fn definition() -> clap::Command {
+    // Without a command, the short help is about which commands there are.
+    let shown = ["root", "config", "from", "to"];
+    let mut definition = Cli::command().mut_args(|argument| {
+        let is_shown = shown.contains(&argument.get_id().as_str());
+        argument.hide_short_help(!is_shown)
+    });
+    for (command, options) in WITHOUT_EFFECT {
+        definition = definition.mut_subcommand(command, |command| {
+            command.mut_args(|argument| {
+                let is_hidden = options.contains(&argument.get_id().as_str());
+                let is_hidden = is_hidden || argument.is_hide_set();
+                argument.hide(is_hidden)
+            })
+        });
+    }
+    let of_rollback = "The installed containerd, which reads the old files";
+    definition.mut_subcommand("rollback", |rollback| {
+        rollback.mut_arg("from", |from| from.help(of_rollback).long_help(of_rollback))
+    })
+}
+
+/// The same command line with the options that stand before the command after it.
+fn command_first(definition: &clap::Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let takes_value = |option: &str| {
+        let (name, is_long) = match option.strip_prefix("--") {
+            Some(name) => (name, true),
+            None => (option.trim_start_matches('-'), false),
+        };
+        let has_its_value = name.contains('=') || !is_long && name.chars().count() > 1;
+        let is_it = |argument: &&clap::Arg| match is_long {
+            true => argument.get_long() == Some(name),
+            false => argument.get_short() == name.chars().next(),
+        };
+        let known = definition.get_arguments().find(is_it);
+        !has_its_value && known.is_some_and(|argument| argument.get_action().takes_values())
+    };
+    let mut at = 1;
+    while let Some(word) = arguments.get(at).and_then(|word| word.to_str()) {
+        if !word.starts_with('-') || word == "-" {
+            if definition.find_subcommand(word).is_some() {
+                let command = arguments.remove(at);
+                arguments.insert(1, command);
+            }
+            break;
+        }
+        if word == "--" {
+            break;
+        }
+        at += if takes_value(word) { 2 } else { 1 };
+    }
+    arguments
+}
+
+impl Command {
+    /// The options that every command has.
+    pub(super) fn common(&self) -> &Common {
+        match self {
+            Self::Plan(common) | Self::Check(common) => common,
+            Self::Apply(apply) => &apply.common,
+            Self::Rollback(rollback) => &rollback.common,
+        }
+    }
+
+    /// What is asked of the program; the containerd that is installed here is not looked for.
+    pub(super) fn request(&self) -> Request {
+        let asked = self.common().request();
+        match self {
+            Self::Rollback(_) => Request {
+                root: asked.root,
+                config: asked.config,
+                from: asked.from,
+                state_dir: asked.state_dir,
+                allow: asked.allow,
+                node: asked.node,
+                show_secrets: asked.show_secrets,
+                ..Request::default()
+            },
+            Self::Plan(_) | Self::Apply(_) | Self::Check(_) => asked,
+        }
+    }
+}
+
 impl Common {
     /// How much of a large change is shown.
     pub(super) fn detail(&self) -> Detail {
@@ -199,11 +420,10 @@ impl Common {
         }
     }
 
-    /// What is asked of the program; the containerd that runs here is not looked for.
-    pub(super) fn request(&self) -> Request {
+    fn request(&self) -> Request {
         Request {
             root: self.root.clone(),
-            config: NodePath::new(&self.config),
+            config: self.config.clone(),
             certs_directory: self.certs_dir.clone(),
             from: self.from,
             to: self.to,
@@ -213,6 +433,7 @@ impl Common {
             keep_local_pull: self.keep_local_pull,
             state_dir: self.state_dir.clone(),
             allow: self.allow.clone(),
+            node: self.node.clone(),
             show_secrets: self.show_secrets,
         }
     }
@@ -243,20 +464,15 @@ impl Changing {
 
 fn parse_version(text: &str) -> Result<Version, String> {
     Version::parse(text)
-        .ok_or_else(|| "a containerd version is meant, such as 1.7 or 2.1.4".to_owned())
+        .ok_or_else(|| "write a containerd version, such as 1.7 or 2.1.4".to_owned())
 }
 
 fn parse_code(name: &str) -> Result<&'static Code, String> {
-    match finding::code(name) {
-        Some(code) if matches!(code.decision, Decision::Allow(_)) => Ok(code),
-        Some(Code {
-            decision: Decision::Option(help),
-            ..
-        }) => Err(format!("this finding is decided by another option: {help}")),
-        Some(_) => Err("this finding cannot be accepted".to_owned()),
-        None => {
-            Err("there is no such finding; `--help` lists those that can be accepted".to_owned())
-        }
+    let code = parse_any_code(name)?;
+    match code.decision {
+        Decision::Allow(_) => Ok(code),
+        Decision::Option(options) => Err(format!("another option decides this finding: {options}")),
+        Decision::HandEdit => Err("this finding cannot be accepted: fix what it names".to_owned()),
     }
 }
 
@@ -266,51 +482,37 @@ fn parse_any_code(name: &str) -> Result<&'static Code, String> {
 }
 
 fn parse_directory(path: &str) -> Result<NodePath, String> {
-    if !path.starts_with('/') {
-        return Err("an absolute path is needed, as the node sees it".to_owned());
-    }
     if path.contains(':') {
-        return Err(
-            "a colon separates directories in config_path, so none can be in a name".to_owned(),
-        );
+        return Err("the name of a certs directory cannot have a colon, which separates directories in config_path".to_owned());
     }
-    Ok(NodePath::new(path))
+    parse_path(path)
 }
 
 fn parse_path(path: &str) -> Result<NodePath, String> {
     if path.starts_with('/') {
         Ok(NodePath::new(path))
     } else {
-        Err("an absolute path is needed, as the node sees it".to_owned())
+        Err("write an absolute path, as the node sees it".to_owned())
     }
 }
 
 fn parse_seconds(text: &str) -> Result<u64, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds @ 1..=3600) => Ok(seconds),
-        _ => Err("a number of seconds from 1 to 3600 is meant".to_owned()),
+        _ => Err("write a number of seconds from 1 to 3600".to_owned()),
     }
 }
 
-fn parse_digest(text: &str) -> Result<String, String> {
-    let digest = text
-        .strip_prefix("sha256:")
-        .unwrap_or(text)
-        .to_ascii_lowercase();
+/// A digest as `plan` prints it, with `sha256:` before it, or as a line of `sha256sum`.
+pub(super) fn parse_digest(text: &str) -> Result<String, String> {
+    let digest = text.strip_prefix("sha256:").unwrap_or(text);
+    let digest = ["  -", " *-"]
+        .iter()
+        .find_map(|name| digest.strip_suffix(name))
+        .unwrap_or(digest);
     if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(digest)
+        Ok(digest.to_ascii_lowercase())
     } else {
-        Err("the 64 digits that `plan` printed are needed".to_owned())
+        Err("write the 64 hexadecimal digits that `plan` prints after `Digest:`".to_owned())
     }
-}
-
-fn allow_help() -> String {
-    let mut help =
-        "Accept a finding by its code; repeatable. Codes, and what accepting them does:".to_owned();
-    for code in finding::ALL {
-        if let Decision::Allow(effect) = code.decision {
-            help.push_str(&format!("\n  {}: {effect}", code.name));
-        }
-    }
-    help
 }

@@ -9,7 +9,8 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::read::DEFAULT_CERTS_DIRECTORY;
-use crate::request::{CONFIG, STATE_DIR};
+use crate::read::locate::CONFIG;
+use crate::request::STATE_DIR;
 
 /// Commands of the system administrator.
 const SECTION: &str = "8";

@@ -1,321 +1,344 @@
-//! What was typed, made into a request, and one function for each command. The edge of the program: only here is
-//! anything printed, and only here does an error become an exit code.
+//! The edge of the program: the command line becomes a request, the request a report, and the report text and an exit code.
+//! Only here is anything printed.
 
+mod apply;
 mod arguments;
-mod changing;
 mod generate;
+mod hints;
 mod manual;
+mod output;
+mod restart;
+mod rollback;
 
 use std::cell::Cell;
-use std::io::{BufWriter, Write};
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anstream::ColorChoice;
 use anyhow::Context;
-use clap::Parser;
 
-use crate::apply;
-use crate::commands::{self, Unread};
+use crate::apply::{ApplyError, Busy, Interrupt, command};
+use crate::commands::{self, Migration, Unread};
 use crate::containerd::release::{NEWEST, OLDEST, Version};
-use crate::node::Node;
-use crate::plan::Plan;
-use crate::read::Inputs;
+use crate::node::{Node, NodeError, NodePath};
+use crate::read::Sources;
+use crate::report::transaction::{self, Failure};
 use crate::report::{self, Outcome, Report, Shown};
 use crate::request::Request;
+use crate::secret::TextKind;
+use crate::shell;
+use crate::text::FileText;
 
-use arguments::{Cli, Color, Command, Common, Format};
+use arguments::{AnyCommand, Cli, Color, Command, Format};
+use output::Output;
 
 /// Exit codes, as in the README.
 mod exit {
     pub(super) const DONE: u8 = 0;
-    pub(super) const PENDING: u8 = 1;
     pub(super) const USAGE: u8 = 2;
     pub(super) const REFUSED: u8 = 3;
     pub(super) const FAILED: u8 = 4;
 }
 
-/// A command that ends before it has begun: what is asked makes no sense, or not on this node.
+/// Why a command ends without doing its work.
 #[derive(Debug)]
 struct Stop {
     exit_code: u8,
-    reason: String,
+    /// Whether root could do what this user may not.
+    needs_root: bool,
+    failure: Failure,
 }
 
 impl Stop {
+    /// What is asked makes no sense, or not on this node.
     fn usage(reason: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, reason)
+    }
+
+    fn refused(reason: impl Into<String>) -> Self {
+        Self::new(exit::REFUSED, reason)
+    }
+
+    fn failed(reason: impl Into<String>) -> Self {
+        Self::new(exit::FAILED, reason)
+    }
+
+    fn new(exit_code: u8, reason: impl Into<String>) -> Self {
         Self {
-            exit_code: exit::USAGE,
-            reason: reason.into(),
+            exit_code,
+            needs_root: false,
+            failure: Failure::new(reason),
         }
+    }
+
+    fn of(error: &ApplyError, shown: &Shown) -> Self {
+        Self {
+            exit_code: error.exit_code(),
+            needs_root: error.needs_root(),
+            failure: transaction::failure(error, shown),
+        }
+    }
+
+    /// The stop that an error is: whatever is none has failed.
+    fn from(error: anyhow::Error) -> Self {
+        error.downcast().unwrap_or_else(|error| {
+            let mut text = String::new();
+            let node_errors = error.chain().filter_map(|cause| cause.downcast_ref());
+            let needs_root = node_errors.into_iter().any(NodeError::needs_root);
+            for cause in error.chain().map(ToString::to_string) {
+                // Some errors say themselves what caused them.
+                if !text.ends_with(&cause) {
+                    let separator = if text.is_empty() { "" } else { ": " };
+                    text.push_str(separator);
+                    text.push_str(&cause);
+                }
+            }
+            Self {
+                needs_root,
+                ..Self::failed(text)
+            }
+        })
     }
 }
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.reason)
+        formatter.write_str(&self.failure.message)
     }
 }
 
 impl std::error::Error for Stop {}
 
 /// Runs the program; the result is its exit code.
-pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::DONE
-            };
-            // A closed stream does not change what was asked for.
-            let _ = error.print();
-            return code;
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match Cli::parse_from(arguments.clone()) {
+        Ok(AnyCommand::Node(command)) => command,
+        Ok(AnyCommand::Generate(what)) => return generate::generate(&what),
+        Err(error) if error.use_stderr() => {
+            output::error(&error.render().ansi().to_string());
+            if let Some(command) = hints::meant(&arguments, &error) {
+                output::error(&format!("next: {command}\n"));
+            }
+            return exit::USAGE;
         }
+        // What `--help` and `--version` print.
+        Err(text) => return show(&text.render().ansi().to_string()),
     };
-    match cli.common.color {
+    match command.common().color {
         // anstream looks at NO_COLOR and at what the stream is.
         Color::Auto => {}
         Color::Always => ColorChoice::Always.write_global(),
         Color::Never => ColorChoice::Never.write_global(),
     }
-    command(cli).unwrap_or_else(|error| explain(&error))
+    if let Some(code) = command.common().explain {
+        return show(&report::explain::render(code));
+    }
+    let run = Run::new(&command, arguments);
+    let report = run.command(&command);
+    run.end(report)
 }
 
-fn command(cli: Cli) -> anyhow::Result<u8> {
-    let run = Run::new(cli.common);
-    match cli.command.unwrap_or(Command::Plan) {
-        Command::Plan => run.plan(),
-        Command::Check(check) => match check.explain {
-            Some(code) => {
-                print(&report::explain::render(code));
-                Ok(exit::DONE)
-            }
-            None => run.check(),
-        },
-        Command::Generate(what) => generate::generate(&what),
-        Command::Apply(_) | Command::Rollback(_) if run.common.format == Format::Json => {
-            Err(Stop::usage("only `plan` and `check` print JSON").into())
+/// Prints what somebody has asked for without looking at a node.
+fn show(text: &str) -> u8 {
+    match output::print(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            output::error(&Failure::new(format!("cannot print: {error}")).to_string());
+            exit::FAILED
         }
-        Command::Apply(apply) => Ok(code(run.apply(&apply))),
-        Command::Rollback(rollback) => Ok(code(run.rollback(&rollback))),
+        _ => exit::DONE,
     }
 }
 
-/// An exit code, whichever way it came.
-fn code(code: Result<u8, u8>) -> u8 {
-    code.unwrap_or_else(|code| code)
-}
-
-/// Says what went wrong; the result is the exit code.
-fn explain(error: &anyhow::Error) -> u8 {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        // Some errors say themselves what caused them.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    print_error(&format!("error{text}\n"));
-    let stop = error.downcast_ref::<Stop>();
-    stop.map_or(exit::FAILED, |stop| stop.exit_code)
-}
-
-/// A failing stdout or stderr changes neither what is written to disk nor the exit code.
-fn print(text: &str) {
-    let stdout = std::io::stdout().lock();
-    let is_plain = anstream::AutoStream::choice(&stdout) == ColorChoice::Never;
-    // What is between colours comes in small pieces.
-    let mut stdout = BufWriter::with_capacity(1 << 16, stdout);
-    let mut write = |text: &str| stdout.write_all(text.as_bytes());
-    let _ = match is_plain {
-        true => anstream::adapter::strip_str(text).try_for_each(&mut write),
-        false => write(text),
-    };
-    let _ = stdout.flush();
-}
-
-fn print_error(text: &str) {
-    let mut stderr = anstream::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
-    let _ = stderr.flush();
-}
-
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(document).context("cannot write the report")?;
-    text.push('\n');
-    print(&text);
-    Ok(())
-}
-
-/// A plan that changes something.
-struct Planned {
-    report: Report,
-    inputs: Inputs,
-    plan: Plan,
-    shown: Shown,
-    digest: String,
-}
-
+/// One run of a command.
 struct Run {
-    common: Common,
+    name: report::Command,
+    /// The command line.
+    typed: Vec<OsString>,
+    request: Request,
+    output: Output,
     /// Whether it was said that a signal has come.
     is_noted: Cell<bool>,
+    /// From when something was changed until the report of it is printed.
+    busy: Cell<Option<Busy>>,
 }
 
 impl Run {
-    fn new(common: Common) -> Self {
+    fn new(command: &Command, typed: Vec<OsString>) -> Self {
+        let (name, only_reads) = match command {
+            Command::Plan(_) => (report::Command::Plan, true),
+            Command::Check(_) => (report::Command::Check, true),
+            Command::Apply(apply) if apply.dry_run => (report::Command::Plan, true),
+            Command::Apply(_) => (report::Command::Apply, false),
+            Command::Rollback(rollback) => (report::Command::Rollback, rollback.list),
+        };
         Self {
-            common,
+            name,
+            typed,
+            request: command.request(),
+            output: Output::new(command.common(), only_reads),
             is_noted: Cell::new(false),
+            busy: Cell::new(None),
         }
     }
 
-    fn plan(&self) -> anyhow::Result<u8> {
-        let node = Node::open(&self.common.root)?;
-        let unfinished = apply::unfinished(&node, &self.common.state_dir);
-        let notes = unfinished.iter().map(report::transaction::unfinished);
-        let notes: Vec<String> = notes.map(|note| note.trim_end().to_owned()).collect();
-        let request = self.request(&node)?;
-        let mut report = match commands::plan(&node, report::Command::Plan, &request) {
-            Ok(planned) => planned.report,
-            Err(mut unread) => {
-                unread.report.notes = notes;
-                return self.unread(unread);
-            }
-        };
-        report.notes = notes;
-        self.print_report(&report)?;
-        Ok(report.exit_code)
-    }
-
-    /// Says what each containerd makes of the node.
-    fn check(&self) -> anyhow::Result<u8> {
-        if self.common.format == Format::Diff {
-            return Err(Stop::usage("`check` prints text only; leave --format out").into());
+    fn command(&self, command: &Command) -> anyhow::Result<Report> {
+        match command {
+            Command::Plan(_) => self.plan(),
+            Command::Check(_) => self.check(),
+            Command::Apply(apply) => self.apply(apply),
+            Command::Rollback(rollback) => self.rollback(rollback),
         }
-        let node = Node::open(&self.common.root)?;
-        let report = match commands::check(&node, &self.request(&node)?) {
-            Ok(report) => report,
-            Err(unread) => return self.unread(unread),
-        };
-        self.print_report(&report)?;
-        Ok(report.exit_code)
     }
 
-    /// Opens the node for a command that explains its errors itself.
-    fn node(&self) -> Result<Node, u8> {
-        Node::open(&self.common.root).map_err(|error| explain(&error.into()))
-    }
-
-    /// Makes the plan. `None` if there is nothing to do, which has been said; an error is the exit code, and has been
-    /// explained.
-    fn make_plan(&self, node: &Node) -> Result<Option<Planned>, u8> {
-        let made = self
-            .request(node)
-            .map(|request| commands::plan(node, report::Command::Apply, &request));
-        let planned = match made {
-            Ok(Ok(planned)) => planned,
-            Ok(Err(unread)) => return Err(code(self.unread(unread).map_err(|e| explain(&e)))),
-            Err(error) => return Err(explain(&error)),
-        };
-        let report = planned.report;
-        match (report.outcome, planned.plan, report.digest.clone()) {
-            (Outcome::Changes, Some((inputs, plan)), Some(digest)) => {
-                let files = inputs.snapshot.configuration().files.iter();
-                let texts = files.map(|loaded| loaded.file.toml.as_ref());
-                Ok(Some(Planned {
-                    report,
-                    shown: Shown::knowing(self.common.show_secrets, texts),
-                    inputs,
-                    plan,
-                    digest,
-                }))
-            }
-            (outcome, ..) => {
-                self.print_report(&report)
-                    .map_err(|error| explain(&error))?;
-                match outcome {
-                    Outcome::Nothing => Ok(None),
-                    _ => Err(report.exit_code),
-                }
-            }
+    fn plan(&self) -> anyhow::Result<Report> {
+        let node = self.node()?;
+        let unfinished = crate::apply::unfinished(&node, &self.request.state_dir);
+        for run in &unfinished {
+            self.output.remark(&transaction::unfinished(run));
         }
+        Ok(self.migration(&node)?.report)
+    }
+
+    fn check(&self) -> anyhow::Result<Report> {
+        if self.output.format == Format::Diff {
+            return Err(Stop::usage("`check` has no diff; leave --format out").into());
+        }
+        let node = self.node()?;
+        commands::check(&node, &self.asked(&node)?).map_err(|unread| self.unread(unread))
+    }
+
+    fn node(&self) -> anyhow::Result<Node> {
+        Ok(Node::open(&self.request.root)?)
+    }
+
+    /// Plans the migration.
+    fn migration(&self, node: &Node) -> anyhow::Result<Migration> {
+        let request = self.asked(node)?;
+        commands::plan(node, self.name, &request).map_err(|unread| self.unread(unread))
     }
 
     /// What is asked, and for which containerd.
-    fn request(&self, node: &Node) -> anyhow::Result<Request> {
-        if !self.common.config.starts_with('/') {
-            let reason = "--config needs an absolute path, as the node sees it";
-            return Err(Stop::usage(reason).into());
-        }
-        let mut request = self.common.request();
+    fn asked(&self, node: &Node) -> anyhow::Result<Request> {
+        let mut request = self.request.clone();
         if request.from.is_none() && node.is_host() {
             request.from = installed_version();
         }
-        let known = |version: Version| version.min(version.newest_known());
-        let to = known(request.to.unwrap_or(NEWEST));
+        let to = request.to.unwrap_or(NEWEST).known();
         match request.from {
-            Some(from) if from < OLDEST => Err(Stop {
-                exit_code: exit::REFUSED,
-                reason: format!(
-                    "containerd {from} has no config_path; hosts files exist since {OLDEST}"
-                ),
-            }
+            Some(from) if from < OLDEST => Err(Stop::refused(format!(
+                "containerd {from} has no config_path; hosts files exist since {OLDEST}"
+            ))
             .into()),
-            Some(from) if known(from) > to => Err(Stop::usage(format!(
-                "--from {} is newer than --to {to}; name the containerd that comes with --to",
-                known(from)
+            Some(from) if from.known() > to => Err(Stop::usage(format!(
+                "--from {} is newer than --to {to}; set the target version with --to",
+                from.known()
             ))
             .into()),
             _ => Ok(request),
         }
     }
 
-    /// Says why the node could not be read.
-    fn unread(&self, unread: Unread) -> anyhow::Result<u8> {
-        self.print_report(&unread.report)?;
-        if self.is_one_document() {
-            return Ok(unread.report.exit_code);
+    /// Why the node could not be read. What was found before is part of the report.
+    fn unread(&self, unread: Unread) -> anyhow::Error {
+        let mut stop = Stop::failed(match self.request.root.as_str() {
+            "/" => unread.to_string(),
+            root => format!("{unread} (inside {root})"),
+        });
+        stop.needs_root = unread.error.needs_root();
+        stop.failure.next.clone_from(&unread.report.next);
+        match self.output.begin(&unread.report) {
+            Ok(()) => stop.into(),
+            Err(error) => unprinted(error),
         }
-        let root = &self.common.root;
-        Err(match root.as_str() {
-            "/" => anyhow::Error::new(unread),
-            _ => anyhow::anyhow!("{unread} (inside {root})"),
-        })
     }
 
-    /// The whole report on stdout; only what a diff has no place for is on stderr.
-    fn print_report(&self, report: &Report) -> anyhow::Result<()> {
-        match self.common.format {
-            Format::Json => return print_json(report),
-            Format::Text => print(&report::text::render(report, self.common.detail())),
-            Format::Markdown => print(&report::markdown::render(report, self.common.detail())),
-            Format::Diff => {
-                print_error(&report::text::preamble(report));
-                print(&report::diff::render(report));
-                if report.files.iter().any(|file| file.masked) {
-                    print_error(
-                        "note: secrets are masked; this diff cannot be applied with patch\n",
-                    );
-                }
+    /// Prints what is left of the report, and what went wrong; the result is the exit code.
+    fn end(&self, report: anyhow::Result<Report>) -> u8 {
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return self.fail(Stop::from(error)),
+        };
+        let (exit_code, is_changed) = (report.exit_code, report.changed);
+        match self.output.end(report) {
+            Ok(()) => exit_code,
+            // What is done is done.
+            Err(error) if is_changed => {
+                output::error(&format!("warning: cannot print the report: {error}\n"));
+                exit_code
+            }
+            Err(error) => self.fail(Stop::from(unprinted(error))),
+        }
+    }
+
+    fn fail(&self, stop: Stop) -> u8 {
+        let Stop {
+            exit_code,
+            needs_root,
+            mut failure,
+        } = stop;
+        if needs_root {
+            failure.next.insert(0, self.as_root());
+        }
+        if self.output.is_one_document() && exit_code != exit::USAGE {
+            let mut report = self.output.begun().unwrap_or_else(|| Report {
+                node: self.request.node.clone(),
+                ..Report::new(self.name, Outcome::Failed)
+            });
+            report.fails(exit_code, &failure);
+            if self.output.end(report).is_ok() {
+                return exit_code;
             }
         }
-        Ok(())
+        output::error(&failure.to_string());
+        exit_code
     }
 
-    /// Whether all that there is to say is in one document on stdout.
-    fn is_one_document(&self) -> bool {
-        matches!(self.common.format, Format::Json | Format::Markdown)
+    /// The same command, run by root.
+    fn as_root(&self) -> String {
+        let words = self.typed.iter().skip(1).map(|word| word.to_string_lossy());
+        let words: Vec<String> = words.map(|word| shell::quote(&word)).collect();
+        let shown = Shown::new(self.request.show_secrets);
+        shown.typed(&format!(
+            "sudo {} {}",
+            env!("CARGO_PKG_NAME"),
+            words.join(" ")
+        ))
     }
+
+    /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.
+    fn stopped(&self, error: &ApplyError, mut sources: Sources) -> Stop {
+        for file in transaction::changed(error) {
+            add(&mut sources, &file.after);
+            add(&mut sources, file.found.as_deref().unwrap_or_default());
+        }
+        let shown = Shown::knowing(self.request.show_secrets, sources.texts());
+        Stop::of(error, &shown)
+    }
+}
+
+/// Adds the content of a file, for masks.
+fn add(sources: &mut Sources, bytes: &[u8]) {
+    let content = FileText::new(bytes.to_vec(), TextKind::Configuration);
+    sources.add(&NodePath::new("/"), content);
+}
+
+/// Nobody can read the report.
+fn unprinted(error: std::io::Error) -> anyhow::Error {
+    Stop::failed(format!("cannot print the report: {error}")).into()
+}
+
+/// Catches signals, once for a command: each call would add handlers that end the program when their session is idle.
+fn listen() -> anyhow::Result<Interrupt> {
+    Interrupt::listen().context("cannot catch signals")
 }
 
 /// The version of the containerd that is installed on this machine, if it says.
 fn installed_version() -> Option<Version> {
-    let mut command = std::process::Command::new("containerd");
-    command.arg("--version");
-    let text = apply::command::run(command, Duration::from_secs(10))
+    let mut containerd = std::process::Command::new("containerd");
+    containerd.arg("--version");
+    let text = command::run(containerd, Duration::from_secs(10))
         .ok()?
         .output;
     // `containerd github.com/containerd/containerd v1.7.24 <revision>`
@@ -330,29 +353,32 @@ mod tests {
     use crate::node::NodePath;
     use crate::question::{Existing, ExistingAnswers, Inert, Version1};
     use crate::request::command_line;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        arguments::definition().debug_assert();
     }
 
     /// What a POSIX shell makes of a command.
-    fn parsed(command: &str) -> Cli {
+    fn parsed(command: &str) -> Command {
         let script = format!("printf '%s\\0' {command}");
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .output()
             .unwrap();
         let words = String::from_utf8(output.stdout).unwrap();
-        Cli::try_parse_from(words.trim_end_matches('\0').split('\0')).unwrap()
+        let words = words.trim_end_matches('\0').split('\0');
+        match Cli::parse_from(words.map(OsString::from).collect()).unwrap() {
+            AnyCommand::Node(command) => command,
+            AnyCommand::Generate(_) => panic!("{command}"),
+        }
     }
 
     #[test]
     fn a_printed_command_asks_what_was_asked() {
         let all = Request {
             root: "-it's a root".to_owned(),
-            config: NodePath::new("/etc/a b.toml"),
+            config: Some(NodePath::new("/etc/a b.toml")),
             certs_directory: Some(NodePath::new("/certs")),
             from: Version::parse("1.7.3"),
             to: Version::parse("2.1.0"),
@@ -364,8 +390,8 @@ mod tests {
             version_1: Version1::Convert,
             keep_local_pull: true,
             state_dir: NodePath::new("/srv/$HOME"),
-            allow: vec![&finding::UNKNOWN_KEY, &finding::BYTE_ORDER_MARK],
-            show_secrets: false,
+            allow: vec![&finding::UNPARSABLE_ENDPOINT, &finding::BYTE_ORDER_MARK],
+            ..Request::default()
         };
         let others = Request {
             existing: Existing::Replace.into(),
@@ -375,7 +401,7 @@ mod tests {
         };
         for request in [all, others, Request::default()] {
             let command = command_line("apply", request.arguments());
-            assert_eq!(parsed(&command).common.request(), request, "{command}");
+            assert_eq!(parsed(&command).request(), request, "{command}");
         }
     }
 
@@ -388,7 +414,7 @@ mod tests {
             health_timeout: 7,
         };
         let command = command_line("rollback 3", changing.arguments());
-        let Some(Command::Rollback(rollback)) = parsed(&command).command else {
+        let Command::Rollback(rollback) = parsed(&command) else {
             panic!("{command}");
         };
         assert_eq!(rollback.run, Some(3));

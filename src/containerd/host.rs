@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::go::url;
 use crate::printable::printable;
 use crate::secret::shown_path;
+use crate::work;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,7 @@ pub struct Host {
 impl Host {
     /// A host without TLS settings and headers that pulls and resolves; `path` is a decoded path of any form.
     pub fn new(scheme: Scheme, host: &str, path: &[u8]) -> Self {
+        work::count(1);
         Self {
             scheme,
             host: host.to_owned(),
@@ -76,9 +78,15 @@ impl Host {
         }
     }
 
-    /// Whether the two are the same try: a second one of the same scheme, host and path asks the same question.
+    /// What tells one try from another: a second one of the same scheme, host and path asks the same question.
+    pub fn one_try(&self) -> (Scheme, &str, &str) {
+        work::count(1);
+        (self.scheme, &self.host, &self.path)
+    }
+
+    /// Whether the two are the same try.
     pub fn same_try(&self, other: &Self) -> bool {
-        (self.scheme, &self.host, &self.path) == (other.scheme, &other.host, &other.path)
+        self.one_try() == other.one_try()
     }
 
     /// Whether the two are the same for pulls.
@@ -88,6 +96,7 @@ impl Host {
 
     /// What of the host is compared: TLS settings count for https only.
     fn compared(&self) -> Compared<'_> {
+        work::count(1);
         let tls = &self.tls;
         let is_https = self.scheme != Scheme::Http;
         Compared {
@@ -112,6 +121,9 @@ impl fmt::Display for Host {
     }
 }
 
+/// CA files, client pairs, and whether the certificate is not verified.
+type ComparedTls<'h> = (&'h [String], &'h [(String, String)], bool);
+
 /// What two hosts are compared by.
 #[derive(PartialEq, Eq, Hash)]
 struct Compared<'h> {
@@ -119,7 +131,7 @@ struct Compared<'h> {
     host: &'h str,
     path: &'h str,
     uses: (bool, bool),
-    tls: Option<(&'h [String], &'h [(String, String)], bool)>,
+    tls: Option<ComparedTls<'h>>,
     headers: &'h BTreeMap<String, Vec<String>>,
 }
 
@@ -234,6 +246,16 @@ pub struct ClientCertificate {
     pub key: Option<String>,
 }
 
+impl fmt::Display for ClientCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "client certificate {}", self.certificate)?;
+        match &self.key {
+            Some(key) => write!(formatter, " with key {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl ShownHost {
     fn new(host: &Host, name: &str) -> Self {
         let none = TlsSettings::default();
@@ -268,10 +290,7 @@ impl fmt::Display for ShownHost {
     /// The URL of requests, and in parentheses what is special about it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut special: Vec<String> = self.ca.iter().map(|file| format!("CA {file}")).collect();
-        special.extend(self.client.iter().map(|pair| match &pair.key {
-            None => format!("client certificate {}", pair.certificate),
-            Some(key) => format!("client certificate {} with key {key}", pair.certificate),
-        }));
+        special.extend(self.client.iter().map(ToString::to_string));
         if self.skip_verify {
             special.push("certificate not verified".to_owned());
         }

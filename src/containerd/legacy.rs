@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::containerd::host::{Host, Pulls, Scheme, TlsSettings, default_host, is_loopback};
+use crate::containerd::reference::is_component;
 use crate::containerd::registry::{HostConfig, Mirror, Registry, absolute};
 use crate::containerd::release::{Behaviour, LocalNames};
 use crate::finding::{Place, Placed};
 use crate::go::url;
+use crate::work;
 
 /// The name of the mirror entry for every namespace that has none of its own.
 pub const WILDCARD: &str = "*";
@@ -337,8 +339,10 @@ pub fn is_matchable(mirror: &str) -> bool {
 ///
 /// A namespace is the first part of a normalized reference (distribution's `reference.ParseDockerRef`): a domain of
 /// dotted labels with an optional port, or an IPv6 address in brackets; one lower-case label without dot and port is
-/// taken for a part of the path unless it is `localhost`, and `index.docker.io` becomes `docker.io`.
+/// taken for a part of the path unless it is `localhost`, and `index.docker.io` becomes `docker.io`. With a dot and
+/// without a port it may also be what a repository's part may be, underscores included: `my_registry.example`.
 pub fn unmatchable(namespace: &str) -> Option<&'static str> {
+    work::count(namespace.len());
     if namespace.is_empty() {
         return Some("it is empty");
     }
@@ -378,7 +382,8 @@ pub fn unmatchable(namespace: &str) -> Option<&'static str> {
         inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
     };
     if !domain.split('.').all(label) {
-        return Some("it is no host name");
+        let is_part = port.is_none() && domain.contains('.') && is_component(domain);
+        return (!is_part).then_some("it is no host name");
     }
     let single = port.is_none() && !domain.contains('.') && domain != "localhost";
     (single && domain.bytes().all(|b| !b.is_ascii_uppercase()))
@@ -402,6 +407,8 @@ mod tests {
             "[::1]",
             "registry-1.docker.io",
             "a-b.c.d",
+            "my_registry.example",
+            "a__b.c--d",
         ] {
             assert_eq!(unmatchable(name), None, "{name}");
         }
@@ -415,6 +422,10 @@ mod tests {
             "docker",
             "*",
             "host_name:5000",
+            "host_name",
+            "Host_name.example",
+            "_a.example",
+            "a_.example",
             "h:",
             "h:port",
             "a..b",
@@ -427,6 +438,32 @@ mod tests {
             "_default",
         ] {
             assert!(unmatchable(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_an_image_can_have_is_the_namespace_of_one() {
+        use crate::containerd::reference::ImageReference;
+        for name in [
+            "docker.io",
+            "localhost",
+            "h:5000",
+            "Registry",
+            "registry",
+            "[::1]:5000",
+            "[::1]",
+            "my_registry.example",
+            "my_registry:5000",
+            "My_registry.example",
+            "a..b",
+            "index.docker.io",
+            "a_.example",
+            "h:",
+            "_default",
+        ] {
+            let image = ImageReference::parse(&format!("{name}/x/y"));
+            let is_namespace = image.is_ok_and(|image| image.namespace == name);
+            assert_eq!(is_namespace, unmatchable(name).is_none(), "{name}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 pub mod contents;
+pub mod difference;
 pub mod file;
 pub mod host;
 pub mod hosts_file;
@@ -9,6 +10,7 @@ pub mod legacy;
 pub mod loader;
 pub mod lookup;
 pub mod merge;
+pub mod reference;
 pub mod registry;
 pub mod release;
 pub mod sight;

@@ -50,6 +50,11 @@ pub const NEWEST: Version = {
     newest
 };
 
+/// The line that is planned to remove `mirrors`, `configs` and `auths` (docs/containerd.md §13).
+pub const REMOVES_LEGACY: &str = "2.7";
+/// When that line is planned for.
+pub const REMOVES_LEGACY_WHEN: &str = "September 2027";
+
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
@@ -75,10 +80,9 @@ impl Version {
         let minor = parts.next()?.ok()?;
         let patch = match parts.next() {
             Some(patch) => patch.ok()?,
-            None => LINES
-                .iter()
-                .find(|line| (line.major, line.minor) == (major, minor))
-                .map_or(0, |line| line.patch),
+            None => version(major, minor, 0)
+                .newest_of_line()
+                .map_or(0, |newest| newest.patch),
         };
         parts
             .next()
@@ -103,16 +107,34 @@ impl Version {
         versions
     }
 
+    /// This release as the table has it: a patch that is newer than the table counts as the newest known one of its
+    /// line, and a release of an unknown line as the newest known one before it.
+    pub fn known(self) -> Self {
+        if let Some(newest) = self.newest_of_line() {
+            return self.min(newest);
+        }
+        let before = LINES.iter().rfind(|line| **line < self);
+        before.copied().unwrap_or(OLDEST)
+    }
+
+    /// Whether the table has its release line.
+    pub fn is_of_known_line(self) -> bool {
+        self.newest_of_line().is_some()
+    }
+
     /// Whether both are of one release line.
     pub fn is_of_line(self, other: Self) -> bool {
         (self.major, self.minor) == (other.major, other.minor)
     }
 
-    /// The newest known release of this one's line; of a line that is not known, the newest of all.
-    pub fn newest_known(self) -> Self {
+    fn newest_of_line(self) -> Option<Self> {
         let mut lines = LINES.iter();
-        let line = lines.find(|line| line.is_of_line(self));
-        line.copied().unwrap_or(NEWEST)
+        lines.find(|line| line.is_of_line(self)).copied()
+    }
+
+    /// `2.4` for 2.4.2.
+    pub fn line(self) -> String {
+        format!("{}.{}", self.major, self.minor)
     }
 
     /// Whether a change that first appeared in the releases `first` (one for each line that got it as a
@@ -376,18 +398,37 @@ pub fn generations(from: Version, to: Version) -> Vec<Generation> {
     generations
 }
 
-/// `1.6.0 to 1.6.16, 1.7.3`: runs of releases that follow each other.
-pub fn ranges(mut versions: Vec<Version>) -> String {
+/// The target versions where none is named: the newest release of every line after that of `from`, oldest first; where
+/// there is no later line, the newest of its own.
+pub fn default_targets(from: Version) -> Vec<Version> {
+    let later = |line: &&Version| (line.major, line.minor) > (from.major, from.minor);
+    let targets: Vec<Version> = LINES.iter().filter(later).copied().collect();
+    if targets.is_empty() {
+        return vec![from.newest_of_line().unwrap_or(NEWEST)];
+    }
+    targets
+}
+
+/// Known releases that follow each other are one run: oldest first, each run as its releases.
+pub fn runs(mut versions: Vec<Version>) -> Vec<Vec<Version>> {
     versions.sort_unstable();
-    let mut runs: Vec<(Version, Version)> = Vec::new();
+    let mut runs: Vec<Vec<Version>> = Vec::new();
     for version in versions {
-        match runs.last_mut() {
-            Some((_, last)) if Version::between(*last, version).len() <= 2 => *last = version,
-            _ => runs.push((version, version)),
+        let last = runs.last_mut();
+        let follows = |last: &Version| Version::between(*last, version).len() <= 2;
+        match last {
+            Some(run) if run.last().is_some_and(follows) => run.push(version),
+            _ => runs.push(vec![version]),
         }
     }
-    let runs: Vec<String> = runs
-        .into_iter()
+    runs
+}
+
+/// `1.6.0 to 1.6.16, 1.7.3`: runs of releases that follow each other.
+pub fn ranges(versions: Vec<Version>) -> String {
+    let runs: Vec<String> = runs(versions)
+        .iter()
+        .filter_map(|run| Some((run.first()?, run.last()?)))
         .map(|(first, last)| {
             if first == last {
                 first.to_string()
@@ -397,6 +438,16 @@ pub fn ranges(mut versions: Vec<Version>) -> String {
         })
         .collect();
     runs.join(", ")
+}
+
+/// `2.2.9, 2.3.7 and 2.4.2`, each with the word before the last.
+pub fn list(versions: &[Version], word: &str) -> String {
+    let mut words: Vec<String> = versions.iter().map(Version::to_string).collect();
+    match words.pop() {
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} {word} {last}", words.join(", ")),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -409,6 +460,7 @@ mod tests {
         assert_eq!(Version::parse("v2.0.5-k3s1"), Some(version(2, 0, 5)));
         assert_eq!(Version::parse("1.7"), Some(version(1, 7, 35)));
         assert_eq!(Version::parse("9.9"), Some(version(9, 9, 0)));
+        assert_eq!(Version::parse("2.3"), Some(version(2, 3, 7)));
         for bad in ["", "1", "1.x", "1.7.34.1", "latest", "1.7 beta", "70000.1"] {
             assert_eq!(Version::parse(bad), None, "{bad}");
         }
@@ -450,6 +502,30 @@ mod tests {
         assert_eq!([of("2.0.0"), of("2.2.7")], [GoToml::V2_2; 2]);
         assert_eq!(of("2.3.4"), GoToml::V2_3);
         assert_eq!([of("2.4.0"), of("3.0.0")], [GoToml::V2_4; 2]);
+    }
+
+    #[test]
+    fn a_newer_patch_counts_as_the_newest_of_its_line_and_an_unknown_line_as_what_is_before_it() {
+        let known = |text| Version::parse(text).unwrap().known().to_string();
+        assert_eq!([known("2.3.99"), known("1.7.20")], ["2.3.7", "1.7.20"]);
+        assert_eq!([known("2.9.1"), known("1.9")], ["2.4.2", "1.7.35"]);
+        assert_eq!(known("1.4.3"), "1.5.0");
+        assert!(version(2, 3, 99).is_of_known_line() && !version(1, 9, 0).is_of_known_line());
+    }
+
+    #[test]
+    fn the_default_targets_are_the_newest_releases_of_all_later_lines() {
+        let of = |text| list(&default_targets(Version::parse(text).unwrap()), "and");
+        assert_eq!(of("1.7.20"), "2.0.14, 2.1.9, 2.2.9, 2.3.7 and 2.4.2");
+        assert_eq!(of("2.2.0"), "2.3.7 and 2.4.2");
+        assert_eq!([of("2.4.0"), of("2.4.2")], ["2.4.2", "2.4.2"]);
+    }
+
+    #[test]
+    fn releases_that_follow_each_other_are_one_range() {
+        let all = [(1, 7, 35), (2, 0, 0), (2, 2, 0), (2, 2, 1), (2, 1, 9)];
+        let all = all.map(|(major, minor, patch)| version(major, minor, patch));
+        assert_eq!(ranges(all.to_vec()), "1.7.35 to 2.0.0, 2.1.9 to 2.2.1");
     }
 
     #[test]

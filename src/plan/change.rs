@@ -2,6 +2,9 @@
 
 use std::rc::Rc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::node::NodePath;
 use crate::text::{FileText, TomlText};
 use crate::toml::edit::NewValue;
@@ -33,7 +36,10 @@ pub(crate) fn lets_in_more(one: u32, other: u32) -> bool {
 
 /// What a file is to containerd, in the order in which files are written. Names do not tell: an imported file may be
 /// called anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A hosts.toml in the certs directory: read at every pull.
     HostsFile,

@@ -182,9 +182,10 @@ fn default_directory(
         );
     };
     let settings = resolved.usable();
-    let same = planner.generations().all(|generation| {
-        !generation.behaviour.default_directory
-            || reader::pulls(&planner.certs, unnamed, &generation.behaviour).same(&settings)
+    let same = planner.verified().all(|release| {
+        let behaviour = &release.generation.behaviour;
+        !behaviour.default_directory
+            || reader::pulls(&planner.certs, unnamed, behaviour).same(&settings)
     });
     if same {
         return (Decider::Settings, None);
@@ -208,7 +209,7 @@ fn stays_in_effect(planner: &Planner<'_>, namespace: &str) -> bool {
         return true;
     }
     let today = planner.from.pulls(namespace);
-    planner.releases.iter().all(|release| {
+    planner.verified().all(|release| {
         let behaviour = &release.generation.behaviour;
         let planned = reader::pulls(&planner.certs, namespace, behaviour);
         planned.same(&today) || planned.same(&release.sight.pulls(namespace))
@@ -254,8 +255,9 @@ fn decider(
     if own.is_none() && (default == Decider::Settings || !named) {
         return default;
     }
-    let same = planner.generations().all(|generation| {
-        reader::pulls(&planner.certs, namespace, &generation.behaviour).same(settings)
+    let same = planner.verified().all(|release| {
+        let behaviour = &release.generation.behaviour;
+        reader::pulls(&planner.certs, namespace, behaviour).same(settings)
     });
     if own.is_some() && same {
         return Decider::Settings;
@@ -281,7 +283,7 @@ fn decider(
     let Some(directory) = planner.certs.directories.get(name) else {
         return Decider::Settings;
     };
-    let both = both(planner, &name, namespace, settings, false);
+    let both = both(planner, name, namespace, settings, false);
     match directory_decides(planner, directory, named, &both, findings) {
         true => Decider::KeptFile,
         false => Decider::Settings,
@@ -317,7 +319,10 @@ fn read_otherwise(
     other: &Pulls,
 ) -> (Behaviour, Pulls, String) {
     let read = |g: &Generation| reader::pulls(&planner.certs, namespace, &g.behaviour);
-    let mut generations = planner.generations().map(|g| (g, read(g)));
+    let mut generations = planner.verified().map(|release| {
+        let generation = &release.generation;
+        (generation, read(generation))
+    });
     match generations.find(|(_, pulls)| !pulls.same(other)) {
         Some((generation, pulls)) => {
             let is_from = generation.versions.contains(&planner.inputs.from);

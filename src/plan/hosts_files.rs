@@ -12,7 +12,6 @@ use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
 use crate::containerd::legacy::{LegacyHost, Origin, WILDCARD};
 use crate::containerd::registry::Tls;
-use crate::containerd::release::Generation;
 use crate::finding::{FileId, Place};
 use crate::node::NodePath;
 use crate::toml::edit::quote;
@@ -37,7 +36,7 @@ pub(crate) struct Draft {
 }
 
 /// The hosts files to write, by directory name: one for `_default` if there is a wildcard, and one for each namespace
-/// that would have other hosts without it, on any version.
+/// that would have other hosts without it, on a release that the plan is verified for.
 pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<String, Draft> {
     let mut certs = Rc::clone(&planner.certs);
     let mut drafts = BTreeMap::new();
@@ -57,12 +56,11 @@ pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<
         if namespace.decider != Decider::Settings {
             continue;
         }
-        let without_file =
-            |generation: &Generation| reader::pulls(&certs, &namespace.name, &generation.behaviour);
-        if planner
-            .generations()
-            .all(|generation| without_file(generation).same(&namespace.after))
-        {
+        let mut without_file = planner.verified().map(|release| {
+            let behaviour = &release.generation.behaviour;
+            reader::pulls(&certs, &namespace.name, behaviour)
+        });
+        if without_file.all(|pulls| pulls.same(&namespace.after)) {
             namespace.same_as_default = planner.legacy().mirror(&namespace.name).is_some()
                 && certs.own(&namespace.name).is_none();
             continue;

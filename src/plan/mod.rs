@@ -26,13 +26,11 @@ mod hosts_files;
 mod namespaces;
 mod placement;
 mod planner;
-mod release;
 mod rules;
 mod settings;
 
 pub use change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
 pub use namespaces::{Decider, Namespace, Wanted, namespaces};
-pub use release::Release;
 pub use settings::{Fate, SettingOutcome};
 
 use planner::{InEffect, Planner};

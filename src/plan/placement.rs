@@ -1,6 +1,5 @@
 //! The CRI plugin's tables of all files: which of them take effect today, and which would after the upgrade.
 
-use super::release::Release;
 use crate::containerd::configuration::Configuration;
 use crate::containerd::contents::{PluginId, PluginSection};
 use crate::containerd::file::ConfigFile;
@@ -9,7 +8,7 @@ use crate::containerd::registry::Registry;
 use crate::containerd::release::{Merging, Version};
 use crate::containerd::sight::Sight;
 use crate::finding::{self, Code};
-use crate::read::Inputs;
+use crate::read::{Inputs, Release};
 
 /// A table of the CRI plugin that has registry settings, and when they take effect.
 pub(crate) struct Placement<'i> {
@@ -25,7 +24,7 @@ pub(crate) struct Placement<'i> {
 pub(crate) enum Effect {
     /// They take effect on the containerd whose behaviour is kept.
     Now,
-    /// They take effect on later versions only, because of what the code says.
+    /// They take effect on a target only, and maybe on other later versions, because of what the code says.
     Later {
         code: &'static Code,
         versions: Vec<Version>,
@@ -34,7 +33,7 @@ pub(crate) enum Effect {
     UnderAnotherName,
     /// Some version reads them, but another file says the same again there.
     Overruled,
-    /// No version on the way reads them.
+    /// Neither `--from` nor a target reads them.
     Never,
 }
 
@@ -46,12 +45,9 @@ impl Placement<'_> {
 }
 
 /// All sections with registry settings, by file and name.
-pub(crate) fn placements<'i>(
-    inputs: &'i Inputs,
-    from: &Sight,
-    releases: &[Release],
-) -> Vec<Placement<'i>> {
+pub(crate) fn placements<'i>(inputs: &'i Inputs, from: &Sight) -> Vec<Placement<'i>> {
     let configuration = inputs.snapshot.configuration();
+    let releases = &inputs.releases;
     let mut placements = Vec::new();
     for (index, loaded) in configuration.files.iter().enumerate() {
         let contents = loaded.contents(from.behaviour.major);
@@ -60,22 +56,29 @@ pub(crate) fn placements<'i>(
                 continue;
             };
             let id = (index, section.id);
-            let reads: Vec<&Release> = releases
+            let mut reads: Vec<&Release> = releases
                 .iter()
                 .filter(|release| release.sight.in_effect.contains(&id))
                 .collect();
-            let versions: Vec<Version> = reads
-                .iter()
-                .filter(|release| counts(registry, &release.sight, from, configuration))
-                .flat_map(|release| release.generation.versions.iter().copied())
-                .collect();
+            if !reads.iter().any(|release| release.is_verified()) {
+                // What no target reads is left alone, whatever a release makes of it that is skipped.
+                reads.clear();
+            }
+            let versions = versions(
+                reads
+                    .iter()
+                    .copied()
+                    .filter(|release| counts(registry, &release.sight, from, configuration)),
+            );
             // Even an empty table of an older name replaces the newer one's where it is migrated.
             let replaces = contents.version >= 3 && section.id != PluginId::Images;
             let effect = if from.in_effect.contains(&id) {
                 Effect::Now
             } else if from.takes_effect_by_another_name(configuration, id) {
                 Effect::UnderAnotherName
-            } else if !versions.is_empty() && (registry.says_something() || replaces) {
+            } else if let Some(versions) = versions
+                && (registry.says_something() || replaces)
+            {
                 // On 1.x all files together have one version.
                 let version = match from.behaviour.merging {
                     Merging::Sections => from.version,
@@ -155,10 +158,18 @@ fn uncovered(
             Merging::MigrationThenKeys => covers.any(|other| other.id.0 == file && goes(other)),
         }
     });
-    let versions: Vec<Version> = reads
-        .flat_map(|release| release.generation.versions.clone())
-        .collect();
-    (!versions.is_empty()).then_some(versions)
+    versions(reads)
+}
+
+/// The versions of these releases, if the plan is verified for one of them.
+fn versions<'r>(releases: impl Iterator<Item = &'r Release>) -> Option<Vec<Version>> {
+    let mut is_verified = false;
+    let mut versions = Vec::new();
+    for release in releases {
+        is_verified |= release.is_verified();
+        versions.extend(&release.generation.versions);
+    }
+    is_verified.then_some(versions)
 }
 
 /// Whether a section that takes effect in `sight` adds anything: a `config_path` that a later file sets again, or clears, does

@@ -9,7 +9,6 @@ use super::change::{NEW_FILE, mode_of_new};
 use super::conversion::Conversion;
 use super::namespaces::{Namespace, namespaces};
 use super::placement::{self, Placement};
-use super::release::Release;
 use crate::containerd::configuration::Configuration;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::hosts_file::directory::CertsDirectory;
@@ -20,7 +19,7 @@ use crate::containerd::sight::Sight;
 use crate::finding::{Code, FileId, Findings, Place};
 use crate::node::NodePath;
 use crate::question::{Existing, Question};
-use crate::read::Inputs;
+use crate::read::{Inputs, Release};
 
 /// What decides pulls today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +37,12 @@ pub(crate) struct Planner<'i> {
     pub inputs: &'i Inputs,
     /// What the containerd whose behaviour is kept makes of the node.
     pub from: Rc<Sight>,
-    /// What every containerd from that one to `--to` makes of it.
-    pub releases: Vec<Release>,
+    /// That one, the targets, and every known release between them, with what each makes of it.
+    pub releases: &'i [Release],
     /// config.toml itself.
     pub config: &'i ConfigFile,
+    /// Every configuration file by its number in findings.
+    files: HashMap<FileId, &'i ConfigFile>,
     pub placements: Vec<Placement<'i>>,
     pub in_effect: InEffect,
     /// The directory that `config_path` names afterwards, with `carried` already in it.
@@ -62,7 +63,7 @@ impl<'i> Planner<'i> {
     pub(crate) fn new(inputs: &'i Inputs) -> Option<Self> {
         let config = inputs.snapshot.configuration().main()?;
         let from = inputs.sight();
-        let releases = Release::all(inputs);
+        let releases = inputs.releases.as_slice();
         let path = inputs.certs_path();
         let empty = || Rc::new(CertsDirectory::empty(path.clone()));
         let directories = inputs.snapshot.certs();
@@ -75,15 +76,18 @@ impl<'i> Planner<'i> {
             Rc::make_mut(&mut certs).write(&file.path, &file.content);
         }
         let namespaces = namespaces(inputs, &from, &certs);
+        let files = inputs.snapshot.configuration().files.iter();
+        let files = files.map(|loaded| &loaded.file);
         Some(Self {
             in_effect: in_effect(&from),
-            placements: placement::placements(inputs, &from, &releases),
+            placements: placement::placements(inputs, &from),
             namespace_names: namespaces.iter().map(|one| one.name.clone()).collect(),
             first_mentions: from.registry().first_mentions(),
             conversion: Conversion::of(inputs),
             namespaces,
             inputs,
             config,
+            files: files.map(|file| (file.id, file)).collect(),
             certs,
             carried,
             releases,
@@ -115,8 +119,14 @@ impl<'i> Planner<'i> {
         mode_of_new(sources.into_iter().map(mode))
     }
 
+    /// The behaviours of all releases: for what is said. What is asked and written goes by [`Planner::verified`].
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.releases.iter().map(|release| &release.generation)
+    }
+
+    /// The releases that the plan is verified for.
+    pub(crate) fn verified(&self) -> impl Iterator<Item = &Release> {
+        self.releases.iter().filter(|release| release.is_verified())
     }
 
     /// Whether anything is to be migrated; else the file is converted at most.
@@ -133,8 +143,7 @@ impl<'i> Planner<'i> {
         matches!(self.conversion, Conversion::Yes)
     }
 
-    /// Whether hosts files that take effect today are not found by a later release, since `config_path` names several
-    /// directories.
+    /// Whether hosts files that take effect today are not found by a target, since `config_path` names several directories.
     fn several_directories_matter(&self) -> bool {
         if self.from.roots().len() < 2 {
             return false;
@@ -147,17 +156,21 @@ impl<'i> Planner<'i> {
         paths.len() >= 2
             && paths.iter().any(has_files)
             && self
-                .releases
-                .iter()
+                .verified()
                 .any(|release| release.sight.transfer_service)
     }
 
     /// The configuration file of this place.
     pub(crate) fn file_of(&self, place: &Place) -> &'i ConfigFile {
-        let mut files = self.configuration().files.iter().map(|loaded| &loaded.file);
-        files
-            .find(|file| file.id == place.file)
-            .unwrap_or(self.config)
+        self.files.get(&place.file).copied().unwrap_or(self.config)
+    }
+
+    /// The tables of the CRI plugin in the configuration file of this index.
+    pub(crate) fn placements_of(&self, file: usize) -> &[Placement<'i>] {
+        // They are in the order of the files.
+        let start = self.placements.partition_point(|one| one.id.0 < file);
+        let end = self.placements.partition_point(|one| one.id.0 <= file);
+        self.placements.get(start..end).unwrap_or_default()
     }
 
     /// Whether what is in the certs directory decides for this registry, as `--existing` says. `help` is for a refusal, and

@@ -2,28 +2,38 @@
 //! of the certificate files. After this no module reads the disk until `apply`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::rc::Rc;
 
+use self::locate::{Found, Located, NoConfig};
 use crate::containerd::configuration::{Configuration, LoadedFile};
 use crate::containerd::contents::Contents;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory};
+use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory, DEFAULT};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::WILDCARD;
 use crate::containerd::loader::Startup;
 use crate::containerd::registry::absolute;
-use crate::containerd::release::{Behaviour, Major, NEWEST, OLDEST, Version, generations};
+use crate::containerd::release::{
+    Behaviour, Major, NEWEST, OLDEST, Version, default_targets, generations,
+};
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
 use crate::question::{ExistingAnswers, Inert, Version1};
-use crate::secret::TextKind;
+use crate::secret::{TextKind, shown_word};
 use crate::text::{FileText, TomlText};
 
 mod certs;
 mod imports;
+pub mod locate;
+mod release;
+mod windows;
 
 pub use imports::import_path;
+pub use release::Release;
 
 /// Where containerd looks when nobody says otherwise.
 pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
@@ -31,17 +41,30 @@ pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
 /// The second directory of the built-in `config_path` of containerd 2.2 and later.
 pub const DOCKER_CERTS_DIRECTORY: &str = "/etc/docker/certs.d";
 
+/// The most lines and commas in a file: each value takes a hundred times its room in memory.
+pub const MOST_VALUES: usize = 1_000_000;
+/// The most bytes of all configuration files and hosts files together.
+pub const LARGEST_NODE: usize = 64 << 20;
+/// The most files that are imported.
+pub const MOST_IMPORTS: usize = 1_000;
+/// The most steps, about one a character, in which names are compared with the patterns of imports.
+pub const MOST_STEPS: usize = 200_000_000;
+/// The most directories in `config_path`.
+pub const MOST_CERTS_DIRECTORIES: usize = 100;
+/// The most hosts in the lists of all registries together.
+pub const MOST_HOSTS: usize = 100_000;
+
 /// What an operator has settled before anything is read.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The config.toml to migrate.
-    pub config: NodePath,
+    pub config: Located,
     /// `--certs-dir`, if it was given.
     pub certs_directory: Option<NodePath>,
     /// `--from`, if it was given or the node's containerd answered.
     pub from: Option<Version>,
-    /// `--to`.
-    pub to: Version,
+    /// `--to`, if it was given: a direct upgrade. Else the targets are those of [`default_targets`].
+    pub to: Option<Version>,
     /// `--existing`.
     pub existing: ExistingAnswers,
     /// `--inert`.
@@ -79,8 +102,12 @@ pub enum CertificateFile {
 pub struct Inputs {
     /// What was asked for.
     pub options: Options,
-    /// The containerd whose behaviour is kept.
+    /// The installed containerd, whose behaviour is kept.
     pub from: Version,
+    /// The target versions, oldest first; never empty.
+    pub targets: Vec<Version>,
+    /// `from`, the targets and every known release between them, with what each makes of the node.
+    pub releases: Vec<Release>,
     /// The node as it is on the disk.
     pub snapshot: Snapshot,
     /// The permission bits of each configuration file and hosts file.
@@ -89,25 +116,48 @@ pub struct Inputs {
     pub certificates: BTreeMap<String, CertificateFile>,
 }
 
-/// Reads the node. `None` if its configuration cannot be understood, which the findings say.
+/// Reads the node. `None` if its configuration cannot be understood, which the findings say. A node that runs on
+/// containerd's built-in defaults counts as one with an empty config.toml.
 ///
 /// The text of every file that was read is handed to `sources` for excerpts and masks, also of those that are not
 /// understood.
 pub fn read(
     node: &Node,
-    options: Options,
+    mut options: Options,
     findings: &mut Findings,
     sources: &mut Sources,
 ) -> Result<Option<Inputs>, ReadError> {
-    let Some(main) = read_main(node, &options.config, findings, sources)? else {
+    let main = match read_main(node, &options.config, findings, sources) {
+        Err(ReadError::NoConfig(missing)) if missing.runs_on_defaults() => {
+            options.config.found = Found::BuiltIn;
+            let path = &options.config.path;
+            let empty = FileText::new(Vec::new(), TextKind::Configuration);
+            let id = sources.add(path, empty.clone());
+            ConfigFile::new(id, path.clone(), path.clone(), &empty, findings)
+        }
+        main => main?,
+    };
+    let Some(main) = main else {
         return Ok(None);
     };
-    let from = options
-        .from
-        .unwrap_or_else(|| default_from(&main).min(options.to));
+    if is_windows(&main, findings) {
+        return Ok(None);
+    }
+    let from = options.from.unwrap_or_else(|| {
+        let assumed = default_from(&main);
+        options.to.map_or(assumed, |to| assumed.min(to))
+    });
+    let targets = match options.to {
+        Some(to) => vec![to],
+        None => default_targets(from),
+    };
     let Some(configuration) = imports::read(node, main, findings, sources)? else {
         return Ok(None);
     };
+    let mut imported = configuration.files.iter().skip(1);
+    if imported.any(|loaded| is_windows(&loaded.file, findings)) {
+        return Ok(None);
+    }
     let certificates = read_certificates(node, &configuration);
     let files = certificates.iter();
     let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
@@ -115,6 +165,8 @@ pub fn read(
     let mut inputs = Inputs {
         options,
         from,
+        targets,
+        releases: Vec::new(),
         snapshot: Snapshot::new(configuration, empty),
         modes: BTreeMap::new(),
         certificates,
@@ -122,7 +174,50 @@ pub fn read(
     let certs = read_certs_directories(node, &inputs, sources)?;
     inputs.snapshot = inputs.snapshot.with_certs(certs);
     inputs.modes = sources.modes();
+    if has_too_many_hosts(&inputs) {
+        findings.add(
+            &finding::TOO_MANY_HOSTS,
+            None,
+            format!("the lists of all registries together have more than {MOST_HOSTS} hosts"),
+            "this program does not work with so many; remove mirrors that nobody uses",
+        );
+        return Ok(None);
+    }
+    inputs.releases = Release::all(&inputs.snapshot, from, &inputs.targets);
     Ok(Some(inputs))
+}
+
+/// Whether the lists of hosts of all names together are too long, wildcards counted for each name that they are for.
+fn has_too_many_hosts(inputs: &Inputs) -> bool {
+    let behaviour = inputs.behaviour();
+    let configuration = inputs.snapshot.configuration();
+    let contents = configuration.files.iter();
+    let contents = contents.map(|loaded| loaded.contents(behaviour.major));
+    let sections = contents.flat_map(|contents| &contents.sections);
+    let registries = sections.filter_map(|section| section.registry.as_ref());
+    let (mut names, mut hosts, mut shared) = (0, 0, 1);
+    for registry in registries {
+        names += registry.mirrors.len() + registry.configs.len();
+        for mirror in &registry.mirrors {
+            // Each endpoint is a registry, too.
+            names += mirror.endpoints.len();
+            hosts += mirror.endpoints.len();
+            if mirror.name.value == WILDCARD {
+                shared += mirror.endpoints.len();
+            }
+        }
+    }
+    for certs in inputs.snapshot.certs().values() {
+        names += certs.directories.len();
+        for (name, directory) in &certs.directories {
+            let count = directory.hosts_file.as_ref().map_or(0, reader::host_count);
+            hosts += count;
+            if name == DEFAULT {
+                shared += count;
+            }
+        }
+    }
+    hosts + names * shared > MOST_HOSTS
 }
 
 /// Every directory that some release takes for its `config_path`, or would if another file decided, and the one that
@@ -149,6 +244,13 @@ fn read_certs_directories(
         }
     }
     names.insert(inputs.certs_path().to_string());
+    if names.len() > MOST_CERTS_DIRECTORIES {
+        let why = format!(
+            "`config_path` names more than {MOST_CERTS_DIRECTORIES} directories, the most that are read"
+        );
+        let path = inputs.certs_path();
+        return Err(NodeError::new(&path, "read", io::Error::other(why)));
+    }
     let mut directories: BTreeMap<NodePath, Rc<CertsDirectory>> = BTreeMap::new();
     let mut certs = CertsDirectories::new();
     for name in names {
@@ -167,26 +269,47 @@ fn read_certs_directories(
 
 fn read_main(
     node: &Node,
-    path: &NodePath,
+    located: &Located,
     findings: &mut Findings,
     sources: &mut Sources,
 ) -> Result<Option<ConfigFile>, ReadError> {
+    let path = &located.path;
     let Some(file) = node.read(path)? else {
-        return Err(ReadError::NoConfig(path.clone()));
+        return Err(ReadError::NoConfig(Box::new(locate::missing(
+            node,
+            located.clone(),
+        )?)));
     };
-    let (real, content, id) = sources.add_file(TextKind::Configuration, file);
+    let (real, content, id) = sources.add_file(TextKind::Configuration, file)?;
     Ok(ConfigFile::new(id, path.clone(), real, &content, findings))
+}
+
+/// Whether this is a file of a Windows node, which is said: its paths mean nothing to the rules of this program.
+fn is_windows(file: &ConfigFile, findings: &mut Findings) -> bool {
+    let Some(key) = windows::path(file) else {
+        return false;
+    };
+    findings.add(
+        &finding::WINDOWS_NODE,
+        key.place,
+        format!(
+            "`{}` is a path of Windows, and this program migrates Linux nodes only",
+            shown_word(&key.value)
+        ),
+        "write the hosts files of this node by hand",
+    );
+    true
 }
 
 /// The config.toml as it is now and what it imports, for those who need no plan: what is not understood is left out,
 /// and nobody is told.
 pub fn configuration(
     node: &Node,
-    path: &NodePath,
+    located: &Located,
     sources: &mut Sources,
 ) -> Result<Vec<ConfigFile>, NodeError> {
     let mut unused = Findings::default();
-    let main = match read_main(node, path, &mut unused, sources) {
+    let main = match read_main(node, located, &mut unused, sources) {
         Ok(main) => main,
         Err(ReadError::NoConfig(_)) => None,
         Err(ReadError::Node(error)) => return Err(error),
@@ -201,7 +324,7 @@ pub fn configuration(
     Ok(files.into_iter().map(|loaded| loaded.file).collect())
 }
 
-/// The containerd that a file is for when nobody says it.
+/// The containerd that is assumed for a file where none is named.
 fn default_from(config: &ConfigFile) -> Version {
     let line = match Contents::version_of(config, Major::Two) {
         3 => "2.0",
@@ -215,6 +338,8 @@ fn default_from(config: &ConfigFile) -> Version {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    /// How many bytes were read.
+    bytes: usize,
 }
 
 /// A file that was read.
@@ -234,11 +359,33 @@ impl Sources {
         self.push(path, content, None)
     }
 
-    /// Adds a file that was read and numbers it; its real path and its content are what is left of it.
-    fn add_file(&mut self, kind: TextKind, file: NodeFile) -> (NodePath, FileText, FileId) {
+    /// Adds a file that was read and numbers it; its real path and its content are what is left of it. An error if that
+    /// is more than can be worked with.
+    fn add_file(
+        &mut self,
+        kind: TextKind,
+        file: NodeFile,
+    ) -> Result<(NodePath, FileText, FileId), NodeError> {
+        let failed = |why: String| {
+            let source = io::Error::new(io::ErrorKind::FileTooLarge, why);
+            Err(NodeError::new(&file.path, "read", source))
+        };
+        let separators = file.bytes.iter().filter(|byte| b"\n,".contains(byte));
+        if separators.count() > MOST_VALUES {
+            return failed(format!(
+                "it has more than {MOST_VALUES} lines and commas, the most that are read of such a file"
+            ));
+        }
+        self.bytes += file.bytes.len();
+        if self.bytes > LARGEST_NODE {
+            let mebibytes = LARGEST_NODE >> 20;
+            return failed(format!(
+                "all files together are larger than {mebibytes} MiB, the most that is read of a node"
+            ));
+        }
         let content = FileText::new(file.bytes, kind);
         let id = self.push(&file.path, content.clone(), Some(file.mode));
-        (file.path, content, id)
+        Ok((file.path, content, id))
     }
 
     fn push(&mut self, path: &NodePath, content: FileText, mode: Option<u32>) -> FileId {
@@ -277,8 +424,8 @@ impl Sources {
 /// Why the node could not be read; exit code 4.
 #[derive(Debug)]
 pub enum ReadError {
-    /// There is no such config.toml. It may be a mistyped `--root` or `--config`, so it is not "nothing to do".
-    NoConfig(NodePath),
+    /// There is no such config.toml.
+    NoConfig(Box<NoConfig>),
     /// Reading failed.
     Node(NodeError),
 }
@@ -292,13 +439,16 @@ impl From<NodeError> for ReadError {
 impl std::fmt::Display for ReadError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoConfig(path) => write!(
-                formatter,
-                "there is no `{path}`; check --root and --config (`systemctl cat containerd` shows whether the \
-                 daemon is started with another file)"
-            ),
+            Self::NoConfig(missing) => missing.fmt(formatter),
             Self::Node(error) => error.fmt(formatter),
         }
+    }
+}
+
+impl ReadError {
+    /// Whether root could do what this user may not.
+    pub fn needs_root(&self) -> bool {
+        matches!(self, Self::Node(error) if error.needs_root())
     }
 }
 
@@ -345,6 +495,27 @@ fn read_certificates(
 }
 
 impl Inputs {
+    /// Whether there is no config.toml, and containerd runs on its built-in defaults.
+    pub fn runs_on_defaults(&self) -> bool {
+        self.options.config.found == Found::BuiltIn
+    }
+
+    /// The versions that a plan is verified for: `from` and the targets.
+    pub fn versions(&self) -> Vec<Version> {
+        let targets = self.targets.iter().filter(|target| **target != self.from);
+        std::iter::once(&self.from)
+            .chain(targets)
+            .copied()
+            .collect()
+    }
+
+    /// Those of `versions` that a plan is verified for.
+    pub fn verified(&self, versions: &[Version]) -> Vec<Version> {
+        let mut verified = self.versions();
+        verified.retain(|version| versions.contains(version));
+        verified
+    }
+
     /// What the containerd whose behaviour is kept does.
     pub fn behaviour(&self) -> Behaviour {
         Behaviour::of(self.from)

@@ -1,6 +1,6 @@
 //! The report of what was found: the one place that knows the types of the other modules and those of the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::changed::ChangedLines;
@@ -8,19 +8,23 @@ use super::digest::Digester;
 use super::lines::Lines;
 use super::{
     Action, Answer, Command, ConfigSummary, Conversion, Deprecation, FileChange, NamespacePulls,
-    Outcome, Question, ReleaseRow, Report, SCHEMA, Setting, SettingFate, Shown, ShownFinding,
-    TakesEffect, UsedVersion, Versions, diff,
+    Outcome, Question, Report, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion,
+    Versions, diff,
 };
+use crate::apply::WayBack;
 use crate::ask::{self, Open};
-use crate::check;
+use crate::check::Check;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::{NEWEST, Version};
-use crate::finding::{self, FileId, Findings, Place};
+use crate::containerd::release::{Version, default_targets};
+use crate::finding::{self, FileId, Findings, Place, Severity};
+use crate::node::NodePath;
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::question::Version1;
-use crate::read::{Inputs, Options, Sources};
+use crate::read::locate::{Located, NoConfig};
+use crate::read::{Inputs, Options, ReadError, Sources};
 use crate::request::{Argument, Request, command_line};
-use crate::secret::shown_url;
+use crate::secret::{TextKind, shown_url};
+use crate::text::FileText;
 
 /// What every report is made from.
 #[derive(Clone, Copy)]
@@ -29,6 +33,8 @@ pub struct Basis<'b> {
     pub command: Command,
     /// What was asked.
     pub request: &'b Request,
+    /// The config.toml, if it was looked for; that of the inputs is known.
+    pub config: Option<&'b Located>,
     /// What was read; `None` if the configuration is not understood.
     pub inputs: Option<&'b Inputs>,
     /// What was found.
@@ -41,15 +47,38 @@ pub struct Basis<'b> {
 
 impl Basis<'_> {
     /// The report of a node that could not be read.
-    pub fn failed(&self, error: String) -> Report {
+    pub fn failed(&self, error: &ReadError) -> Report {
         let mut report = self.report(Outcome::Failed);
-        report.error = Some(error);
+        report.error = Some(error.to_string());
+        if let ReadError::NoConfig(missing) = error {
+            report.next = self.elsewhere(missing);
+        }
         report
+    }
+
+    /// The commands that look at the files that exist elsewhere.
+    fn elsewhere(&self, missing: &NoConfig) -> Vec<String> {
+        let command = match self.command {
+            Command::Check => "check",
+            Command::Plan | Command::Apply | Command::Rollback => "plan",
+        };
+        let on = |path: &NodePath| Request {
+            config: Some(path.clone()),
+            ..self.request.clone()
+        };
+        let paths = missing.elsewhere.iter().map(|(_, path)| path);
+        paths
+            .map(|path| command_line(command, on(path).arguments()))
+            .collect()
     }
 
     /// The report where something needs a decision before there is anything else to say.
     pub fn refused(&self) -> Report {
-        self.report(Outcome::Refused)
+        let mut report = self.report(Outcome::Refused);
+        if self.command == Command::Check {
+            report.next = vec![self.command("check", [])];
+        }
+        report
     }
 
     /// The report of a plan.
@@ -72,27 +101,43 @@ impl Basis<'_> {
             report.files = files;
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
-            report.next = vec![self.apply_command(inputs, &digest)];
+            let expect = ("--expect", Some(digest.clone()));
+            report.next = vec![self.command("apply", [expect])];
             report.digest = Some(digest);
+            report.way_back = Some(self.rollback_command());
         }
         report
     }
 
-    /// The report of what every containerd makes of the node.
-    pub fn check(&self, check: &check::Check) -> Report {
-        let mut reasons = check.not_ready.clone();
-        let sorted = self.findings.sorted();
-        let doubts = sorted.iter().filter(|finding| finding.code.doubt);
-        reasons.extend(doubts.map(|found| format!("{}: {}", found.code.name, found.message)));
-        let outcome = if reasons.is_empty() {
+    /// The report of whether the node can be upgraded as it is. `is_pending` is whether a plan can be written that
+    /// changes something.
+    pub fn check(&self, check: Check, is_pending: bool) -> Report {
+        let mut not_ready = check.not_ready;
+        let found = self.findings.sorted();
+        let errors = found
+            .iter()
+            .filter(|found| found.severity == Severity::Error);
+        let errors: BTreeSet<&str> = errors.map(|found| found.code.name).collect();
+        not_ready.extend(
+            errors
+                .iter()
+                .map(|code| format!("error[{code}] has to be fixed or decided")),
+        );
+        let is_ready = not_ready.is_empty();
+        let outcome = if is_ready {
             Outcome::Ready
         } else {
             Outcome::NotReady
         };
         let mut report = self.report(outcome);
-        report.releases = check.rows.iter().map(release).collect();
-        report.not_ready = reasons;
-        report.remark = check.remark.clone();
+        report.releases = check.rows;
+        report.ready_for = check.ready_for;
+        report.not_ready = not_ready;
+        report.removal = check.removal;
+        report.remark = check.remark;
+        if !is_ready || is_pending {
+            report.next = vec![self.command("plan", [])];
+        }
         report
     }
 
@@ -103,62 +148,49 @@ impl Basis<'_> {
     /// What every report says.
     fn report(&self, outcome: Outcome) -> Report {
         Report {
-            schema: SCHEMA,
-            command: self.command,
-            node: None,
-            outcome,
-            error: None,
-            changed: false,
-            digest: None,
-            run: None,
-            restart_needed: false,
+            node: self.request.node.clone(),
             versions: self.versions(),
             config: self.config(),
-            files: Vec::new(),
-            namespaces: Vec::new(),
-            settings: Vec::new(),
             questions: self
                 .questions
                 .iter()
                 .map(|open| self.question(open))
                 .collect(),
             findings: self.findings(),
-            releases: Vec::new(),
-            not_ready: Vec::new(),
-            remark: None,
-            notes: Vec::new(),
-            next: Vec::new(),
-            exit_code: outcome.exit_code(),
+            ..Report::new(self.command, outcome)
         }
     }
 
     fn versions(&self) -> Versions {
         let asked = self.request;
-        let known = |version: Version| version.min(version.newest_known());
         let from = match self.inputs {
             Some(inputs) => Some(inputs.from),
-            None => asked.from.map(known),
+            None => asked.from.map(Version::known),
         };
-        let to = asked.to.unwrap_or(NEWEST);
+        let targets = match (self.inputs, asked.to, from) {
+            (Some(inputs), ..) => inputs.targets.clone(),
+            (None, Some(to), _) => vec![to.known()],
+            (None, None, from) => from.map(default_targets).unwrap_or_default(),
+        };
         Versions {
             from: from.map(|version| UsedVersion {
                 version,
                 assumed: asked.from.is_none(),
             }),
-            to: vec![UsedVersion {
-                version: known(to),
-                assumed: asked.to.is_none(),
-            }],
+            to: targets
+                .into_iter()
+                .map(|version| UsedVersion {
+                    version,
+                    assumed: asked.to.is_none(),
+                })
+                .collect(),
         }
     }
 
     fn config(&self) -> ConfigSummary {
-        let mut config = ConfigSummary {
-            path: self.request.config.clone(),
-            version: None,
-            conversion: None,
-            imports: Vec::new(),
-        };
+        let located = self.inputs.map(|inputs| &inputs.options.config);
+        let located = located.or(self.config);
+        let mut config = located.map(ConfigSummary::of).unwrap_or_default();
         let Some(inputs) = self.inputs else {
             return config;
         };
@@ -184,7 +216,7 @@ impl Basis<'_> {
             deprecation: Deprecation::of_setting(&outcome.setting),
             file: match paths.get(&outcome.place.file) {
                 Some(path) => (*path).clone(),
-                None => inputs.options.config.clone(),
+                None => inputs.options.config.path.clone(),
             },
             line: self.sources.get(outcome.place.file).map_or(1, |source| {
                 let lines = lines.entry(outcome.place.file);
@@ -264,17 +296,63 @@ impl Basis<'_> {
         command_line("plan", request.arguments())
     }
 
-    /// The command that writes exactly this plan: all that was asked, the containerd that was found, and the digest.
-    fn apply_command(&self, inputs: &Inputs, digest: &str) -> String {
+    /// The command that undoes this plan once it is written.
+    fn rollback_command(&self) -> String {
         let request = Request {
-            from: inputs.options.from,
-            to: self.request.to.map(|_| inputs.options.to),
-            ..self.request.clone()
+            root: self.request.root.clone(),
+            state_dir: self.request.state_dir.clone(),
+            ..Request::default()
         };
-        let mut arguments: Vec<Argument> = request.arguments();
-        arguments.push(("--expect", Some(digest.to_owned())));
-        command_line("apply", arguments)
+        command_line("rollback", request.arguments())
     }
+
+    /// A command that asks what was asked, with the containerd that was found.
+    fn command(&self, name: &str, more: impl IntoIterator<Item = Argument>) -> String {
+        let mut request = self.request.clone();
+        if let Some(inputs) = self.inputs {
+            request.from = inputs.options.from;
+            request.to = inputs.options.to;
+        }
+        let mut arguments: Vec<Argument> = request.arguments();
+        arguments.extend(more);
+        command_line(name, arguments)
+    }
+}
+
+/// The report of a rollback: what it would change back.
+pub fn way_back(run: u32, files: &[WayBack], restarts: bool, shown: &Shown) -> Report {
+    let mut report = Report::new(Command::Rollback, Outcome::Changes);
+    let is_read_at_start = |file: &WayBack| file.kind == FileKind::Configuration;
+    report.run = Some(run);
+    report.restart_needed = !restarts && files.iter().any(is_read_at_start);
+    let file = |file: &WayBack| {
+        let kind = match file.kind {
+            FileKind::HostsFile => TextKind::HostsFile,
+            FileKind::Configuration => TextKind::Configuration,
+        };
+        let [now, old] =
+            [&file.now, &file.old].map(|bytes| Some(FileText::new(bytes.clone()?, kind)));
+        let diff = diff::of_file(&file.path, now.as_ref(), old.as_ref(), shown);
+        FileChange {
+            path: file.path.clone(),
+            named: None,
+            kind: file.kind,
+            action: match (&file.now, &file.old) {
+                (None, _) => Action::Create,
+                (Some(_), Some(_)) => Action::Change,
+                (Some(_), None) => Action::Remove,
+            },
+            mode: None,
+            takes_effect: match file.kind {
+                FileKind::HostsFile => TakesEffect::AtOnce,
+                FileKind::Configuration => TakesEffect::AfterRestart,
+            },
+            diff: diff.text,
+            masked: diff.masked,
+        }
+    };
+    report.files = files.iter().map(file).collect();
+    report
 }
 
 /// The files of a plan with their diffs, and the digest of it all.
@@ -292,6 +370,7 @@ fn files_and_digest(plan: &Plan, shown: &Shown) -> (Vec<FileChange>, String) {
         files.push(FileChange {
             path: change.path.clone(),
             named: change.named.clone(),
+            kind: change.kind,
             action: match change.before {
                 None => Action::Create,
                 Some(_) => Action::Change,
@@ -327,13 +406,5 @@ fn namespace(wanted: &Wanted) -> NamespacePulls {
         after_fails: after.failure,
         same: wanted.changed.is_none(),
         changed_by: wanted.changed,
-    }
-}
-
-fn release(row: &check::Row) -> ReleaseRow {
-    ReleaseRow {
-        versions: row.versions.clone(),
-        today: row.today.clone(),
-        after: row.afterwards.clone(),
     }
 }

@@ -1,12 +1,7 @@
 //! What `check --explain` prints of a finding.
 
-use std::fmt::Write;
-
-use super::check::wrapped;
+use super::wrap::wrapped;
 use crate::finding::{Code, Decision, Severity};
-
-/// The width of the text.
-const WIDTH: usize = 80;
 
 /// Everything that the table of findings says of a code.
 pub fn render(code: &Code) -> String {
@@ -18,9 +13,7 @@ pub fn render(code: &Code) -> String {
     let mut text = format!("{} ({severity})\n", code.name);
     let mut paragraph = |words: &str| {
         text.push('\n');
-        for line in wrapped(words, WIDTH) {
-            let _ = writeln!(text, "{line}");
-        }
+        text.push_str(&wrapped(words, "", ""));
     };
     paragraph(code.meaning);
     paragraph(code.explanation);
@@ -28,7 +21,7 @@ pub fn render(code: &Code) -> String {
         Decision::Allow(effect) => paragraph(&format!("--allow {}: {effect}", code.name)),
         Decision::Option(options) => paragraph(options),
         Decision::HandEdit if code.severity == Severity::Error => {
-            paragraph("Nothing to accept: mend what is named.");
+            paragraph("Nothing to accept: fix what is named.");
         }
         Decision::HandEdit => {}
     }

@@ -144,6 +144,7 @@ mod tests {
         let basis = Basis {
             command: Command::Plan,
             request: &Request::default(),
+            config: None,
             inputs: None,
             findings: &findings,
             questions: &[],
@@ -186,7 +187,7 @@ mod tests {
         let text = plain(&more);
         assert_eq!(text.matches("[unknown-key]: a key").count(), 50);
         assert!(
-            text.ends_with("error[unknown-key]: 3 more of these are not listed\n\n"),
+            text.ends_with("warning[unknown-key]: 3 more of these are not listed\n\n"),
             "{text}"
         );
         assert_eq!(more.findings.len(), 53);

@@ -79,12 +79,14 @@ pub(super) fn namespaces(
 mod tests {
     use super::*;
     use crate::node::NodePath;
+    use crate::plan::FileKind;
     use crate::report::TakesEffect;
 
     fn file(path: &str, diff: &str) -> FileChange {
         FileChange {
             path: NodePath::new(path),
             named: None,
+            kind: FileKind::HostsFile,
             action: Action::Create,
             mode: None,
             takes_effect: TakesEffect::AfterRestart,

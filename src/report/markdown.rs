@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::check::removal;
 use super::fold::{self, Detail};
 use super::{
-    Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion,
+    Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion, text,
 };
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
@@ -27,10 +28,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
         let _ = write!(text, "{}: ", code(node));
     }
     let _ = writeln!(text, "{}", summary(report));
-    for note in &report.notes {
-        let note = note.strip_prefix("note: ").unwrap_or(note);
-        let _ = writeln!(text, "\nNote: {}", prose(note));
-    }
+    notes(report, &mut text);
     questions(&report.questions, &mut text);
     reasons(report, &mut text);
     pulls(&report.namespaces, detail, &mut text);
@@ -43,12 +41,21 @@ pub fn render(report: &Report, detail: Detail) -> String {
     text + &end
 }
 
+fn notes(report: &Report, text: &mut String) {
+    for note in &report.notes {
+        let note = note.strip_prefix("note: ").unwrap_or(note);
+        let _ = writeln!(text, "\nNote: {}", prose(note));
+    }
+}
+
 /// What came of it, in one line.
 fn summary(report: &Report) -> String {
     let config = code(report.config.path.as_str());
     let upgrade = upgrade(report);
     match report.outcome {
         Outcome::Nothing => format!("**Nothing to migrate** in {config}{upgrade}."),
+        Outcome::Applied => format!("**Applied** to {config}{upgrade}."),
+        Outcome::RolledBack => format!("**Rolled back** in {config}."),
         Outcome::Changes => {
             let changed = report.namespaces.iter().filter(|pulls| !pulls.same).count();
             let pulls = match changed {
@@ -114,6 +121,21 @@ fn files(report: &Report) -> String {
     )
 }
 
+/// What came of a command that changes the node.
+pub fn result(report: &Report) -> String {
+    let mut text = String::new();
+    heading("Result", &mut text);
+    let result = text::result(report);
+    if !result.is_empty() {
+        let _ = writeln!(text, "{}", fence("text", &result));
+        return text;
+    }
+    let _ = writeln!(text, "{}", summary(report));
+    notes(report, &mut text);
+    next(report, &mut text);
+    text
+}
+
 fn heading(title: &str, text: &mut String) {
     let _ = writeln!(text, "\n### {title}\n");
 }
@@ -142,6 +164,9 @@ fn reasons(report: &Report, text: &mut String) {
         let _ = writeln!(text, "- {}", prose(reason));
     }
     more(report.not_ready.len().saturating_sub(ROWS), "reasons", text);
+    if let Some(removal) = removal(report) {
+        let _ = writeln!(text, "\n{}", prose(&removal));
+    }
     if let Some(remark) = &report.remark {
         let _ = writeln!(text, "\nNot compared: {}", prose(remark));
     }
@@ -228,7 +253,7 @@ fn releases(releases: &[ReleaseRow], text: &mut String) {
     heading("Releases", text);
     let verdict = |verdict: &Verdict| {
         let reason = prose_cell(&verdict.reason);
-        format!("{}: {reason}", verdict.outcome.phrase())
+        format!("{}: {reason}", verdict.condition.phrase())
     };
     let row = |row: &ReleaseRow| {
         let after = row.after.as_ref().map(verdict);
@@ -324,7 +349,11 @@ fn commands(report: &Report, text: &mut String) {
         heading("Commands", text);
         let _ = writeln!(text, "Digest: {}", code(digest));
     }
-    for command in &report.next {
+    next(report, text);
+}
+
+fn next(report: &Report, text: &mut String) {
+    for command in report.next.iter().chain(&report.way_back) {
         let mut words = command.split(' ').skip(1);
         let label = match words.next() {
             Some("apply") => "Apply",
@@ -341,6 +370,7 @@ mod tests {
     use super::*;
     use crate::finding::Findings;
     use crate::node::NodePath;
+    use crate::plan::FileKind;
     use crate::read::Sources;
     use crate::report::build::Basis;
     use crate::report::{Command, FileChange, TakesEffect};
@@ -355,6 +385,7 @@ mod tests {
             findings: &Findings::default(),
             sources: &Sources::default(),
             questions: &[],
+            config: None,
         };
         let mut report = basis.refused();
         report.outcome = Outcome::Changes;
@@ -363,6 +394,7 @@ mod tests {
         let files = numbered.map(|(number, length)| FileChange {
             path: NodePath::new(&format!("/c/{number}.example/hosts.toml")),
             named: None,
+            kind: FileKind::HostsFile,
             action: Action::Create,
             mode: None,
             takes_effect: TakesEffect::AfterRestart,

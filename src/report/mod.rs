@@ -15,27 +15,34 @@ pub mod digest;
 pub mod explain;
 pub mod findings;
 pub mod fold;
+mod line_diff;
 mod lines;
 pub mod markdown;
 pub mod questions;
 mod strings;
 pub mod text;
 pub mod transaction;
+mod wrap;
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::ops::Range;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::check::Verdict;
+use self::transaction::Failure;
+use crate::apply::RunState;
+use crate::check::{ReleaseRow, Removal};
 use crate::containerd::host::ShownHost;
-use crate::containerd::release::Version;
+use crate::containerd::release::{Version, list};
 use crate::finding::{Code, Severity};
 use crate::node::NodePath;
+use crate::plan::FileKind;
 use crate::printable::printable;
-use crate::secret::{MASK, Masked, Secrets};
+use crate::read::locate::{Found, Located};
+use crate::secret::{Masked, Secrets};
 use crate::text::TomlText;
 
 pub use deprecation::Deprecation;
@@ -46,7 +53,11 @@ pub const SCHEMA: u32 = 1;
 /// What a command reports about a node.
 ///
 /// Fields are only ever added: a reader ignores those that it does not know. Paths are those that the node sees. Nothing
-/// depends on the time or on the machine that the program runs on, except `node`, and `--root` in commands.
+/// depends on the time or on the machine that the program runs on, except `node`, the times of `runs`, and `--root` in
+/// commands.
+///
+/// What is known before anything is changed comes first, and from `outcome` on what came of it: a document that ends
+/// before that is of a command that did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this form.
@@ -56,23 +67,12 @@ pub struct Report {
     /// The label that `--node` gave; it is in the report and in nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What came of the command.
-    pub outcome: Outcome,
-    /// Why it failed or was refused, where no finding says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Whether the command changed anything on the node.
-    pub changed: bool,
-    /// The digest of the plan, which `apply --expect` takes; `null` if there is no plan that changes something.
-    pub digest: Option<String>,
-    /// The number of the run in the journal, if there is one.
-    pub run: Option<u32>,
-    /// Whether what is planned or written takes effect only after a restart of containerd.
-    pub restart_needed: bool,
     /// The versions of containerd that the report is about.
     pub versions: Versions,
     /// The configuration that was read.
     pub config: ConfigSummary,
+    /// What `apply --expect` takes, if there is a plan that changes something.
+    pub digest: Option<String>,
     /// The files that change, in the order in which they are written.
     #[serde(default)]
     pub files: Vec<FileChange>,
@@ -91,20 +91,122 @@ pub struct Report {
     /// What each release of containerd makes of the node, oldest first (`check`).
     #[serde(default)]
     pub releases: Vec<ReleaseRow>,
-    /// Why the node cannot be upgraded as it is (`check`).
+    /// The target versions that pull as `from` does with the files as they are (`check`).
+    #[serde(default)]
+    pub ready_for: Vec<Version>,
+    /// What keeps the node from being upgraded as it is (`check`).
     #[serde(default)]
     pub not_ready: Vec<String>,
+    /// The settings in use that a later release removes (`check`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
     /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// The runs in the journals, oldest first (`rollback --list`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<RunRow>>,
+    /// What came of the command.
+    pub outcome: Outcome,
+    /// Why it failed or was refused, where no finding says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether the command changed anything on the node.
+    pub changed: bool,
+    /// The number of the run in the journal, if there is one.
+    pub run: Option<u32>,
+    /// Whether what is planned or written takes effect only after a restart of containerd.
+    pub restart_needed: bool,
+    /// Whether containerd was restarted, and CRI came up.
+    #[serde(default)]
+    pub restarted: bool,
     /// What else the operator should know, for example that a run was killed.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The commands to continue with.
     #[serde(default)]
     pub next: Vec<String>,
+    /// The command that undoes what was written, or would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<String>,
     /// The exit code of the command.
     pub exit_code: u8,
+}
+
+impl Report {
+    /// A report that says nothing of a node.
+    pub fn new(command: Command, outcome: Outcome) -> Self {
+        Self {
+            schema: SCHEMA,
+            command,
+            node: None,
+            versions: Versions::default(),
+            config: ConfigSummary::default(),
+            digest: None,
+            files: Vec::new(),
+            namespaces: Vec::new(),
+            settings: Vec::new(),
+            questions: Vec::new(),
+            findings: Vec::new(),
+            releases: Vec::new(),
+            ready_for: Vec::new(),
+            not_ready: Vec::new(),
+            removal: None,
+            remark: None,
+            runs: None,
+            outcome,
+            error: None,
+            changed: false,
+            run: None,
+            restart_needed: false,
+            restarted: false,
+            notes: Vec::new(),
+            next: Vec::new(),
+            way_back: None,
+            exit_code: outcome.exit_code(),
+        }
+    }
+
+    /// The configuration files that change, as they are named.
+    fn changed_configuration(&self) -> Vec<&NodePath> {
+        let files = self.files.iter();
+        let files = files.filter(|file| file.kind == FileKind::Configuration);
+        files
+            .map(|file| file.named.as_ref().unwrap_or(&file.path))
+            .collect()
+    }
+
+    /// A registry that is worth a try once the plan is written: one with a hosts file that is written.
+    fn example(&self) -> String {
+        let written = |name: &&str| {
+            let mut files = self.files.iter();
+            files.any(|file| file.kind == FileKind::HostsFile && file.path.parent().name() == *name)
+        };
+        let names = self.namespaces.iter();
+        let mut names = names.filter_map(|namespace| namespace.name.as_deref());
+        names.find(written).unwrap_or("docker.io").to_owned()
+    }
+
+    /// It was refused, or has failed.
+    pub fn fails(&mut self, exit_code: u8, failure: &Failure) {
+        self.outcome = match exit_code {
+            3 => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.exit_code = exit_code;
+        self.changed = exit_code == 5;
+        self.error.get_or_insert_with(|| failure.message.clone());
+        let details = Some(failure.details.trim_end()).filter(|details| !details.is_empty());
+        self.notes.extend(details.map(str::to_owned));
+        self.notes.extend_from_slice(&failure.help);
+        self.next.clone_from(&failure.next);
+    }
+
+    /// What came of it, with the exit code that says so.
+    pub fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        self.exit_code = outcome.exit_code();
+    }
 }
 
 /// The command that made a report.
@@ -115,6 +217,8 @@ pub enum Command {
     Plan,
     /// `apply`
     Apply,
+    /// `rollback`
+    Rollback,
     /// `check`
     Check,
 }
@@ -129,11 +233,15 @@ pub enum Outcome {
     Changes,
     /// Something must be decided; nothing was written.
     Refused,
+    /// The plan is written.
+    Applied,
+    /// A run is undone.
+    RolledBack,
     /// The node can be upgraded as it is.
     Ready,
     /// The node cannot be upgraded as it is.
     NotReady,
-    /// The command failed; the node is as it was.
+    /// The command failed; with exit code 4 the node is as it was.
     Failed,
 }
 
@@ -141,7 +249,7 @@ impl Outcome {
     /// The exit code that says so.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Nothing | Self::Ready => 0,
+            Self::Nothing | Self::Applied | Self::RolledBack | Self::Ready => 0,
             Self::Changes | Self::NotReady => 1,
             Self::Refused => 3,
             Self::Failed => 4,
@@ -150,20 +258,30 @@ impl Outcome {
 }
 
 /// The versions of containerd that a report is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// The installed version, whose behaviour is kept; `null` if it is not given and the file that it follows from was
     /// not read.
     pub from: Option<UsedVersion>,
-    /// The target versions, oldest first.
+    /// The target versions, oldest first: the one that is given, or the newest release of every line after that of
+    /// `from`.
     #[serde(default)]
     pub to: Vec<UsedVersion>,
 }
 
 impl Versions {
-    /// The newest target version.
-    pub fn newest(&self) -> Option<Version> {
-        self.to.iter().map(|used| used.version).max()
+    /// The target versions.
+    pub fn targets(&self) -> Vec<Version> {
+        self.to.iter().map(|used| used.version).collect()
+    }
+
+    /// What a plan is for; `None` if no configuration was read.
+    pub fn promise(&self) -> Option<String> {
+        let from = self.from.as_ref()?;
+        let targets = list(&self.targets(), "and");
+        Some(format!(
+            "Preserves the pulls of containerd {from}, verified for {targets}"
+        ))
     }
 }
 
@@ -176,11 +294,27 @@ pub struct UsedVersion {
     pub assumed: bool,
 }
 
+impl fmt::Display for UsedVersion {
+    /// `--from` as it is said.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.version.fmt(formatter)?;
+        match self.assumed {
+            true => formatter.write_str(" (assumed; set --from to change)"),
+            false => Ok(()),
+        }
+    }
+}
+
 /// The configuration file and what it imports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigSummary {
     /// The path of the file.
     pub path: NodePath,
+    /// How it was found.
+    pub found: FoundBy,
+    /// The file of containerd's systemd unit that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<NodePath>,
     /// The `version` in the file; `null` if it has none or was not read.
     pub version: Option<i64>,
     /// What became of the request to convert the file to version 2, if there was one.
@@ -189,6 +323,46 @@ pub struct ConfigSummary {
     /// The files that it imports, in the order in which containerd reads them.
     #[serde(default)]
     pub imports: Vec<NodePath>,
+}
+
+impl ConfigSummary {
+    /// A file that was found, and not read yet.
+    pub fn of(located: &Located) -> Self {
+        let (found, unit) = match &located.found {
+            Found::Given => (FoundBy::Option, None),
+            Found::Unit(unit) => (FoundBy::Unit, Some(unit.clone())),
+            Found::Default => (FoundBy::Default, None),
+            Found::BuiltIn => (FoundBy::BuiltIn, None),
+        };
+        Self {
+            path: located.path.clone(),
+            found,
+            unit,
+            version: None,
+            conversion: None,
+            imports: Vec::new(),
+        }
+    }
+}
+
+impl Default for ConfigSummary {
+    fn default() -> Self {
+        Self::of(&Located::default())
+    }
+}
+
+/// How a config.toml was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// By `--config`.
+    Option,
+    /// containerd's systemd unit names it.
+    Unit,
+    /// It is the one that containerd reads if nobody names one.
+    Default,
+    /// It does not exist, and containerd runs on what is built in.
+    BuiltIn,
 }
 
 /// What became of the request to convert a version-1 file.
@@ -209,7 +383,9 @@ pub struct FileChange {
     /// The path under which the configuration names the file, if a link on it leads to `path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<NodePath>,
-    /// Whether the file is created or changed.
+    /// What containerd reads it for.
+    pub kind: FileKind,
+    /// What is done to the file.
     pub action: Action,
     /// The mode of a new file; a file that exists keeps its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +406,8 @@ pub enum Action {
     Create,
     /// The file exists and gets new content.
     Change,
+    /// The file is removed (`rollback`).
+    Remove,
 }
 
 /// When a file takes effect.
@@ -381,16 +559,21 @@ pub struct Excerpt {
     pub after: String,
 }
 
-/// What releases of containerd that follow each other and behave alike make of the node.
+/// A run in the journals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ReleaseRow {
-    /// The releases, oldest first.
-    #[serde(default)]
-    pub versions: Vec<Version>,
-    /// The node as it is.
-    pub today: Verdict,
-    /// The node after the migration; `null` if there is no plan that can be written.
-    pub after: Option<Verdict>,
+pub struct RunRow {
+    /// Its number.
+    pub run: u32,
+    /// How far it is.
+    pub state: RunState,
+    /// When it began, in UTC; empty if its journal cannot be read, as are the fields after it.
+    pub begun: String,
+    /// The version of the program that wrote it.
+    pub tool: String,
+    /// The digest of its plan.
+    pub digest: String,
+    /// The files that it changes.
+    pub files: Vec<NodePath>,
 }
 
 /// What may be shown.
@@ -439,19 +622,40 @@ impl Shown {
         }
     }
 
-    /// A command, or a line that one has printed, as it may be shown.
-    pub fn prose(&self, line: &str) -> String {
+    /// A command as somebody has typed it: the files' secrets are not looked for in it.
+    pub fn typed(&self, command: &str) -> String {
+        if self.secrets {
+            return printable(command);
+        }
+        let secrets = Secrets::of_prose(command);
+        printable(&Masked::new(command, secrets.ranges()).text)
+    }
+
+    /// A line that a command has printed.
+    pub fn printed(&self, line: &str) -> String {
         if self.secrets {
             return printable(line);
         }
-        let mut shown = Masked::new(line, Secrets::of_prose(line).ranges()).text;
+        let mut ranges = Secrets::of_prose(line).ranges().to_vec();
         for known in self.known.iter() {
-            if shown.contains(known.as_str()) {
-                shown = shown.replace(known.as_str(), MASK);
-            }
+            let found = line.match_indices(known.as_str());
+            let found = found.map(|(at, known)| at..at + known.len());
+            ranges.extend(found.filter(|range| !is_part_of_word(line, range)));
         }
-        printable(&shown)
+        printable(&Masked::new(line, Secrets::new(ranges).ranges()).text)
     }
+}
+
+/// Whether what stands in this range is a word as people use them, such as `docker`, in a longer name, such as
+/// `registry-1.docker.io`: a mask there would give away that it is a secret, and hide what the line is about.
+fn is_part_of_word(line: &str, range: &Range<usize>) -> bool {
+    let known = line.get(range.clone()).unwrap_or_default();
+    let is_word = known.bytes().all(|byte| byte.is_ascii_lowercase())
+        || known.bytes().all(|byte| byte.is_ascii_digit());
+    let before = line.get(..range.start).unwrap_or_default();
+    let after = line.get(range.end..).unwrap_or_default();
+    let joins = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+    is_word && (before.ends_with(joins) || after.starts_with(joins))
 }
 
 /// What is said of a file of which nothing can be shown.

@@ -1,29 +1,74 @@
-//! What is said while a node is changed: what a killed run had left, how a restart goes, what failed, which runs there
-//! are. Only text; whatever comes from files or from containerd is masked.
+//! What is said while a node is changed: what a killed run had left, how a restart goes, what failed. Whatever comes from
+//! files or from containerd is masked.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::Shown;
 use super::diff;
 use crate::apply::guard::Progress;
-use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
-use crate::finding::CHANGED_SINCE_APPLY;
-use crate::node::NodePath;
+use crate::apply::{ApplyError, ChangedFile, Next, Notice, Recovered, Recovery, Run, RunState};
+use crate::finding::{CHANGED_SINCE_APPLY, Code};
 use crate::printable::printable;
+use crate::report::RunRow;
+
+/// Why a command was refused or has failed, and what to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// The finding that it is, if it is one that can be accepted.
+    pub code: Option<&'static Code>,
+    /// What happened.
+    pub message: String,
+    /// What belongs to it: a diff, what a command has printed.
+    pub details: String,
+    /// What to do.
+    pub help: Vec<String>,
+    /// Commands to go on with.
+    pub next: Vec<String>,
+}
+
+impl Failure {
+    /// A failure that its message explains.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// As rustc would print it, with a line end.
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => writeln!(formatter, "error[{}]: {}", code.name, self.message)?,
+            None => writeln!(formatter, "error: {}", self.message)?,
+        }
+        formatter.write_str(&self.details)?;
+        for help in &self.help {
+            writeln!(formatter, "help: {help}")?;
+        }
+        for command in &self.next {
+            writeln!(formatter, "next: {command}")?;
+        }
+        Ok(())
+    }
+}
 
 /// What was done about a run that had been killed, and whether containerd was restarted for it.
 pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
     let run = recovered.run;
     let text = match recovered.what {
         Recovery::Finished => format!(
-            "run {run} was killed after it had written its files: they are in place, and count after a restart of \
-             containerd"
+            "run {run} was killed after it had written its files: they are in place, and take effect when containerd \
+             is restarted"
         ),
         Recovery::Undone if recovered.kept.is_empty() => {
-            format!("run {run} was killed while it wrote: every file is as it was before it")
+            format!("run {run} was killed while it wrote: every file is as it was before the run")
         }
         Recovery::Undone => {
-            format!("run {run} was killed while it wrote: every other file is as it was before it")
+            format!(
+                "run {run} was killed while it wrote: every other file is as it was before the run"
+            )
         }
         Recovery::RolledBack if is_restarted => {
             format!(
@@ -31,7 +76,7 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
             )
         }
         Recovery::RolledBack => format!(
-            "the rollback of run {run} was killed: it is complete now, and counts after a restart of containerd"
+            "the rollback of run {run} was killed: it is complete now, and takes effect when containerd is restarted"
         ),
         Recovery::Healthy => format!(
             "run {run} was killed while it waited for containerd: CRI is up, and the new files stay"
@@ -42,7 +87,7 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
         let path = printable(path.as_str());
         let _ = writeln!(
             text,
-            "note: `{path}` was changed since by somebody else: it stays as it is"
+            "note: `{path}` was changed since the run: it stays as it is"
         );
     }
     text
@@ -50,17 +95,29 @@ pub fn recovered(recovered: &Recovered, is_restarted: bool) -> String {
 
 /// A run that a command which only reads has found.
 pub fn unfinished(run: &Run) -> String {
-    if run.state == RunState::Damaged {
-        return format!("note: the journal of run {} cannot be read\n", run.run);
-    }
     let Run { run, state, .. } = run;
-    if *state == RunState::RestartPending {
-        return format!(
-            "note: run {run} is {state}; `apply --restart` with the same commands continues it, `rollback {run}` undoes \
+    match state {
+        RunState::Damaged => format!("note: the journal of run {run} cannot be read\n"),
+        RunState::RestartPending => format!(
+            "note: run {run} is {state}: `apply --restart` with the same commands continues it, `rollback {run}` undoes \
              it\n"
-        );
+        ),
+        _ => format!(
+            "note: run {run} is {state}: the next `apply` or `rollback` finishes it or undoes it\n"
+        ),
     }
-    format!("note: run {run} is {state}; the next `apply` or `rollback` finishes it or undoes it\n")
+}
+
+/// A run as a list of runs shows it.
+pub fn row(run: &Run) -> RunRow {
+    RunRow {
+        run: run.run,
+        state: run.state,
+        begun: run.begun.clone(),
+        tool: run.tool.clone(),
+        digest: run.plan.clone(),
+        files: run.files.clone(),
+    }
 }
 
 /// What the guard is doing.
@@ -70,11 +127,10 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
         Progress::Restarting(command) => {
-            format!("restarting: {}\n", shown.prose(command))
+            format!("restarting: {}\n", shown.typed(command))
         }
         Progress::Stopped(address) => format!(
-            "before the restart: nobody listens at `{}` and no containerd runs: it is taken for one that is stopped \
-             and will listen there\n",
+            "before the restart: nobody listens at `{}` and no containerd runs; it is taken to be stopped\n",
             printable(address)
         ),
         Progress::StillRestarting { seconds, limit } => {
@@ -82,7 +138,7 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         }
         Progress::RestartFailed(failed) => {
             let mut text = format!("warning: {}\n", failed.reason);
-            daemon_lines(&failed.lines, shown, &mut text);
+            printed(&failed.lines, shown, &mut text);
             text
         }
         Progress::Waiting {
@@ -101,10 +157,19 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
     }
 }
 
+/// Whether this is part of the report, and not only of how far the command is.
+pub fn is_notice(progress: &Progress) -> bool {
+    matches!(
+        progress,
+        Progress::Notice(_) | Progress::RestartFailed(_) | Progress::Stopped(_)
+    )
+}
+
 fn notice(notice: &Notice, shown: &Shown) -> String {
     match notice {
         Notice::NotRecorded { run, reason } => format!(
-            "warning: how far run {run} is could not be recorded: {reason}; the next `apply` or `rollback` finds out\n"
+            "warning: the journal of run {run} could not be written: {reason}; the next `apply` or `rollback` finds out \
+             how far the run is\n"
         ),
         Notice::GivenUp { run, files } => {
             let changes = files.iter().map(|file| {
@@ -120,7 +185,7 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
             .iter()
             .map(|path| {
                 format!(
-                    "warning: `{}` was changed just now by somebody else: it stays as it is\n",
+                    "warning: `{}` was changed by another program just now: it stays as it is\n",
                     printable(path.as_str())
                 )
             })
@@ -133,16 +198,14 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
 }
 
 /// Why a command has failed, and what to do.
-pub fn error(error: &ApplyError, shown: &Shown) -> String {
-    let mut text = String::new();
+pub fn failure(error: &ApplyError, shown: &Shown) -> Failure {
     let files = changed(error);
-    if files.is_empty() {
-        let _ = writeln!(text, "error: {error}");
-    } else {
+    let mut failure = Failure::new(error.to_string());
+    if !files.is_empty() {
         let name = CHANGED_SINCE_APPLY.name;
-        let is_all = matches!(error, ApplyError::ChangedSinceApply { .. });
-        let written = if is_all { "; nothing was written" } else { "" };
-        let _ = writeln!(text, "error[{name}]: {error}{written}");
+        if matches!(error, ApplyError::ChangedSinceApply { .. }) {
+            failure.message.push_str("; nothing was written");
+        }
         let changes = files.iter().map(|file| {
             (
                 &file.path,
@@ -150,30 +213,36 @@ pub fn error(error: &ApplyError, shown: &Shown) -> String {
                 file.found.as_deref(),
             )
         });
-        text.push_str(&diff::of_files(changes, shown).text);
-        let _ = writeln!(
-            text,
-            "help: `--allow {name}` gives these changes up; the journal keeps them"
-        );
+        failure.code = Some(&CHANGED_SINCE_APPLY);
+        failure.details = diff::of_files(changes, shown).text;
+        failure.help.push(format!(
+            "`--allow {name}` gives these changes up; the journal keeps them"
+        ));
     }
-    daemon_lines(error.daemon_lines(), shown, &mut text);
+    printed(error.daemon_lines(), shown, &mut failure.details);
     if let ApplyError::RestartPending { run, .. } = error {
-        let _ = writeln!(
-            text,
-            "help: run `apply` with `--restart` and the same `--restart-command` and `--health-command` as for run {run}: \
-             it continues the restart\nhelp: or roll the run back; without `--restart` this runs no command"
-        );
+        failure.help.push(format!(
+            "`apply` with `--restart` and the same `--restart-command` and `--health-command` as for run {run} continues \
+             the restart"
+        ));
+        failure
+            .help
+            .push("or roll the run back; without `--restart` this runs no command".to_owned());
     }
-    for command in error.next() {
+    let next = error.next().iter().map(|command| match command {
         // Without it, this command stops where this one has.
-        let allow = if !files.is_empty() && command.starts_with(env!("CARGO_PKG_NAME")) {
-            format!(" --allow {}", CHANGED_SINCE_APPLY.name)
-        } else {
-            String::new()
-        };
-        let _ = writeln!(text, "next: {}{allow}", shown.prose(command));
-    }
-    text
+        Next::Rollback(command) if !files.is_empty() => {
+            format!(
+                "{} --allow {}",
+                printable(command),
+                CHANGED_SINCE_APPLY.name
+            )
+        }
+        Next::Rollback(command) => printable(command),
+        Next::Restart(command) => shown.typed(command),
+    });
+    failure.next = next.collect();
+    failure
 }
 
 /// The files that somebody has changed, if that is why.
@@ -185,33 +254,11 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
     }
 }
 
-fn daemon_lines(lines: &[String], shown: &Shown, text: &mut String) {
+/// What a command has printed.
+fn printed(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let _ = writeln!(text, "  | {}", shown.prose(line));
+        let _ = writeln!(text, "  | {}", shown.printed(line));
     }
-}
-
-/// The list of runs.
-pub fn runs(runs: &[Run], state_dir: &NodePath) -> String {
-    if runs.is_empty() {
-        return format!("No runs in {state_dir}\n");
-    }
-    let mut text = String::from(" RUN  BEGUN                 FILES  STATE        PLAN\n");
-    for run in runs {
-        let (number, files) = (run.run, run.files.len());
-        let begun = if run.begun.is_empty() {
-            "(not known)"
-        } else {
-            &printable(&run.begun)
-        };
-        let state = run.state.to_string();
-        let _ = writeln!(
-            text,
-            "{number:>4}  {begun:<20}  {files:>5}  {state:<11}  {}",
-            printable(&run.plan)
-        );
-    }
-    text
 }
 
 #[cfg(test)]
@@ -219,7 +266,7 @@ mod tests {
     use super::*;
     use crate::apply::FileState;
     use crate::apply::guard::Unhealthy;
-    use crate::node::NodeError;
+    use crate::node::{NodeError, NodePath};
 
     /// Everything that a journal, a lock, a tree or a daemon says.
     #[test]
@@ -263,7 +310,10 @@ mod tests {
                 next: Vec::new(),
             },
         ];
-        let mut texts: Vec<String> = errors.iter().map(|found| error(found, &shown)).collect();
+        let mut texts: Vec<String> = errors
+            .iter()
+            .map(|found| failure(found, &shown).to_string())
+            .collect();
         let run = Run {
             run: 1,
             state: RunState::Applied,
@@ -272,7 +322,6 @@ mod tests {
             plan: FORGED.to_owned(),
             files: vec![path.clone()],
         };
-        texts.push(runs(std::slice::from_ref(&run), &path.parent()));
         texts.push(unfinished(&run));
         let kept = Recovered {
             run: 1,
@@ -313,18 +362,19 @@ mod tests {
                 found: Some(b"version = 3\n".to_vec()),
             }],
         };
-        let text = error(
+        let text = failure(
             &ApplyError::NotUndone {
                 cause: Box::new(ApplyError::Interrupted),
                 undo: Box::new(undo),
                 files: Vec::new(),
                 next: vec![
-                    format!("{} rollback 1", env!("CARGO_PKG_NAME")),
-                    "systemctl restart containerd".to_owned(),
+                    Next::Rollback(format!("{} rollback 1", env!("CARGO_PKG_NAME"))),
+                    Next::Restart("systemctl restart containerd".to_owned()),
                 ],
             },
             &Shown::default(),
-        );
+        )
+        .to_string();
         for line in [
             "error[changed-since-apply]: interrupted; this could not be undone",
             "+version = 3\n",

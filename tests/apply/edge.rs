@@ -288,9 +288,9 @@ fn a_health_command_that_fails_before_is_refused() {
     let health = format!("! grep -q mirrors {}", config.display());
     expect(&mut guarded(apply(&root), &health), 0);
     assert!(is_new(&scratch.read(CONFIG)));
-    let output = expect(&mut guarded(rollback(&root), "false"), 5);
+    let output = expect(&mut guarded(rollback(&root), "false"), 4);
     assert!(
-        stderr(&output).contains("CRI is not up with them"),
+        stderr(&output).contains("CRI was not up before, either"),
         "{output:?}"
     );
     assert!(!is_new(&scratch.read(CONFIG)));
@@ -335,6 +335,12 @@ fn a_run_without_root_says_that_root_is_needed() {
             said.contains("Permission denied (os error 13); run this as root"),
             "{said}"
         );
+        let again = format!(
+            "next: sudo containerd-registry-migrate {} --root {}\n",
+            command.join(" "),
+            root.display()
+        );
+        assert!(said.contains(&again), "{said}");
     }
     std::os::unix::fs::chown(scratch.at(CONFIG), Some(65534), None).unwrap();
     let said = stderr(&run(&["apply", "--yes", "--existing", "replace"]));

@@ -209,7 +209,7 @@ fn a_comment_of_a_file_of_few_is_not_moved_into_an_existing_file_of_many() {
         let output = expect(&mut apply(&scratch.at("node")), 0);
         let has_moved = scratch.read(REPLACED).contains("the team's own words");
         assert_eq!(has_moved, moves, "{mode:o}");
-        let said = String::from_utf8_lossy(&output.stderr).contains("note[comment-dropped]");
+        let said = String::from_utf8_lossy(&output.stdout).contains("note[comment-dropped]");
         assert_eq!(said, !moves, "{mode:o}");
         assert_eq!(self::mode(&scratch, REPLACED), mode);
     }
@@ -658,7 +658,7 @@ fn the_list_of_runs_and_what_is_not_there() {
     let scratch = Scratch::node("list");
     let root = scratch.at("node");
     let output = expect(&mut rollback(&root), 0);
-    assert_message(&output.stderr, &["nothing to roll back"]);
+    assert_message(&output.stdout, &["nothing to roll back"]);
     let output = expect(rollback(&root).arg("--list"), 0);
     assert_message(
         &output.stdout,
@@ -670,7 +670,7 @@ fn the_list_of_runs_and_what_is_not_there() {
     assert_message(&output.stderr, &["there is no run 2"]);
     expect(rollback(&root).arg("1"), 0);
     let output = expect(rollback(&root).arg("1"), 0);
-    assert_message(&output.stderr, &["run 1 is not in effect"]);
+    assert_message(&output.stdout, &["run 1 is not in effect"]);
     expect(&mut apply(&root), 0);
     let output = expect(rollback(&root).arg("--list"), 0);
     let list = String::from_utf8(output.stdout).unwrap();

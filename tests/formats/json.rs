@@ -91,7 +91,7 @@ fn the_schema_refuses_what_is_no_report() {
     for (pointer, value) in [
         ("/outcome", json!("done")),
         ("/exit_code", json!("1")),
-        ("/files/0/action", json!("delete")),
+        ("/files/0/action", json!("burn")),
         ("/files/0/path", json!("relative")),
         ("/versions/from/version", json!("latest")),
         ("/namespaces/0/after/0", json!("https://m.example")),

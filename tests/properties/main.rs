@@ -20,6 +20,7 @@ mod edits;
 mod imports;
 mod layout;
 mod node;
+mod questions;
 #[path = "../support/random.rs"]
 #[allow(
     dead_code,
@@ -28,6 +29,7 @@ mod node;
 )]
 mod random;
 mod tree;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,6 +37,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use check::Ended;
+use containerd_registry_migrate::report::Outcome;
 use digests::Pair;
 use node::{CONFIG, Node};
 
@@ -139,6 +142,54 @@ fn every_node_of_several_files_keeps_what_it_has() {
     assert!(
         total == 1 || pending * 10 > total,
         "too few nodes are migrated: {pending}"
+    );
+}
+
+#[test]
+fn check_is_ready_only_where_every_target_pulls_as_from_does_and_no_error_stands() {
+    let mut text = String::new();
+    let (mut ready, mut not_ready) = (0, 0);
+    let root = scratch("properties-verdict");
+    for seed in seeds() {
+        match verdict::check(seed, &root) {
+            Ok(outcome) => {
+                ready += u64::from(outcome == Outcome::Ready);
+                not_ready += u64::from(outcome == Outcome::NotReady);
+            }
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    let total = seeds.end - seeds.start;
+    assert!(
+        total == 1 || ready.min(not_ready) * 20 > total,
+        "too few nodes to say anything: {ready} ready, {not_ready} not ready"
+    );
+}
+
+#[test]
+fn every_printed_answer_works_and_answers_differ() {
+    let mut text = String::new();
+    let mut commands = 0;
+    let root = scratch("properties-questions");
+    for seed in seeds().step_by(2) {
+        match questions::check(seed, &root) {
+            Ok(printed) => commands += printed,
+            Err(failure) => {
+                let _ = writeln!(text, "=== PROPERTY_SEED={seed} ===\n{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text.is_empty(), "{text}");
+    let seeds = seeds();
+    assert!(
+        seeds.end - seeds.start == 1 || commands * 10 > seeds.count(),
+        "too few questions to say anything: {commands} answers"
     );
 }
 

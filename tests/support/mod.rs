@@ -38,6 +38,8 @@ pub struct Fixture {
     pub findings: Vec<String>,
     /// The exit code of `check`; none where it depends on more than the node.
     pub check: Option<i32>,
+    /// The file that the daemon reads, where neither `--config` says it nor the default path is it.
+    config: Option<String>,
     /// The hosts that are tried after the migration, by namespace.
     pub pulls: BTreeMap<String, Vec<String>>,
     /// Whether the printed plan has a golden file.
@@ -79,6 +81,12 @@ impl Fixture {
         self.args.get(place + 1).map(String::as_str)
     }
 
+    /// The file that the daemon reads.
+    pub fn config(&self) -> &str {
+        let config = self.option("--config").or(self.config.as_deref());
+        config.unwrap_or("/etc/containerd/config.toml")
+    }
+
     /// The runs of the `case.toml` in a directory.
     fn read(path: &Path, name: &str) -> Vec<Self> {
         let file = path.join("case.toml");
@@ -100,7 +108,8 @@ impl Fixture {
 
     fn of(path: &Path, name: String, suffix: String, table: &toml_edit::Table) -> Self {
         let known = [
-            "name", "about", "args", "exit", "findings", "check", "pulls", "text", "table", "after",
+            "name", "about", "args", "exit", "findings", "check", "config", "pulls", "text",
+            "table", "after",
         ];
         for (key, _) in table {
             assert!(known.contains(&key), "{name}: unknown key `{key}`");
@@ -126,6 +135,9 @@ impl Fixture {
             exit: code(required("exit")),
             findings: strings(required("findings")),
             check: table.get("check").map(code),
+            config: table
+                .get("config")
+                .map(|config| config.as_str().unwrap().to_owned()),
             pulls: pulls
                 .map(|(namespace, hosts)| (namespace.to_owned(), strings(hosts)))
                 .collect(),
@@ -333,7 +345,8 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran 
     ran(output)
 }
 
-fn ran(output: Output) -> Ran {
+/// What a program that has ended has said.
+pub fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),

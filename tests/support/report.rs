@@ -10,7 +10,7 @@ pub fn golden(report: &Value) -> Value {
         golden.insert(key.to_owned(), report[key].clone());
     }
     let files = map(report, "files", |file| {
-        without(file, &["diff", "masked", "mode"])
+        without(file, &["diff", "kind", "masked", "mode"])
     });
     golden.insert("files".to_owned(), files);
     golden.insert("findings".to_owned(), map(report, "findings", finding));

@@ -186,6 +186,9 @@ pub(crate) struct Case<'case> {
     pub(crate) pulls: BTreeMap<String, Vec<String>>,
     /// What the operator accepted to change.
     pub(crate) accepted: Accepted,
+    /// The installed daemon and the target that `check` calls ready: they do the same with the node as it is. Both are
+    /// among those that run on it.
+    pub(crate) ready: Option<[&'case Containerd; 2]>,
 }
 
 /// What a plan says will change, because the operator accepted it.
@@ -253,6 +256,22 @@ impl Case<'_> {
                         continue;
                     }
                     report.complain(&image, From::Before, text, &[before, &after]);
+                }
+            }
+        }
+        if let Some(ready) = self.ready {
+            let as_it_is = |daemon: &Containerd| {
+                let mut all = runs.iter().zip(&trees);
+                let (run, _) = all.find(|(run, (_, tree))| {
+                    run.daemon.build() == daemon.build() && *tree == self.node.tree()
+                })?;
+                Some(Side::new("as it is", run))
+            };
+            let [installed, target] = ready.map(as_it_is);
+            if let (Some(installed), Some(target)) = (installed, target) {
+                for (image, text) in differences(&installed, &target) {
+                    let text = format!("  `check` says ready, but\n{text}");
+                    report.complain(&image, From::Prediction, text, &[&installed, &target]);
                 }
             }
         }

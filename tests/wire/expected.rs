@@ -61,6 +61,13 @@ const EXPECTED: &[Expected] = &[
         reason: DEBIAN_2_READS,
     },
     Expected {
+        case: "inline-table-on-several-lines-skipped",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
+    },
+    Expected {
         case: "inline-table-on-several-lines-on-1-x",
         namespace: None,
         versions: DEBIAN_2,
@@ -143,6 +150,13 @@ const EXPECTED: &[Expected] = &[
         versions: EVERY,
         from: From::Before,
         reason: "the behaviour kept is 1.6.8's, for which this address was not loopback",
+    },
+    Expected {
+        case: "toml-dialect-nothing-pending-skipped",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
     },
     Expected {
         case: "toml-dialect-nothing-pending",

@@ -6,19 +6,36 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use containerd_registry_migrate::containerd::release::{Behaviour, Version};
 use serde_json::Value;
 
 use crate::Daemons;
 use crate::check::{Accepted, Case};
 use crate::daemon::Containerd;
 use crate::model::Model;
-use crate::node::{CONFIG, Node, same_files};
+use crate::node::{Node, same_files};
 use crate::support;
 
 /// One run of a golden node.
 pub(crate) struct Fixture {
     run: support::Fixture,
     accepted: Accepted,
+}
+
+/// What the plans of a node warn of.
+#[derive(Default)]
+struct Said {
+    /// Releases that the plan is not verified for do something else.
+    skips: bool,
+    /// The file stays version 1, which 2.0 to 2.2 lose.
+    stays_version_1: bool,
+}
+
+impl Said {
+    fn add(&mut self, said: &str) {
+        self.skips |= said.contains("[intermediate-version]");
+        self.stays_version_1 |= said.contains("[version-1]");
+    }
 }
 
 /// All of them, by name. `WIRE_FIXTURES` names another folder than the project's.
@@ -101,39 +118,82 @@ impl Fixture {
         pairs.any(|pair| pair == ["--allow", code])
     }
 
+    /// The daemons that behave as `--from` and as `--to`, if both are here and `check` says of the node that they pull
+    /// alike with the files as they are.
+    fn ready<'daemons>(
+        &self,
+        daemons: &'daemons Daemons,
+        config: &str,
+    ) -> Option<[&'daemons Containerd; 2]> {
+        if self.run.check != Some(0) {
+            return None;
+        }
+        let assumed = match self.config_version(&self.run.node()) {
+            ..=2 => "1.7",
+            3 => "2.0",
+            _ => "2.3",
+        };
+        let as_daemon = |version: &str| {
+            let behaviour = Behaviour::of(Version::parse(version)?.known());
+            let of = |daemon: &&Containerd| {
+                Version::parse(&daemon.version).map(Behaviour::of) == Some(behaviour)
+            };
+            let mut all: Vec<&Containerd> = daemons.all().into_iter().filter(of).collect();
+            // A distribution's build may read more than the release.
+            all.sort_by_key(|daemon| daemon.build().contains("debian"));
+            all.into_iter().next()
+        };
+        let from = as_daemon(self.run.option("--from").unwrap_or(assumed))?;
+        let to = as_daemon(self.run.option("--to")?)?;
+        let model = Model::of(&self.run.node(), Path::new(config), &from.version);
+        model
+            .is_some_and(|model| model.loads())
+            .then_some([from, to])
+    }
+
     /// Whether this daemon is to do after the migration what the references did before.
-    fn is_promised(&self, daemon: &Containerd, of_two: bool) -> bool {
+    fn is_promised(&self, daemon: &Containerd, references: &[&Containerd], said: &Said) -> bool {
+        let of_two = references.iter().all(|daemon| daemon.generation.0 >= 2);
         let below = self
             .run
             .option("--to")
             .is_none_or(|to| daemon.generation <= generation(to));
         let above = !of_two || daemon.generation >= self.from();
-        let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
-        let between = self.allows("intermediate-version") || self.allows("mixed-versions");
+        let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2
+            || said.stays_version_1 && ((2, 0)..(2, 3)).contains(&daemon.generation);
+        let is_target = self
+            .run
+            .option("--to")
+            .is_some_and(|to| daemon.generation == generation(to));
+        let is_reference = references.iter().any(|one| one.version == daemon.version);
+        let is_skipped = said.skips && !is_target && !is_reference;
+        let between = self.allows("mixed-versions");
         below
             && above
             && !loses_version_1
+            && !is_skipped
             && !(between && daemon.generation.0 == 2)
             && (!of_two || daemon.generation.0 >= 2)
     }
 
     pub(crate) fn check(&self, daemons: &Daemons) -> Result<(), String> {
-        let config = self.run.option("--config").unwrap_or(CONFIG);
+        let config = self.run.config();
         let node = Node::copy_of(&self.run.node(), config);
         let references = if self.run.is_migrated() {
             self.references(daemons, config)
         } else {
             Vec::new()
         };
-        let of_two =
-            references.iter().all(|daemon| daemon.generation.0 >= 2) && !references.is_empty();
-
         // The options may leave nothing to the reference's version. If they do and the versions'
         // migrations are equal, as they should be, the daemons run once.
         let mut trees: Vec<(PathBuf, Vec<&Containerd>)> = Vec::new();
+        let mut all_said = Said::default();
         for reference in references {
             let tree = match self.migrated(&node, &reference.version) {
-                Ok(tree) => tree,
+                Ok((tree, said)) => {
+                    all_said.add(&said);
+                    tree
+                }
                 // What this version reads otherwise than the fixture's is refused for it.
                 Err(said) if said.contains("error[relative-import-pattern]") => continue,
                 Err(said) => return Err(said),
@@ -144,15 +204,16 @@ impl Fixture {
             }
         }
         if trees.is_empty() && self.run.is_migrated() {
-            trees.push((self.migrated(&node, "")?, Vec::new()));
+            let (tree, _) = self.migrated(&node, "")?;
+            trees.push((tree, Vec::new()));
         }
         let mut report = String::new();
         let mut is_first = true;
         for (tree, references) in &trees {
-            let (promised, others): (Vec<_>, Vec<_>) = daemons
-                .all()
-                .into_iter()
-                .partition(|daemon| !references.is_empty() && self.is_promised(daemon, of_two));
+            let (promised, others): (Vec<_>, Vec<_>) =
+                daemons.all().into_iter().partition(|daemon| {
+                    !references.is_empty() && self.is_promised(daemon, references, &all_said)
+                });
             let with_tree = |daemons: Vec<&'_ Containerd>| -> Vec<_> {
                 daemons
                     .into_iter()
@@ -170,6 +231,7 @@ impl Fixture {
                             .all(|known| known.version != daemon.version)
                 })
                 .collect();
+            let ready = self.ready(daemons, config).filter(|_| is_first);
             is_first = false;
             let mut claims: Vec<_> = today
                 .iter()
@@ -191,6 +253,7 @@ impl Fixture {
                 claims,
                 pulls: self.run.pulls.clone(),
                 accepted: self.accepted.clone(),
+                ready,
             };
             report.push_str(&case.check().err().unwrap_or_default());
         }
@@ -207,6 +270,7 @@ impl Fixture {
                     .collect(),
                 pulls: BTreeMap::new(),
                 accepted: Accepted::default(),
+                ready: self.ready(daemons, config),
             };
             report.push_str(&case.check().err().unwrap_or_default());
         }
@@ -219,10 +283,11 @@ impl Fixture {
 
     /// What `apply` makes of the node. With `WIRE_GOLDEN=1` it is what the fixture says, which tells
     /// a wrong expectation from a wrong program.
-    fn migrated(&self, node: &Node, from: &str) -> Result<PathBuf, String> {
+    fn migrated(&self, node: &Node, from: &str) -> Result<(PathBuf, String), String> {
         if env::var_os("WIRE_GOLDEN").is_some() {
             let after = self.run.after();
-            return Ok(node.with_configuration_of(&format!("after-{from}"), &after));
+            let tree = node.with_configuration_of(&format!("after-{from}"), &after);
+            return Ok((tree, String::new()));
         }
         let mut options = self.run.args.clone();
         if self.run.option("--from").is_none() && !from.is_empty() {
@@ -236,12 +301,12 @@ impl Fixture {
         {
             *to = reference.to_string();
         }
-        node.applied(&format!("after-{from}"), &options)
+        node.apply(&format!("after-{from}"), &options)
     }
 
     /// The `version` of config.toml, by its line: some of these files only old parsers read.
     fn config_version(&self, tree: &Path) -> u32 {
-        let path = self.run.option("--config").unwrap_or(CONFIG);
+        let path = self.run.config();
         let mut path = tree.join(path.trim_start_matches('/'));
         // A link to an absolute path means one on the node.
         while let Ok(link) = fs::read_link(&path) {

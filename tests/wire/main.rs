@@ -274,6 +274,7 @@ fn check_plan(daemons: &Daemons, plan: &random::Plan) -> Result<(), String> {
         claims: Vec::new(),
         pulls: BTreeMap::new(),
         accepted: Accepted::default(),
+        ready: None,
     }
     .check()
 }
@@ -301,6 +302,7 @@ fn pair_is_the_same(daemons: &Daemons, pair: &Pair) -> Result<(), String> {
         claims: Vec::new(),
         pulls: BTreeMap::new(),
         accepted: Accepted::default(),
+        ready: None,
     }
     .check()
 }

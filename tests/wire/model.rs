@@ -10,6 +10,7 @@ use containerd_registry_migrate::containerd::sight::Sight;
 use containerd_registry_migrate::finding::{self, Findings};
 use containerd_registry_migrate::node::{Node, NodePath};
 use containerd_registry_migrate::question::{ExistingAnswers, Version1};
+use containerd_registry_migrate::read::locate::{Found, Located};
 use containerd_registry_migrate::read::{self, Options, Sources};
 
 use crate::daemon::Boot;
@@ -25,10 +26,13 @@ impl Model {
         let version = Version::parse(version)?;
         let node = Node::open(tree.to_str()?).ok()?;
         let options = Options {
-            config: NodePath::new(config.to_str()?),
+            config: Located {
+                path: NodePath::new(config.to_str()?),
+                found: Found::Given,
+            },
             certs_directory: None,
             from: Some(version),
-            to: version,
+            to: Some(version),
             existing: ExistingAnswers::default(),
             inert: None,
             version_1: Version1::Keep,

@@ -69,6 +69,16 @@ impl Node {
 
     /// The tree after `apply` with these options, or what it said instead.
     pub(crate) fn applied(&self, name: &str, options: &[String]) -> Result<PathBuf, String> {
+        let (tree, _) = self.apply(name, options)?;
+        Ok(tree)
+    }
+
+    /// The tree after `apply` with these options, and what it said of it; or what it said instead.
+    pub(crate) fn apply(
+        &self,
+        name: &str,
+        options: &[String],
+    ) -> Result<(PathBuf, String), String> {
         let changed = self.folder.path().join(name);
         copy(&self.tree(), &changed);
         let output = Command::new(env!("CARGO_BIN_EXE_containerd-registry-migrate"))
@@ -77,10 +87,11 @@ impl Node {
             .args(options)
             .output()
             .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
         if output.status.success() {
-            return Ok(changed);
+            return Ok((changed, said.into_owned()));
         }
-        let said = String::from_utf8_lossy(&output.stderr);
         Err(format!(
             "apply {}: {}\n{said}",
             options.join(" "),

@@ -121,7 +121,7 @@ pub(crate) fn check_built_in_config_path(planner: &Planner<'_>, findings: &mut F
         return;
     }
     let mut versions = Vec::new();
-    for release in &planner.releases {
+    for release in planner.releases {
         let sight = &release.sight;
         let has_files = |root: &str| {
             let directory = planner.inputs.snapshot.certs().get(root);

@@ -48,12 +48,12 @@ pub(crate) fn check_patterns(planner: &Planner<'_>, changes: &[Change], findings
     }
 }
 
-/// Whether the versions on the way do not even read the same files, which is said.
+/// Whether `--from` and the targets do not even read the same files, which is said.
 pub(crate) fn reads_other_files(planner: &Planner<'_>, findings: &mut Findings) -> bool {
     let configuration = planner.configuration();
     let orders: Vec<_> = planner
-        .generations()
-        .map(|generation| configuration.order(&generation.behaviour))
+        .verified()
+        .map(|release| configuration.order(&release.generation.behaviour))
         .collect();
     if orders
         .windows(2)

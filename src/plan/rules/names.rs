@@ -4,7 +4,7 @@ use crate::containerd::contents::PluginId;
 use crate::containerd::release::{Version, ranges};
 use crate::finding::{self, Findings};
 use crate::plan::planner::Planner;
-use crate::plan::release::Release;
+use crate::read::Release;
 
 /// Whose registry settings a release reads, of the names in one file.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ enum Read {
 
 /// Files in which 2.x takes one of two sections at random.
 pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
-    let sights = planner.releases.iter().map(|release| &release.sight);
+    let sights = planner.verified().map(|release| &release.sight);
     let mut by_chance: Vec<usize> = sights
         .filter_map(|sight| sight.by_chance.map(|[(file, _), _]| file))
         .collect();
@@ -71,7 +71,7 @@ pub(crate) fn of_file(planner: &Planner<'_>, file: usize) -> String {
 
 fn phrase(planner: &Planner<'_>, read: impl Fn(&Release) -> Read) -> String {
     let mut readers: Vec<(Read, Vec<Version>)> = Vec::new();
-    for release in &planner.releases {
+    for release in planner.releases {
         let read = read(release);
         let versions = &release.generation.versions;
         match readers.iter_mut().find(|(other, _)| *other == read) {

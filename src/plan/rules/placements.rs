@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::containerd::contents::PluginId;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::release::ranges;
+use crate::containerd::release::{list, ranges};
 use crate::finding::{self, Code, Decision, Findings};
 use crate::node::NodePath;
 use crate::plan::placement::{Effect, Placement};
@@ -46,7 +46,7 @@ pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
             .unwrap_or_else(|| placement.section.place.clone());
         let name = placement.section.id.name();
         // Of what a release takes at random that has been said.
-        let mut sights = planner.releases.iter().map(|release| &release.sight);
+        let mut sights = planner.verified().map(|release| &release.sight);
         if sights.any(|sight| {
             sight
                 .by_chance
@@ -61,8 +61,8 @@ pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
                 &finding::INERT_SECTION,
                 place,
                 format!(
-                    "no containerd from {from} to {} reads the registry settings under `{name}` in this file",
-                    planner.inputs.options.to
+                    "containerd {} does not read the registry settings under `{name}` in this file",
+                    list(&planner.inputs.versions(), "or")
                 ),
                 format!(
                     "{}; they have no effect and are kept as they are",

@@ -1,37 +1,33 @@
 //! Configurations that no plan can be made for.
 
 use crate::containerd::loader::Startup;
+use crate::containerd::release::list;
 use crate::finding::{self, Findings};
 use crate::plan::planner::Planner;
 
 /// Whether the configuration cannot be looked at with the eyes of the containerd whose behaviour is kept, which is
 /// said.
 pub(crate) fn is_not_read(planner: &Planner<'_>, findings: &mut Findings) -> bool {
-    let (from, to) = (planner.inputs.from, planner.inputs.options.to);
     let file_version = planner.inputs.file_version();
     if !(0..=4).contains(&file_version) {
         return true;
     }
-    let releases = planner.releases.iter();
-    let mut ends = releases.filter(|release| release.has(from) || release.has(to));
-    let unread = ends.find(|release| {
+    let unread = planner.verified().find(|release| {
         let newest = release.generation.behaviour.newest_file_version;
         // 1.x goes by the number that comes last, which may be a drop-in's.
         newest < file_version && newest < release.sight.version
     });
     if let Some(unread) = unread {
-        let version = unread
-            .generation
-            .versions
-            .iter()
-            .find(|v| **v == from || **v == to)
-            .copied()
-            .unwrap_or(to);
+        let from = unread.is_from.then_some(planner.inputs.from);
+        let versions = from.map_or_else(|| unread.targets.clone(), |from| vec![from]);
         findings.add(
             &finding::VERSION_NOT_READ,
             planner.config.version_place(),
-            format!("containerd {version} does not read a config.toml of version {file_version}"),
-            "name the containerd that runs here with --from, and the one that comes with --to",
+            format!(
+                "containerd {} does not read a config.toml of version {file_version}",
+                list(&versions, "or")
+            ),
+            "set --from to the installed containerd, and --to to the target version",
         );
         return true;
     }

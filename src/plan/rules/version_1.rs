@@ -1,7 +1,7 @@
 //! Files of version 1: what some releases drop, and settings that 2.x has no successor for.
 
 use crate::containerd::contents::PluginId;
-use crate::containerd::release::Major;
+use crate::containerd::release::{Major, Version, list};
 use crate::finding::{self, Findings};
 use crate::plan::conversion::{Conversion, Obstacle};
 use crate::plan::planner::Planner;
@@ -39,15 +39,17 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
         return;
     };
     let message = format!("{drops}, and this one cannot be converted to version 2: {reason}");
-    let to = planner.inputs.options.to;
-    let mut generations = planner.generations();
-    if generations.any(|g| g.versions.contains(&to) && g.behaviour.loses_version_1) {
+    let losing = planner.verified();
+    let losing = losing.filter(|release| release.generation.behaviour.loses_version_1);
+    let losing: Vec<Version> = losing.flat_map(|release| release.targets.clone()).collect();
+    if !losing.is_empty() {
         findings.add(
             &finding::VERSION_1,
             place.clone(),
             message,
             format!(
-                "fix this, or set --to to 2.3 or later; --v1 keep accepts that containerd {to} has no registry settings"
+                "fix this, or set --to to 2.3 or later; --v1 keep accepts that containerd {} has no registry settings",
+                list(&losing, "and")
             ),
         );
     } else {

@@ -1,0 +1,174 @@
+//! The commands that only read, from the node to the report. Nothing here prints: the command line does, and tests look
+//! at the data.
+
+use crate::ask::{self, Open};
+use crate::check;
+use crate::containerd::release::Version;
+use crate::finding::{self, Findings};
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::read::locate::{Located, locate};
+use crate::read::{self, Inputs, Options, ReadError, Sources};
+use crate::report::build::Basis;
+use crate::report::{Command, Report};
+use crate::request::Request;
+
+#[cfg(test)]
+mod growth;
+
+/// A plan and what is said of it.
+pub struct Migration {
+    /// What is said.
+    pub report: Report,
+    /// What was read, and what is to be done; `None` if the configuration is not understood.
+    pub plan: Option<(Inputs, Plan)>,
+}
+
+/// The node could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Why.
+    pub error: ReadError,
+    /// What was found before.
+    pub report: Box<Report>,
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for Unread {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+/// Plans the migration and proves the plan. `command` is for whom: `plan` or `apply`.
+pub fn plan(node: &Node, command: Command, request: &Request) -> Result<Migration, Unread> {
+    let mut material = Material::read(node, command, request)?;
+    let plan = material.plan(node);
+    let basis = material.basis();
+    let report = match (&material.inputs, &plan) {
+        (Some(inputs), Some(plan)) => basis.plan(inputs, plan),
+        _ => basis.refused(),
+    };
+    Ok(Migration {
+        report,
+        plan: material.inputs.zip(plan),
+    })
+}
+
+/// Compares the node as it is on `--from` and on every target, and looks at it with the eyes of every known release.
+pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
+    let mut material = Material::read(node, Command::Check, request)?;
+    let plan = material.plan(node);
+    let Some(inputs) = &material.inputs else {
+        return Ok(material.basis().refused());
+    };
+    let plan = plan.filter(|_| !material.findings.refused());
+    let is_pending = plan.as_ref().is_some_and(|plan| !plan.changes.is_empty());
+    let check = check::check(inputs, plan.as_ref(), &mut material.findings);
+    Ok(material.basis().check(check, is_pending))
+}
+
+/// What was read and found.
+struct Material<'r> {
+    command: Command,
+    request: &'r Request,
+    /// The config.toml, once somebody has looked for it.
+    config: Option<Located>,
+    inputs: Option<Inputs>,
+    findings: Findings,
+    questions: Vec<Open>,
+    sources: Sources,
+}
+
+impl<'r> Material<'r> {
+    fn read(node: &Node, command: Command, request: &'r Request) -> Result<Self, Unread> {
+        let mut material = Self {
+            command,
+            request,
+            config: None,
+            inputs: None,
+            findings: Findings::new(request.allow.iter().copied()),
+            questions: Vec::new(),
+            sources: Sources::default(),
+        };
+        match material.read_node(node) {
+            Ok(()) => Ok(material),
+            Err(error) => {
+                let report = material.basis().failed(&error);
+                Err(Unread {
+                    error,
+                    report: Box::new(report),
+                })
+            }
+        }
+    }
+
+    fn read_node(&mut self, node: &Node) -> Result<(), ReadError> {
+        let config = locate(node, self.request.config.as_ref())?;
+        let config = self.config.insert(config).clone();
+        let options = options(self.request, config, &mut self.findings);
+        self.inputs = read::read(node, options, &mut self.findings, &mut self.sources)?;
+        Ok(())
+    }
+
+    /// Makes a plan, verifies it, and looks at what would keep it from being written. What is open is tried.
+    fn plan(&mut self, node: &Node) -> Option<Plan> {
+        let inputs = self.inputs.as_mut()?;
+        let settled = ask::settle(node, inputs, &self.findings);
+        self.findings = settled.findings;
+        self.questions = settled.questions;
+        Some(settled.plan)
+    }
+
+    fn basis(&self) -> Basis<'_> {
+        Basis {
+            command: self.command,
+            request: self.request,
+            config: self.config.as_ref(),
+            inputs: self.inputs.as_ref(),
+            findings: &self.findings,
+            questions: &self.questions,
+            sources: &self.sources,
+        }
+    }
+}
+
+/// What is read, and for which containerd: releases count as the table knows them.
+fn options(request: &Request, config: Located, findings: &mut Findings) -> Options {
+    let mut known =
+        |version: Option<Version>, option| version.map(|version| known(version, option, findings));
+    Options {
+        config,
+        certs_directory: request.certs_directory.clone(),
+        from: known(request.from, "--from"),
+        to: known(request.to, "--to"),
+        existing: request.existing.clone(),
+        inert: request.inert,
+        version_1: request.version_1,
+        keep_local_pull: request.keep_local_pull,
+        allow: request.allow.clone(),
+    }
+}
+
+/// The release as the table knows it. That a patch of a known line is newer than the table is not said: it changes nothing
+/// that the table has, or a release of this program follows.
+fn known(version: Version, option: &str, findings: &mut Findings) -> Version {
+    let known = version.known();
+    if !version.is_of_known_line() {
+        findings.add(
+            &finding::VERSION_NEWER_THAN_KNOWN,
+            None,
+            format!(
+                "{option}: this program does not know the release line {}; it takes containerd {version} for {known}",
+                version.line()
+            ),
+            "look for a newer release of this program",
+        );
+    }
+    known
+}
