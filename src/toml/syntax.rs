@@ -542,6 +542,10 @@ fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
 pub struct Table {
     children: Vec<Node>,
     /// Where each child is; `None` if there are so few of them that they are found as fast one by one.
+    #[expect(
+        clippy::box_collection,
+        reason = "most tables have none, and there are many tables"
+    )]
     index: Option<Box<HashMap<Name, usize>>>,
     /// Whether some header says `[[…]]`.
     pub array_of_tables: bool,
