@@ -50,8 +50,6 @@ pub struct Code {
     pub meaning: &'static str,
     /// What is behind it, for somebody who has to decide: what containerd does and since when, and what to do.
     pub explanation: &'static str,
-    /// Why a setting is dropped for which this is said, as a phrase.
-    pub outcome: &'static str,
     /// How an error is decided.
     pub decision: Decision,
     /// Whether it is said of the value or the file that it is about, and not again of each containerd that does not
@@ -68,7 +66,6 @@ impl Code {
         severity: Severity::Note,
         meaning: "",
         explanation: "",
-        outcome: "",
         decision: Decision::HandEdit,
         said_once: false,
         stays: false,
@@ -132,14 +129,14 @@ codes! {
         "containerd 1.x skips a byte order mark at the start of config.toml; the TOML reader of every 2.x refuses it, \
          and the daemon does not start. The tool keeps bytes that are not its own, so it does not take the mark out \
          by itself. Remove it before the upgrade, or accept the finding if the node stays on 1.x for now.";
-    CA_WITHOUT_CERTIFICATE "ca-without-certificate" { outcome: "the file holds no certificate, and in a hosts file it would fail every pull" } Warning HandEdit,
+    CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
         "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull",
         "containerd 1.x ignores a ca_file in which it finds no certificate, and pulls go on with the system's \
          certificates; 2.x does not read ca_file at all. In a hosts.toml the same file fails every pull of the \
          registry, on every version. It was read completely and holds no certificate by Go's rules, so leaving it out \
          keeps the pulls as they are. If the registry needs a CA, put its certificate into the file in PEM form and \
          plan again.";
-    CERTIFICATE_DIRECTORY "certificate-directory" { outcome: "the directory that exists decides" } Error
+    CERTIFICATE_DIRECTORY "certificate-directory" Error
         Choose("--existing keep: the directory decides; --existing replace: the settings decide"),
         "a directory without a hosts.toml in the certs directory would change pulls",
         "A directory below config_path takes effect as soon as it exists: without a hosts.toml containerd takes the \
@@ -153,7 +150,7 @@ codes! {
          pull through that registry without it, with the old settings as with the new ones; 2.x does not read the old \
          settings, so there pulls that work today would fail. The path is carried as it is written, since a tree that \
          was copied from a node may lack the file. See that it is there on the node before you apply.";
-    CERTIFICATE_WITHOUT_KEY "certificate-without-key" { outcome: "a hosts file cannot have one half of a certificate and its key" } Error
+    CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
         Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
         "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x",
         "containerd 1.x fails every pull through a registry that has cert_file without key_file, or the reverse; 2.x \
@@ -183,7 +180,7 @@ codes! {
         "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
          the kubelet cannot use this containerd and no pull goes through these registry settings. They are migrated \
          all the same. Take the name out of the list if this node is to run pods.";
-    DEAD_CONFIG_KEY "dead-config-key" { outcome: "no endpoint has this host" } Warning HandEdit,
+    DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
         "TLS settings under a name that no endpoint has; they have no effect and go",
         "containerd 1.x looks TLS settings up by the host of the endpoint that it asks, port and all; 2.x does not \
          read them at all. No endpoint has this host: a name with a scheme or a path and `*` never match, and \
@@ -197,7 +194,7 @@ codes! {
          level too high, or below a name in `auths` that containerd reads as something else. They are not used today \
          and not afterwards, and stay as they are: the tool never moves a credential, since containerd would begin to \
          send it. Remove them, or write them under the right name yourself.";
-    DEAD_MIRROR_KEY "dead-mirror-key" { outcome: "no image comes from a registry of this name" } Warning HandEdit,
+    DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
         "a mirror under a name that no image has; it has no effect and goes",
         "On every version a mirror's name must be the host of an image's name, with its port and nothing else; only \
          `*` stands for all others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of \
@@ -211,7 +208,7 @@ codes! {
          `server` below the first host table on every version, and on 2.x hosts without a table header of their own. \
          The message names the versions. The file stays as it is, since mending it changes pulls; mend it if it is \
          meant to count.";
-    EXISTING_HOSTS_FILE "existing-hosts-file" { outcome: "the hosts file that exists decides" } Error
+    EXISTING_HOSTS_FILE "existing-hosts-file" Error
         Choose("--existing keep: the file decides; --existing replace: the settings decide"),
         "a hosts file that exists, and has no effect today, would change pulls",
         "A hosts.toml exists for a registry for which the settings give other pulls. While config_path is not set, or \
@@ -245,7 +242,7 @@ codes! {
          this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI would \
          count, so nothing is planned without it. Put it in its place, or take its name out of `imports`; or accept \
          that it is taken for empty.";
-    INERT_SECTION "inert-section" { outcome: "no containerd reads it there" } Warning HandEdit,
+    INERT_SECTION "inert-section" Warning HandEdit,
         "registry settings in a section that no containerd from --from to --to reads; they stay",
         "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
          file's version, or another table takes its place. The settings have no effect today and none after the \
@@ -314,7 +311,7 @@ codes! {
          not in quotes, tls and the host swapped, or mirrors beside `registry` instead of in it. It has no effect before \
          the migration and none after it. The message shows the header that containerd reads. Write it if the settings \
          are meant, plan again, and look at the pulls that change.";
-    MIXED_VERSIONS "mixed-versions" { stays: true, outcome: "the installed containerd does not read it there" } Error
+    MIXED_VERSIONS "mixed-versions" { stays: true } Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",
         "The files are not all of one version, and containerd versions make different things of that. 1.x takes the \
@@ -322,7 +319,7 @@ codes! {
          drop version-2 sections below a version-3 drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than \
          config.toml. Which of them is meant cannot be seen. Give every file the same version, or accept the finding \
          if the versions named never run here.";
-    NO_USABLE_ENDPOINT "no-usable-endpoint" { outcome: "no containerd can ask these endpoints" } Error
+    NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today",
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
@@ -336,7 +333,7 @@ codes! {
         "A file is replaced by writing a new one beside it and renaming that. A pattern such as conf.d/* would let \
          containerd read the new file before its time if it started at that moment, and CRI would not load with mirrors \
          in the one and config_path in the other. Write *.toml, as containerd's own default does.";
-    OTHER_PLUGIN_ID "other-plugin-id" { outcome: "the installed containerd does not read it there" } Error
+    OTHER_PLUGIN_ID "other-plugin-id" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another",
         "The CRI plugin has had three names: `cri` in files of version 1, io.containerd.grpc.v1.cri in version 2, \
@@ -344,7 +341,7 @@ codes! {
          are dead on one containerd and alive on another: 2.3 and later read the version-2 name in version-3 files, \
          2.x reads the version-3 name in version-2 files. Move the settings, or accept that they go, which keeps what \
          --from does.";
-    OVERRIDDEN_SETTING "overridden-setting" { outcome: "a file that is read later sets it again" } Note HandEdit,
+    OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
         "a file that is read later sets the same again, so that this one has no effect",
         "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is \
          read last counts. This setting is set again by a later file, so it has no effect, and goes with the others. \
@@ -395,7 +392,7 @@ codes! {
         "The same host stands twice in the list, or containerd appends it itself at the end, and asks it twice. Asked \
          again it gives the same answer. In a hosts.toml a table that stands twice would make every version discard \
          the file, so the host is written once, where it stands first. Nothing is to be done.";
-    SAME_AS_DEFAULT "same-as-default" { outcome: "containerd does the same without it" } Note HandEdit,
+    SAME_AS_DEFAULT "same-as-default" Note HandEdit,
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
          settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
@@ -408,14 +405,14 @@ codes! {
         "a comment that looks like a secret is not moved into a hosts file",
         "The comment looks like a password or token. Everyone may be able to read a hosts.toml file, so it is not moved \
          into one. The old file with it stays in the journal of the run.";
-    SECTION_SHADOWED "section-shadowed" { outcome: "the installed containerd does not read it there" } Error
+    SECTION_SHADOWED "section-shadowed" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "registry settings that imports make inert on one containerd and live on another",
         "containerd 1.x takes a plugin's section whole from the last file that has it, so a drop-in with any CRI \
          setting replaces the registry settings of the files before it; 2.x merges the sections key by key, and what \
          was replaced comes back, credentials and all. --from says whose view is kept. On 1.x the replaced settings \
          go if you accept that; with --from 2.0 the merged ones are migrated.";
-    SEVERAL_CONFIG_PATHS "several-config-paths" { outcome: "another directory decides" } Warning HandEdit,
+    SEVERAL_CONFIG_PATHS "several-config-paths" Warning HandEdit,
         "config_path names several directories, which containerd 2.1 and later do not find; it becomes the first one",
         "containerd's own puller splits config_path at colons and looks into one directory after the other; the \
          transfer service of 2.1 and later takes it for one name and finds no hosts file at all, without a line in \
@@ -425,7 +422,7 @@ codes! {
         "a directory in the certs directory that another spelling of its name hides",
         "containerd looks for HOST_PORT_ before HOST:PORT, and the first directory that exists decides. The other one \
          is never read. It stays as it is; merge the two by hand if it is meant to count.";
-    SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" { outcome: "plain HTTP has no certificate, and in a hosts file containerd would try HTTPS first" } Note HandEdit,
+    SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
         "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first",
         "There is no certificate to verify on plain http. In a hosts.toml skip_verify on an http host, even false, \
          makes containerd try https first: since 1.6.25 and 1.7.8 on a port that is given and is not 80, since 1.7.24 \
@@ -442,12 +439,12 @@ codes! {
         "containerd 1.x does not load CRI when configs.*.tls and config_path are both set; 2.x ignores the TLS \
          settings with a line in its log. They are carried into hosts files, which ends the conflict. Look at the \
          pulls that are shown: these settings have no effect today.";
-    TLS_IGNORED_TODAY "tls-ignored-today" { outcome: "the installed containerd ignores it" } Warning HandEdit,
+    TLS_IGNORED_TODAY "tls-ignored-today" Warning HandEdit,
         "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them",
         "containerd 2.0 and later ignore configs.*.tls with no more than a line in the log, so a registry with its \
          own CA or a client certificate has not got them since the upgrade. The settings are carried as 1.x meant \
          them. Pulls that fail today may work afterwards; if that is not wanted, remove the settings first.";
-    TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" { outcome: "certificates do nothing on plain HTTP, and in a hosts file containerd would try HTTPS first" } Warning HandEdit,
+    TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
         "certificates for an http endpoint are left out; they only matter where it redirects to https",
         "Certificates do nothing on plain http, unless the registry redirects to https or its token server uses it. \
          In a hosts.toml they make containerd try https first: since 1.6.25 and 1.7.8 on a port that is given and is \
@@ -474,27 +471,27 @@ codes! {
     UNKNOWN_HOSTS_KEY "unknown-hosts-key" Warning HandEdit,
         "a key in a hosts file that no containerd reads; it is kept",
         "containerd ignores keys in a hosts.toml that it does not know, without a line in its log: names from config.toml \
-         such as insecure_skip_verify and ca_file (they are called skip_verify and ca here), credentials (they belong into \
+         such as insecure_skip_verify and ca_file (they are called skip_verify and ca here), credentials (they belong in \
          config.toml on every release), and whole sections of config.toml. Pulls are as if the key were not there. The \
          message shows what to write if it is meant.";
-    UNKNOWN_KEY "unknown-key" { outcome: "no containerd reads this key" } Warning HandEdit,
+    UNKNOWN_KEY "unknown-key" Warning HandEdit,
         "a key in a mirror or in TLS settings that no containerd reads; it is removed with them",
-        "containerd ignores this key, so pulls are the same without it. The entry that it stands in is carried into a \
+        "containerd ignores this key, so pulls are the same without it. The entry that it is in is carried into a \
          hosts file, and the key is removed with the entry; the journal keeps the old file. The message shows where \
-         containerd reads such a setting: credentials and certificates belong into the table of the host in `configs`. \
+         containerd reads such a setting: credentials and certificates belong in the table of the host in `configs`. \
          `rewrite` is read by the containerd of k3s and rke2 only, from registries.yaml.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
         "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
          a scheme, is an error there, and CRI does not load on any version. The tool never changes credentials, so \
          this is yours: write the name with https:// in front, after which they are used, or remove it.";
-    UNPARSABLE_ENDPOINT "unparsable-endpoint" { outcome: "containerd cannot parse this endpoint" } Error
+    UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
         Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
         "an endpoint that containerd cannot parse, so that every pull of this name fails today",
         "containerd cannot parse this endpoint as a URL, and every version fails every pull of the name that it \
          belongs to. What was meant cannot be known, so mend it. Accepting the finding leaves it out, after which the \
          other hosts are asked.";
-    UNREACHABLE_ENDPOINT "unreachable-endpoint" { outcome: "no containerd can ask this endpoint" } Warning HandEdit,
+    UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
         "an endpoint without a host, or with a scheme other than http and https, never answers and is left out",
         "The endpoint has no host, or a scheme other than http and https. Every containerd fails to ask it and goes \
          on to the next host, so pulls are the same without it. It is left out. If a mirror was meant, mend the \
@@ -516,7 +513,7 @@ codes! {
          in different ways: some discard what others read, some try HTTPS first where others use plain http. The pulls that \
          are shown for after the migration are those of the target version. Fix the hosts file if pulls are to stay as they \
          are.";
-    VERSION_1 "version-1" { outcome: "the installed containerd does not read it there" } Error
+    VERSION_1 "version-1" Error
         Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file, which stays version 1",
         "containerd 2.0 to 2.2 give a version-1 file the number of the newest version without moving its CRI section, so \
@@ -530,7 +527,7 @@ codes! {
          cri.containerd, a snapshotter without runtimes, and the old names of the restart and cgroups plugins in \
          disabled_plugins. They are not about registries, so the tool does not change them. Look at them before the \
          upgrade.";
-    VERSION_MISSING "version-missing" { outcome: "the installed containerd does not read it there" } Error
+    VERSION_MISSING "version-missing" Error
         Allow("removes the registry settings that --from does not read; the journal keeps them"),
         "the file has registry settings but no version, which containerd versions read differently",
         "Without `version` in its first lines a file is of version 1, in which the CRI plugin is called `cri`; a \

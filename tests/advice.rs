@@ -268,7 +268,7 @@ fn follow(help: &str, wrong: &str, tree: &mut Tree) {
             .unwrap_or_else(|| panic!("{key}: {wrong}"));
         line.trim().to_owned()
     };
-    let mut spans = help.split('`').enumerate();
+    let spans = help.split('`').enumerate();
     let mut file = CONFIG.to_owned();
     let mut lines: Vec<String> = Vec::new();
     let mut header: Option<String> = None;
@@ -285,7 +285,7 @@ fn follow(help: &str, wrong: &str, tree: &mut Tree) {
             },
         }
     };
-    while let Some((index, span)) = spans.next() {
+    for (index, span) in spans {
         if index % 2 == 0 {
             if span.contains("; ") || span.contains(", and write into ") {
                 put(&file, &header, &mut lines);

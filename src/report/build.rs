@@ -229,18 +229,9 @@ impl Basis<'_> {
                 Fate::Carried(files) => SettingFate::Carried {
                     files: files.clone(),
                 },
-                Fate::WithoutEffect(code) => SettingFate::WithoutEffect {
-                    code,
-                    reason: code.outcome.to_owned(),
-                },
-                Fate::LeftOut(code) => SettingFate::LeftOut {
-                    code,
-                    reason: code.outcome.to_owned(),
-                },
-                Fate::Overruled(code) => SettingFate::Overruled {
-                    code,
-                    reason: code.outcome.to_owned(),
-                },
+                Fate::WithoutEffect(code) => SettingFate::WithoutEffect { code },
+                Fate::LeftOut(code) => SettingFate::LeftOut { code },
+                Fate::Overruled(code) => SettingFate::Overruled { code },
                 Fate::Stays => SettingFate::Stays,
             },
         };

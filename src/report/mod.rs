@@ -475,25 +475,16 @@ pub enum SettingFate {
     WithoutEffect {
         /// The finding that explains why.
         code: &'static Code,
-        /// Why, as a phrase.
-        #[serde(default)]
-        reason: String,
     },
     /// It is left out.
     LeftOut {
         /// The finding that explains why.
         code: &'static Code,
-        /// Why, as a phrase.
-        #[serde(default)]
-        reason: String,
     },
     /// A hosts file that exists decides instead.
     Overruled {
         /// The finding that explains why.
         code: &'static Code,
-        /// Why, as a phrase.
-        #[serde(default)]
-        reason: String,
     },
     /// It stays in the configuration file.
     Stays,

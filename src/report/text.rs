@@ -9,6 +9,7 @@ use super::{
     Report, RunRow, SettingFate, TakesEffect, check, diff, findings, questions,
 };
 use crate::containerd::host::ShownHost;
+use crate::finding::Code;
 use crate::printable::printable;
 
 /// Everything that the report says before anything is changed.
@@ -191,23 +192,54 @@ fn settings(report: &Report, text: &mut String) {
                     let _ = writeln!(text, "    -> {}", printable(file.as_str()));
                 }
             }
-            SettingFate::WithoutEffect { code, reason } => {
-                let _ = writeln!(
-                    text,
-                    "    has no effect and is removed: {reason} [{}]",
-                    code.name
-                );
+            SettingFate::WithoutEffect { code } => {
+                let _ = writeln!(text, "    has no effect and is removed: {}", why(code));
             }
-            SettingFate::LeftOut { code, reason } => {
-                let _ = writeln!(text, "    is dropped: {reason} [{}]", code.name);
+            SettingFate::LeftOut { code } => {
+                let _ = writeln!(text, "    is dropped: {}", why(code));
             }
-            SettingFate::Overruled { code, reason } => {
-                let _ = writeln!(text, "    is removed: {reason} [{}]", code.name);
+            SettingFate::Overruled { code } => {
+                let _ = writeln!(text, "    is removed: {}", why(code));
             }
             SettingFate::Stays => text.push_str("    is kept as it is\n"),
         }
     }
     text.push('\n');
+}
+
+/// Why a setting is not kept, and the finding that explains it.
+fn why(code: &Code) -> String {
+    let reason = match code.name {
+        "ca-without-certificate" => {
+            "the file holds no certificate, and in a hosts file it would fail every pull"
+        }
+        "certificate-directory" => "the directory that exists decides",
+        "certificate-without-key" => {
+            "a hosts file cannot have one half of a certificate and its key"
+        }
+        "dead-config-key" => "no endpoint has this host",
+        "dead-mirror-key" => "no image comes from a registry of this name",
+        "existing-hosts-file" => "the hosts file that exists decides",
+        "inert-section" => "no containerd reads it there",
+        "mixed-versions" | "other-plugin-id" | "section-shadowed" | "version-1"
+        | "version-missing" => "the installed containerd does not read it there",
+        "no-usable-endpoint" => "no containerd can ask these endpoints",
+        "overridden-setting" => "a file that is read later sets it again",
+        "same-as-default" => "containerd does the same without it",
+        "several-config-paths" => "another directory decides",
+        "skip-verify-on-http-endpoint" => {
+            "plain HTTP has no certificate, and in a hosts file containerd would try HTTPS first"
+        }
+        "tls-ignored-today" => "the installed containerd ignores it",
+        "tls-on-http-endpoint" => {
+            "certificates do nothing on plain HTTP, and in a hosts file containerd would try HTTPS first"
+        }
+        "unknown-key" => "no containerd reads this key",
+        "unparsable-endpoint" => "containerd cannot parse this endpoint",
+        "unreachable-endpoint" => "no containerd can ask this endpoint",
+        _ => code.meaning,
+    };
+    format!("{reason} [{}]", code.name)
 }
 
 fn summary(report: &Report, text: &mut String) {

@@ -24,7 +24,7 @@ use crate::finding::{self, Code, Findings};
 use crate::plan::placement::Effect;
 use crate::plan::planner::Planner;
 use crate::secret::shown_names;
-use crate::toml::syntax::{Node, Table, Value, ValueKind};
+use crate::toml::syntax::{Node, Table, ValueKind};
 
 /// Looks at every configuration file.
 pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
@@ -343,7 +343,7 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                     "only the containerd of k3s and rke2 reads `rewrite`, from registries.yaml"
                         .to_owned(),
                 ),
-                Setting::OfHostsFile => advice.push("it belongs into a hosts file".to_owned()),
+                Setting::OfHostsFile => advice.push("it belongs in a hosts file".to_owned()),
                 _ => {}
             }
         }
@@ -455,25 +455,20 @@ fn select<'t>(pairs: &[Pair<'t>], is: fn(Setting) -> bool) -> Vec<Pair<'t>> {
 
 /// Whether one of the settings outside CRI's `registry` is meant to be in it.
 fn is_about_registries(node: &Node, name: &str, parts: &[Word<'_>]) -> bool {
-    let words = |word: &str| parts.iter().any(|part| part.name == word);
-    let in_options = words("runtimes") && words(OPTIONS);
-    let is_path =
-        |value: &Value| matches!(&value.kind, ValueKind::String(text) if text.starts_with('/'));
-    let is_list = |value: &Value| matches!(&value.kind, ValueKind::Array(_));
-    let value = node.value();
+    let is_below = |word: &str| parts.iter().any(|part| part.name == word);
+    let value = node.value().map(|value| &value.kind);
     match name {
-        "config_path" => return value.is_some_and(is_path),
-        "imports" => return !parts.is_empty() && value.is_some_and(is_list),
-        _ if in_options => return false,
-        _ => {}
-    }
-    if first_of_registries(parts).is_some() {
-        return true;
-    }
-    let in_cri = parts.iter().any(|part| part.part == Some(Part::Cri));
-    match Setting::is_telling(name) {
-        Some(Setting::Endpoint | Setting::SkipVerify) => in_cri,
-        telling => telling.is_some(),
+        "config_path" => matches!(value, Some(ValueKind::String(text)) if text.starts_with('/')),
+        "imports" => !parts.is_empty() && matches!(value, Some(ValueKind::Array(_))),
+        _ if is_below("runtimes") && is_below(OPTIONS) => false,
+        _ if first_of_registries(parts).is_some() => true,
+        "endpoint" | "insecure_skip_verify" => {
+            parts.iter().any(|part| part.part == Some(Part::Cri))
+        }
+        // Docker's names.
+        "insecure_registries" | "insecure-registries" => true,
+        "registry_mirrors" | "registry-mirrors" => true,
+        _ => false,
     }
 }
 

@@ -137,7 +137,7 @@ impl Setting {
         called(SETTINGS, name)
     }
 
-    /// Whether it belongs into `configs.*.tls`.
+    /// Whether it belongs in `configs.*.tls`.
     pub(super) fn is_tls(self) -> bool {
         [
             Self::CaFile,
@@ -148,7 +148,7 @@ impl Setting {
         .contains(&self)
     }
 
-    /// Whether it belongs into `configs.*.auth`.
+    /// Whether it belongs in `configs.*.auth`.
     pub(super) fn is_credential(self) -> bool {
         [
             Self::Username,
@@ -157,20 +157,6 @@ impl Setting {
             Self::IdentityToken,
         ]
         .contains(&self)
-    }
-
-    /// Whether its name says that it is about registries, whatever table it stands in.
-    pub(super) fn is_telling(name: &str) -> Option<Self> {
-        let known = [
-            "config_path",
-            "endpoint",
-            "insecure_skip_verify",
-            "insecure_registries",
-            "insecure-registries",
-            "registry_mirrors",
-            "registry-mirrors",
-        ];
-        known.contains(&name).then(|| Self::called(name)).flatten()
     }
 }
 
