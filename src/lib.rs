@@ -49,3 +49,4 @@ pub mod summary;
 pub mod text;
 pub mod toml;
 pub mod verify;
+mod work;

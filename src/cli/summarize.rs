@@ -84,7 +84,7 @@ impl Progress {
     const WIDTH: u64 = 30;
 
     fn new(files: &[OsString]) -> Self {
-        let sizes = files.iter().map(|file| std::fs::metadata(file));
+        let sizes = files.iter().map(std::fs::metadata);
         let total = sizes.map(|file| file.map_or(0, |file| file.len())).sum();
         Self {
             drawn: io::stderr().is_terminal().then(Instant::now),

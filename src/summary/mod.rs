@@ -298,7 +298,9 @@ const BEGIN: Start = Start { offset: 0, line: 1 };
 /// The node of a report that breaks off: its label is near the start.
 fn label(document: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"\"node\"";
-    let at = document.windows(NAME.len()).position(|bytes| bytes == NAME)?;
+    let at = document
+        .windows(NAME.len())
+        .position(|bytes| bytes == NAME)?;
     let rest = document.get(at + NAME.len()..)?.trim_ascii_start();
     let value = rest.strip_prefix(b":")?;
     let mut strings = serde_json::Deserializer::from_slice(value).into_iter::<String>();
