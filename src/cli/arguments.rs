@@ -162,7 +162,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
         ],
     ),
     ("check", &["state_dir"]),
-    ("hosts", &["state_dir", "all"]),
+    ("hosts", &["state_dir", "all", "show_secrets"]),
 ];
 
 #[derive(Debug, Args)]

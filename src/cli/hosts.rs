@@ -15,9 +15,8 @@ impl Run {
         let request = self.asked(&node)?;
         let report = commands::hosts(&node, &request, &hosts.images, hosts.all_releases);
         let report = report.map_err(|unread| self.unread(unread))?;
-        // Somebody may mean a registry.
         for (name, reference) in &hosts.images {
-            if !name.contains('/') && name.contains(['.', ':']) {
+            if is_like_a_registry(name) {
                 let name = printable(name);
                 self.output.remark(&format!(
                     "note: `{name}` is the image `{reference}`; to ask about a registry, add an image: `{name}/x`"
@@ -25,5 +24,32 @@ impl Run {
             }
         }
         Ok(report)
+    }
+}
+
+/// Whether somebody may mean a registry by this name of an image.
+fn is_like_a_registry(name: &str) -> bool {
+    let host = name.split([':', '@']).next().unwrap_or_default();
+    !name.contains('/') && (host.contains('.') || host == "localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_slash_may_mean_a_registry() {
+        for name in ["quay.io", "localhost:5000", "10.0.0.7:5000", "localhost"] {
+            assert!(is_like_a_registry(name), "{name}");
+        }
+        for name in [
+            "nginx",
+            "nginx:1.25",
+            "nginx@sha256:0",
+            "quay.io/x",
+            "redis:7.2-alpine",
+        ] {
+            assert!(!is_like_a_registry(name), "{name}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::arguments::{Summarize, SummaryFormat};
 use super::{Stop, choose, exit, output};
+use crate::printable::printable_json;
 use crate::report::fold::Detail;
 use crate::summary::{self, Collector, Summary};
 
@@ -63,7 +64,7 @@ fn text(summarize: &Summarize, summary: &Summary) -> anyhow::Result<String> {
         SummaryFormat::Markdown => summary::markdown(summary, detail),
         SummaryFormat::Json => {
             let text = serde_json::to_string_pretty(summary);
-            text.context("cannot write the summary")? + "\n"
+            printable_json(&text.context("cannot write the summary")?) + "\n"
         }
     })
 }
@@ -78,7 +79,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// It is drawn anew so often.
+    /// The time between two drawings.
     const INTERVAL: Duration = Duration::from_millis(100);
     /// The width of the bar.
     const WIDTH: u64 = 30;

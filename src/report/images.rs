@@ -275,8 +275,7 @@ pub fn render(report: &Report) -> String {
                 None => text.push_str(": no plan can be written, see `plan`\n"),
                 Some(after) if *after == release.today => text.push_str(": no change\n"),
                 Some(after) => {
-                    let same = if release.same { " (same requests)" } else { "" };
-                    let _ = writeln!(text, "{same}");
+                    let _ = writeln!(text, ": {}", effect(release.same));
                     pull(after, &mut text);
                 }
             }
@@ -284,6 +283,15 @@ pub fn render(report: &Report) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What the migration does to the pulls of an image, where something is read from another place.
+pub(super) fn effect(is_same: bool) -> &'static str {
+    if is_same {
+        "the pulls stay the same"
+    } else {
+        "the pulls change"
+    }
 }
 
 fn pull(pull: &ImagePull, text: &mut String) {

@@ -288,12 +288,7 @@ fn hosts_of(image: &ImageHosts, text: &mut String) {
             None => text.push_str("no plan can be written, see `plan`.\n"),
             Some(after) if *after == release.today => text.push_str("no change.\n"),
             Some(after) => {
-                let same = if release.same {
-                    "the same requests"
-                } else {
-                    "other requests"
-                };
-                let _ = writeln!(text, "{same}.");
+                let _ = writeln!(text, "{}.", images::effect(release.same));
                 pull(after, text);
             }
         }

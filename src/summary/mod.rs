@@ -1,7 +1,8 @@
 //! The reports of many nodes, made into one: nodes grouped by what came of them and by what would be written, so that one
 //! ticket covers a fleet.
 //!
-//! Documents are read one by one, and of each group only the first report is kept.
+//! Documents are read one by one, and of each group only the first report is kept: memory grows with the names of the
+//! nodes and with the number of different plans, not with the number of reports.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -70,7 +71,9 @@ pub struct Group {
     pub reasons: Vec<String>,
     /// The nodes, by the label in the report, or by the file and line where there is none.
     pub nodes: Vec<String>,
-    /// The report of the first of them; `null` if this program does not know all that is in it.
+    /// The node whose report stands for all of them: the first that was read.
+    pub reported_by: String,
+    /// Its report; `null` if this program does not know all that is in it.
     #[schemars(with = "Option<Report>")]
     pub report: Option<KeptReport>,
 }
@@ -363,6 +366,7 @@ fn is_digest(text: &str) -> bool {
 
 fn group((key, members): (Key, Members)) -> Group {
     let Members { mut nodes, first } = members;
+    let reported_by = nodes.first().cloned().unwrap_or_default();
     nodes.sort_unstable();
     let is_known = serde_json::from_slice::<Report>(&first).is_ok();
     let report = is_known.then_some(KeptReport(first));
@@ -371,6 +375,7 @@ fn group((key, members): (Key, Members)) -> Group {
         digest: key.digest,
         reasons: key.reasons,
         nodes,
+        reported_by,
         report,
     }
 }

@@ -16,18 +16,21 @@ const LISTED: usize = 50;
 
 /// Everything, in words.
 pub fn text(summary: &Summary, detail: Detail) -> String {
-    let mut text = format!("{}\n", counts(summary));
+    let mut text = format!("{}\n", counts(summary, printable));
     for group in &summary.groups {
         let _ = writeln!(text, "\n{}", printable(&title(group, str::to_owned)));
         for line in wrapped(&group.nodes) {
             let _ = writeln!(text, "  {line}");
         }
-        if let Some(report) = report(group) {
-            text.push('\n');
-            text.push_str(&words::render(&report, detail));
-        }
-        for reason in &group.reasons {
-            let _ = writeln!(text, "  {}", printable(reason));
+        let words = report(group).map(|report| words::render(&report, detail));
+        let words = words.unwrap_or_default();
+        let words = words.trim();
+        if words.is_empty() {
+            for reason in &group.reasons {
+                let _ = writeln!(text, "\n{}", printable(reason));
+            }
+        } else {
+            let _ = writeln!(text, "\n{}{words}", told_by(group, str::to_owned));
         }
     }
     let (listed, more) = broken(summary, detail);
@@ -63,14 +66,15 @@ pub fn text(summary: &Summary, detail: Detail) -> String {
 
 /// Everything, as a section of a ticket.
 pub fn markdown(summary: &Summary, detail: Detail) -> String {
-    let mut text = format!("**Summary**: {}\n", prose(&counts(summary)));
+    let mut text = format!("**Summary**: {}\n", counts(summary, code));
     for group in &summary.groups {
         let _ = writeln!(text, "\n## {}\n", title(group, code));
         let nodes: Vec<String> = group.nodes.iter().map(|node| code(node)).collect();
         let _ = writeln!(text, "{}", nodes.join(", "));
         match report(group) {
             Some(report) => {
-                let _ = write!(text, "\n{}", ticket::render(&report, detail));
+                let told_by = told_by(group, code);
+                let _ = write!(text, "\n{told_by}{}", ticket::render(&report, detail));
             }
             None => {
                 let reasons = group.reasons.iter();
@@ -109,7 +113,7 @@ pub fn markdown(summary: &Summary, detail: Detail) -> String {
 }
 
 /// How many of what there are, in one line.
-fn counts(summary: &Summary) -> String {
+fn counts(summary: &Summary, code: impl Fn(&str) -> String) -> String {
     let reports = if summary.reports == 1 {
         "report"
     } else {
@@ -118,7 +122,7 @@ fn counts(summary: &Summary) -> String {
     let mut counts = format!("{} {reports}", summary.reports);
     for (number, (outcome, count)) in summary.outcomes.iter().enumerate() {
         let before = if number == 0 { ":" } else { "," };
-        let _ = write!(counts, "{before} {count} {}", printable(outcome));
+        let _ = write!(counts, "{before} {count} {}", code(outcome));
     }
     if summary.broken_count > 0 {
         let _ = write!(counts, "; not understood: {}", summary.broken_count);
@@ -137,11 +141,25 @@ fn title(group: &Group, code: impl Fn(&str) -> String) -> String {
     title
 }
 
+/// Whose report stands for the group, where those of the others may differ from it.
+fn told_by(group: &Group, code: impl Fn(&str) -> String) -> String {
+    match group.nodes.as_slice() {
+        [_, _, ..] if group.digest.is_none() => {
+            format!(
+                "As {} reports it:\n\n",
+                code(&printable(&group.reported_by))
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// What of the first report stands for all of them: not its label, and not its commands, which are for that one node.
 fn report(group: &Group) -> Option<Report> {
     let mut report = shown(group)?;
     report.node = None;
     report.next.clear();
+    report.way_back = None;
     // The title has it.
     report.digest = None;
     report.notes.clear();

@@ -86,7 +86,13 @@ fn parsed(ran: &Ran) -> Value {
     summary
 }
 
-const PLANS: [&str; 3] = ["private-http-registry", "whole-node", "order-kept"];
+/// Nodes with something to migrate, each of its own kind.
+const PLANS: [&str; 4] = [
+    "private-http-registry",
+    "whole-node",
+    "order-kept",
+    "k3s-style-flat",
+];
 
 /// A fleet: five kinds of nodes, two that are refused, one that failed, one file that is no report.
 struct Fleet {
@@ -98,27 +104,10 @@ struct Fleet {
 
 fn fleet(name: &str, count: usize) -> Fleet {
     let directory = scratch(name);
-    let nothing = ["nothing-to-migrate", "nothing"].into_iter().find(|name| {
-        support::fixtures()
-            .iter()
-            .any(|found| found.run_name() == *name)
-    });
-    let nothing = nothing.map_or_else(
-        || {
-            let found = support::fixtures().into_iter();
-            let is_nothing =
-                |found: &support::Fixture| found.exit == 0 && found.findings.is_empty();
-            let fixture = { found }.find(is_nothing).unwrap();
-            run_on(&fixture, &fixture.node(), &["plan", "--format", "json"]).stdout
-        },
-        report,
-    );
-    let kinds = [
-        ("a", report(PLANS[0])),
-        ("b", report(PLANS[1])),
-        ("c", report(PLANS[2])),
-        ("nothing", nothing),
-    ];
+    let kinds: Vec<(&str, String)> = ["a", "b", "c", "d", "nothing"]
+        .into_iter()
+        .zip(PLANS.into_iter().chain(["default-dump"]).map(report))
+        .collect();
     let mut fleet = Fleet {
         files: Vec::new(),
         nodes: BTreeMap::new(),
@@ -132,7 +121,7 @@ fn fleet(name: &str, count: usize) -> Fleet {
     };
     for number in 0..count - 4 {
         // Each kind has another share of the nodes.
-        let (kind, report) = &kinds[[0, 0, 0, 0, 1, 1, 1, 2, 2, 3][number % 10]];
+        let (kind, report) = &kinds[[0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4][number % 15]];
         write(kind, report, format!("node-{number:04}"));
     }
     let (mut refused, mut found) = (0, support::fixtures().into_iter());
@@ -173,20 +162,38 @@ fn a_fleet_is_in_the_right_groups_and_every_node_is_named() {
         .collect();
     let size = |kind| fleet.nodes[kind].len();
     assert_eq!(
-        found[..4],
+        found[..5],
         [
             ("changes", size("a")),
             ("changes", size("b")),
             ("changes", size("c")),
+            ("changes", size("d")),
             ("nothing", size("nothing")),
         ]
     );
-    let rest: usize = found[4..].iter().map(|(_, nodes)| nodes).sum();
-    assert_eq!(rest, 3, "{found:?}");
-    for (group, kind) in groups.iter().zip(["a", "b", "c", "nothing"]) {
+    for (group, kind) in groups.iter().zip(["a", "b", "c", "d", "nothing"]) {
         assert_eq!(group["nodes"], json!(fleet.nodes[kind]), "{kind}");
     }
-    let digests: Vec<&Value> = groups[..3].iter().map(|group| &group["digest"]).collect();
+    // Both are refused, each by its own question; then what failed.
+    let (failed, refused) = groups[5..].split_last().unwrap();
+    assert_eq!(failed["outcome"], "failed");
+    assert_eq!(failed["nodes"], json!(fleet.nodes["failed"]));
+    assert!(refused.iter().all(|group| group["outcome"] == "refused"));
+    let names = refused
+        .iter()
+        .flat_map(|group| group["nodes"].as_array().unwrap());
+    let mut names: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(json!(names), json!(fleet.nodes["refused"]));
+    for group in refused {
+        let codes = group["reasons"].as_array().unwrap();
+        assert!(!codes.is_empty(), "{group}");
+        for code in codes {
+            let findings = group["report"]["findings"].as_array().unwrap();
+            assert!(findings.iter().any(|finding| finding["code"] == *code));
+        }
+    }
+    let digests: Vec<&Value> = groups[..4].iter().map(|group| &group["digest"]).collect();
     assert_eq!(summary["digests"], json!(digests));
 
     // As text and as Markdown every node is named, and every plan is there once.
@@ -198,24 +205,27 @@ fn a_fleet_is_in_the_right_groups_and_every_node_is_named() {
             assert!(ran.stdout.contains(node.as_str()), "{node}");
         }
         assert!(ran.stdout.contains("foreign.json"));
-        for group in &groups[..3] {
+        for group in &groups[..4] {
             let files = group["report"]["files"].as_array().unwrap();
             let last = files.last().unwrap()["diff"].as_str().unwrap();
             assert_eq!(ran.stdout.matches(last).count(), 1, "{last}");
         }
-        let counts = "999 reports: 895 changes, 100 nothing, 1 failed, 2 refused";
-        let words: Vec<&str> = counts.split([' ', ',', ':']).collect();
-        let line = ran.stdout.lines().next().unwrap();
-        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+        let changes = size("a") + size("b") + size("c") + size("d");
+        let counts = format!(
+            "999 reports: {changes} changes, 1 failed, {} nothing, 2 refused; not understood: 1",
+            size("nothing")
+        );
+        let line = ran.stdout.lines().next().unwrap().replace('`', "");
+        assert_eq!(line.trim_start_matches("**Summary**: "), counts);
     }
     let structure = structure(&markdown.stdout).unwrap();
     let plans = groups
         .iter()
         .flat_map(|group| group["report"]["files"].as_array().unwrap());
-    assert!(structure.diffs.len() <= plans.count() && structure.diffs.len() >= 3);
+    assert!(structure.diffs.len() <= plans.count() && structure.diffs.len() >= 4);
 
     let digests = summarize(&files, &["--digests"]);
-    let expected: String = groups[..3]
+    let expected: String = groups[..4]
         .iter()
         .map(|group| format!("{}\n", group["digest"].as_str().unwrap()))
         .collect();

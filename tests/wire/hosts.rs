@@ -23,7 +23,7 @@ pub(crate) fn predicted(
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let version = Version::parse(version);
     let request = Request {
-        config: NodePath::new(config.to_str()?),
+        config: Some(NodePath::new(config.to_str()?)),
         from: version,
         to: version,
         ..Request::default()
