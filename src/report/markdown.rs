@@ -25,11 +25,7 @@ const LISTED: usize = 50;
 
 /// Everything that the report says.
 pub fn render(report: &Report, detail: Detail) -> String {
-    let mut text = String::new();
-    if let Some(node) = &report.node {
-        let _ = write!(text, "{}: ", code(node));
-    }
-    let _ = writeln!(text, "{}", summary(report));
+    let mut text = format!("{}\n", summary(report));
     notes(report, &mut text);
     questions(&report.questions, &mut text);
     reasons(report, &mut text);

@@ -154,10 +154,9 @@ fn told_by(group: &Group, code: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// What of the first report stands for all of them: not its label, and not its commands, which are for that one node.
+/// What of the first report stands for all of them: not its commands, which are for that one node.
 fn report(group: &Group) -> Option<Report> {
     let mut report = shown(group)?;
-    report.node = None;
     report.next.clear();
     report.way_back = None;
     // The title has it.
