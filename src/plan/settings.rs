@@ -17,7 +17,7 @@ use crate::node::NodePath;
 use crate::plan::rules::wrong_places::advice::Adviser;
 use crate::plan::rules::wrong_places::names;
 use crate::read::CertificateFile;
-use crate::secret::shown_path;
+use crate::secret::{shown_path, shown_url};
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
