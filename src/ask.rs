@@ -60,8 +60,10 @@ pub fn settle(node: &Node, inputs: &mut Inputs, base: &Findings) -> Settled {
         verified: Vec::new(),
         asked: BTreeMap::new(),
     };
-    let first = trials.attempt(given.clone(), BTreeMap::new());
-    if !base.blocked() {
+    let mut first = trials.attempt(given.clone(), BTreeMap::new());
+    if !first.findings.refused() {
+        trials.hint(&mut first);
+    } else if !base.blocked() {
         trials.explore(&first);
     }
     let Trials {
@@ -232,6 +234,23 @@ impl Trials<'_> {
         }
     }
 
+    /// Where nothing has to be asked, but `--inert carry` would make something take effect, says so if that works.
+    fn hint(&mut self, attempt: &mut Attempt) {
+        if !attempt.findings.hints_carry() || attempt.options.inert.is_some() {
+            return;
+        }
+        let carry = Options {
+            inert: Some(Inert::Carry),
+            ..attempt.options.clone()
+        };
+        let carried = self.attempt(carry, BTreeMap::new());
+        if !carried.findings.refused() && carried.plan.changes != attempt.plan.changes {
+            attempt
+                .findings
+                .add_hint("; --inert carry makes it take effect");
+        }
+    }
+
     /// Makes a plan and verifies it. Where a conversion to version 2 that nobody has asked for fails, the file is kept.
     fn attempt(&mut self, options: Options, answers: BTreeMap<Kind, String>) -> Attempt {
         let converts = options.version_1 == Version1::Auto;
@@ -384,7 +403,7 @@ impl Attempt {
         let is_different = |wanted: &&Wanted| match (other, theirs.get(wanted.name.as_str())) {
             (None, _) => wanted.changed.is_some(),
             (Some(_), Some(theirs)) => !theirs.after.same(&wanted.after),
-            (Some(_), None) => true,
+            (Some(_), None) => wanted.changed.is_some(),
         };
         let namespaces = self.plan.namespaces.iter().filter(is_different);
         let mut phrases: Vec<String> = listed(namespaces.map(pulls), "registries");
@@ -436,7 +455,7 @@ fn listed(phrases: impl Iterator<Item = String>, of: &str) -> Vec<String> {
     let more = listed.len().saturating_sub(LISTED);
     if more > 0 {
         listed.truncate(LISTED);
-        listed.push(format!("{more} more {of}"));
+        listed.push(format!("{more} more of the {of}"));
     }
     listed
 }

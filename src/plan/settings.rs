@@ -48,10 +48,12 @@ struct Settled<'w> {
     uses: Uses<'w>,
     /// The hosts files that say what a mirror entry said, by its name.
     files_of_mirror: HashMap<&'w str, BTreeSet<NodePath>>,
-    /// The hosts files in which a host occurs, by the host.
+    /// The hosts files in which a host occurs, by the host; of a directory without one, its certificates.
     files_of_host: HashMap<&'w str, BTreeSet<NodePath>>,
     /// Mirror entries for whose namespace a hosts file decides that exists.
     overruled: BTreeSet<&'w str>,
+    /// The hosts that the settings give for such namespaces.
+    overruled_hosts: BTreeSet<&'w str>,
     /// Mirror entries for which no hosts file is needed.
     needless: BTreeSet<&'w str>,
 }
@@ -63,6 +65,7 @@ impl<'w> Settled<'w> {
             files_of_mirror: HashMap::new(),
             files_of_host: HashMap::new(),
             overruled: BTreeSet::new(),
+            overruled_hosts: BTreeSet::new(),
             needless: BTreeSet::new(),
         };
         let certs = &planner.certs;
@@ -79,6 +82,11 @@ impl<'w> Settled<'w> {
             if [Decider::HostsFile, Decider::KeptFile].contains(&namespace.decider) {
                 let own = mirror.filter(|mirror| *mirror == namespace.name);
                 settled.overruled.extend(own);
+                let hosts = settings_hosts(namespace).map(|host| host.host.as_str());
+                settled.overruled_hosts.extend(hosts);
+                continue;
+            }
+            if !planner.uses_hosts_files {
                 continue;
             }
             // The directory that decides afterwards.
@@ -90,14 +98,25 @@ impl<'w> Settled<'w> {
                 false if exists(DEFAULT) => DEFAULT,
                 false => continue,
             };
-            let path = certs.path.join(directory).join(HOSTS_FILE);
+            let path = certs.path.join(directory);
+            let existing = certs.directories.get(directory);
+            let certificates = existing
+                .filter(|existing| !drafts.contains_key(directory) && !existing.has_hosts_file());
+            let paths: Vec<NodePath> = match certificates {
+                Some(existing) => existing
+                    .certificates
+                    .iter()
+                    .map(|file| path.join(file))
+                    .collect(),
+                None => vec![path.join(HOSTS_FILE)],
+            };
             if let Some(mirror) = mirror {
                 let files = settled.files_of_mirror.entry(mirror).or_default();
-                files.insert(path.clone());
+                files.extend(paths.iter().cloned());
             }
             for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
                 let files = settled.files_of_host.entry(host.host.as_str()).or_default();
-                files.insert(path.clone());
+                files.extend(paths.iter().cloned());
             }
         }
         settled
@@ -222,9 +241,17 @@ fn settle_tls(
     let used = settled.uses.get(host);
     let takes_effect = used.http || used.https;
     let dead = Fate::WithoutEffect(&finding::DEAD_CONFIG_KEY);
+    let files = settled.files_of_host.get(host);
+    let is_overruled = files.is_none() && settled.overruled_hosts.contains(host);
+    let is_ignored = !planner.behaviour().reads_legacy_tls();
     if takes_effect {
         unknown_keys(&tls.unknown, findings);
-        check_tls(planner, tls, host, used, findings);
+        if is_ignored {
+            check_ignored_tls(planner, tls, host, used.https && !is_overruled, findings);
+        }
+        if !is_ignored || planner.inputs.carries() {
+            check_tls(planner, tls, host, used, findings);
+        }
     } else {
         dead_config(&config.name, findings);
     }
@@ -243,8 +270,13 @@ fn settle_tls(
         push(setting.clone(), &tls.place, fate);
     }
     for key in &tls.keys {
+        let is_skip = key.value.eq_ignore_ascii_case("insecure_skip_verify");
+        let has_no_effect =
+            is_ignored && !planner.inputs.carries() && (is_skip || is_overruled || !used.https);
         let fate = match takes_effect {
-            true => tls_key_fate(tls, key, used, carried(settled.files_of_host.get(host))),
+            true if has_no_effect => Fate::WithoutEffect(&finding::TLS_IGNORED_TODAY),
+            true if is_overruled => Fate::Overruled(&finding::EXISTING_HOSTS_FILE),
+            true => tls_key_fate(tls, key, used, carried(files)),
             false => dead.clone(),
         };
         let setting = format!("{setting}.{}", quote_name(&key.value));
@@ -276,10 +308,17 @@ fn settle_without_effect(
         });
         let fate = match &placement.effect {
             Effect::Now => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
-            Effect::Later { code, .. } => Fate::LeftOut(code),
+            Effect::Later { code, .. } => {
+                let code = planner
+                    .inert_code()
+                    .filter(|_| planner.inputs.carries())
+                    .unwrap_or(code);
+                Fate::LeftOut(code)
+            }
             // Said of the other name.
             Effect::UnderAnotherName => continue,
             Effect::Overruled | Effect::Never => Fate::Stays,
+            Effect::Idle => Fate::WithoutEffect(&finding::INERT_SECTION),
         };
         let mut leaves = placement.registry.leaves();
         if let (Some(path), true) = (&placement.registry.config_path, placement.is_silenced()) {
@@ -387,9 +426,23 @@ fn tls_key_fate(tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fa
     };
     match (set, used.https) {
         (false, _) => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
-        (true, true) => carried,
+        (true, true) => of_kind(carried, &key.value),
         (true, false) => Fate::LeftOut(http),
     }
+}
+
+/// Of the files in a directory without a hosts.toml those that containerd takes for what this key names.
+fn of_kind(carried: Fate, key: &str) -> Fate {
+    let Fate::Carried(mut files) = carried else {
+        return carried;
+    };
+    let ending = match key.to_ascii_lowercase().as_str() {
+        "ca_file" => ".crt",
+        "cert_file" => ".cert",
+        _ => ".key",
+    };
+    files.retain(|file| file.name() == HOSTS_FILE || file.name().ends_with(ending));
+    Fate::Carried(files)
 }
 
 fn dead_mirror(mirror: &Mirror, findings: &mut Findings) {
@@ -509,6 +562,51 @@ fn check_endpoints(
     }
 }
 
+/// What becomes of TLS settings that containerd 2.x ignores. `matters` is whether a hosts file could carry them: the host
+/// is asked over HTTPS, and no hosts file that takes effect today decides.
+fn check_ignored_tls(
+    planner: &Planner<'_>,
+    tls: &Tls,
+    host: &str,
+    matters: bool,
+    findings: &mut Findings,
+) {
+    let kept = planner.inputs.kept_version();
+    if !matters || !tls.says_something() {
+        return;
+    }
+    if planner.inputs.carries() {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            tls.place.clone(),
+            format!(
+                "containerd {kept} ignores `configs.*.tls`, and with it these settings for `{host}`"
+            ),
+            "they take effect after the migration, as --inert carry says",
+        );
+        return;
+    }
+    let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+    if files.into_iter().any(Option::is_some) {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            tls.place.clone(),
+            format!("containerd {kept} ignores `configs.*.tls`: `{host}` is asked without these certificates"),
+            "they take effect after the migration; pulls that work today still do",
+        );
+        check_certificates(planner, tls, findings);
+    }
+    if let Some(place) = &tls.skip_verify {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            place.clone(),
+            format!("containerd {kept} ignores this, and verifies the certificate of `{host}`"),
+            "it is removed, and the certificate is still verified",
+        );
+        findings.hint_carry();
+    }
+}
+
 fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: &mut Findings) {
     if used.http {
         if let Some(place) = &tls.skip_verify {
@@ -529,9 +627,13 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
             );
         }
     }
-    if !used.https {
-        return;
+    if used.https {
+        check_certificates(planner, tls, findings);
     }
+}
+
+/// What is wrong with the files that TLS settings name.
+fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings) {
     if let Some(file) = &tls.empty_ca_file {
         findings.add(
             &finding::CA_WITHOUT_CERTIFICATE,
@@ -594,17 +696,21 @@ pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings
                 &finding::UNPARSABLE_ENDPOINT,
                 place.clone(),
                 format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
-                "mend the endpoint, or leave it out with --allow unparsable-endpoint",
+                "fix the endpoint",
             ),
+            Trouble::LonePair { place, host } if !planner.behaviour().reads_legacy_tls() => {
+                findings.add_decided(
+                    &finding::CERTIFICATE_WITHOUT_KEY,
+                    place.clone(),
+                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing"),
+                    "it is left out; containerd 2.x ignores it today",
+                );
+            }
             Trouble::LonePair { place, host } => findings.add(
                 &finding::CERTIFICATE_WITHOUT_KEY,
                 place.clone(),
-                if planner.behaviour().reads_legacy_tls() {
-                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails")
-                } else {
-                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: it cannot be carried")
-                },
-                "add the other one, or leave this one out with --allow certificate-without-key",
+                format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails"),
+                "add the other one",
             ),
             Trouble::WithoutBrackets { place, host } => findings.add(
                 &finding::IPV6_WITHOUT_BRACKETS,
@@ -627,7 +733,7 @@ pub(crate) fn check_no_host(namespace: &str, mirror: Option<&Mirror>, findings: 
         &finding::NO_USABLE_ENDPOINT,
         mirror.map(|mirror| mirror.name.place.clone()),
         format!("no endpoint of `{namespace}` can be asked, so every pull of it fails"),
-        "mend the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
+        "fix the endpoints",
     );
 }
 

@@ -47,6 +47,13 @@ impl RegistryDirectory {
         }
     }
 
+    /// Whether there is a hosts.toml with something in it; else the certificates beside it are read.
+    pub fn has_hosts_file(&self) -> bool {
+        self.hosts_file
+            .as_ref()
+            .is_some_and(|file| !file.is_empty())
+    }
+
     /// Where its hosts.toml really is, or would be.
     pub fn hosts_path(&self) -> NodePath {
         match &self.hosts_file {
