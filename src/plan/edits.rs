@@ -128,6 +128,7 @@ fn sites(planner: &Planner<'_>) -> Vec<Site> {
             planner.verified().all(|release| {
                 let sight = after.seen_by(&release.generation.behaviour);
                 NodePath::new(&sight.config_path) == planner.certs.path
+                    && !is_replaced(&release.sight, &sight)
             })
         })
     };
@@ -135,10 +136,29 @@ fn sites(planner: &Planner<'_>) -> Vec<Site> {
     found.map_or_else(|| last.into_iter().collect(), Clone::clone)
 }
 
+/// Whether another file's section takes the place of one that is gone, as on 1.x, with all that it says besides `registry`.
+fn is_replaced(before: &Sight, after: &Sight) -> bool {
+    match (before.last, after.last) {
+        (Some((before, _)), Some((other, _))) => {
+            after.behaviour.major == Major::One && before != other
+        }
+        _ => false,
+    }
+}
+
 /// Whether `config_path` is set after the migration: where a hosts file is needed for what the settings give, or where
 /// the files without it would be read in another way.
 pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
-    if planner.in_effect == InEffect::HostsFiles || planner.registry().config_path.is_some() {
+    let directories = planner.inputs.snapshot.certs();
+    let is_filled = |root: &str| {
+        let directory = directories.get(root);
+        directory.is_some_and(|directory| !directory.directories.is_empty())
+    };
+    // A built-in `config_path` matters if there is anything where it leads.
+    let is_read = planner.in_effect == InEffect::HostsFiles;
+    if planner.registry().config_path.is_some()
+        || is_read && planner.from.roots().into_iter().any(is_filled)
+    {
         return true;
     }
     if !planner.migrates() || planner.from.last.is_none() {
@@ -158,24 +178,14 @@ pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
     else {
         return true;
     };
-    let directories = planner.inputs.snapshot.certs();
-    let is_filled = |root: &str| {
-        let directory = directories.get(root);
-        directory.is_some_and(|directory| !directory.directories.is_empty())
-    };
     planner.verified().any(|release| {
         let (today, after) = (&release.sight, after.seen_by(&release.generation.behaviour));
-        let file = |sight: &Sight| sight.last.map(|(file, _)| file);
-        // On 1.x another file's section would take the place of one that is gone.
-        let is_replaced = after.behaviour.major == Major::One
-            && after.last.is_some()
-            && file(&after) != file(today);
         // Without mirrors the built-in directories take effect, and with them what Docker has there.
         let is_built_in = today.config_path.is_empty()
             && !after.config_path.is_empty()
             && is_filled(DOCKER_CERTS_DIRECTORY);
         let mut names = planner.namespaces.iter().map(|one| one.name.as_str());
-        is_replaced
+        is_replaced(today, &after)
             || is_built_in
             || names.any(|name| !after.pulls(name).same(&planner.settings_pulls(name)))
     })

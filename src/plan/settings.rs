@@ -209,8 +209,9 @@ fn settle_mirror(
     }
     let resolved = planner.legacy().resolve(name, planner.behaviour(), true);
     unknown_keys(&mirror.unknown, findings);
-    check_endpoints(planner, mirror, &resolved, findings);
-    if settled.needless.contains(name) {
+    if !settled.needless.contains(name) {
+        check_endpoints(planner, mirror, &resolved, findings);
+    } else {
         findings.add(
             &finding::SAME_AS_DEFAULT,
             mirror.name.place.clone(),
