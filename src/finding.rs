@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::question::Question;
+use crate::work;
 
 /// How much a finding weighs.
 #[derive(
@@ -451,6 +452,12 @@ codes! {
          2.3 do not, and 2.4 takes that and other things of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
          what is not its own, so it does not rewrite the place. Write it in a way that all of them read; accept the \
          finding if the versions named never run here.";
+    TOO_MANY_HOSTS "too-many-hosts" Error HandEdit,
+        "the lists of hosts of all registries are too long for this program",
+        "The mirrors and hosts files of this node give more hosts than this program works with: the lists of all \
+         registries that the node names, each with the hosts of the wildcard or of _default where these are for it, and \
+         the endpoints themselves, which are registries, too. No node needs so many, and what is said of each would not \
+         be read. Remove mirrors that nobody uses.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
         "a key beside credentials that containerd does not know; it stays, without effect",
         "containerd knows username, password, auth and identitytoken beside credentials, on every version. Anything \
@@ -600,6 +607,8 @@ pub struct Findings {
     found: Vec<Finding>,
     /// What was said where, so that nothing is said twice.
     seen: HashSet<(&'static str, Option<Start>, String)>,
+    /// Where something was said, whatever the words.
+    at: HashSet<(&'static str, FileId, usize, usize)>,
     allowed: BTreeSet<&'static str>,
     /// Findings about what `--inert carry` would make take effect.
     carry_hints: Vec<usize>,
@@ -719,10 +728,12 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        let message = message.into();
+        work::count(message.len());
         let finding = Finding {
             code,
             severity,
-            message: printable(&message.into()),
+            message: printable(&message),
             place: place.into(),
             help: printable(&help.into()),
             question,
@@ -735,14 +746,15 @@ impl Findings {
             .seen
             .insert((code.name, place, finding.message.clone()))
         {
+            self.at
+                .extend(finding.place.as_ref().map(|place| key(code, place)));
             self.found.push(finding);
         }
     }
 
     /// Whether this is said of this place.
     pub fn has(&self, code: &'static Code, place: &Place) -> bool {
-        let mut found = self.found.iter();
-        found.any(|finding| finding.code == code && finding.place.as_ref() == Some(place))
+        self.at.contains(&key(code, place))
     }
 
     /// Whether something stands in the way of writing.
@@ -826,6 +838,10 @@ impl Findings {
         });
         findings
     }
+}
+
+fn key(code: &'static Code, place: &Place) -> (&'static str, FileId, usize, usize) {
+    (code.name, place.file, place.range.start, place.range.end)
 }
 
 #[cfg(test)]

@@ -47,3 +47,4 @@ mod shell;
 pub mod text;
 pub mod toml;
 pub mod verify;
+mod work;

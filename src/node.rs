@@ -13,12 +13,16 @@ use rustix::io::Errno;
 
 use crate::printable::printable;
 use crate::secret::shown_path;
+use crate::work;
 
 /// The largest configuration file or hosts file that is read.
 pub const LARGEST_FILE: u64 = 16 << 20;
 
 /// The largest certificate or key that is read.
 pub const LARGEST_CERTIFICATE: u64 = 4 << 20;
+
+/// The largest journal that is read, and that is written.
+pub const LARGEST_JOURNAL: u64 = 128 << 20;
 
 /// An absolute, lexically cleaned path as the node itself sees it (never with `--root` in front).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +31,7 @@ pub struct NodePath(String);
 impl NodePath {
     /// Cleans `path` as Go's `path.Clean("/" + path)` does; a relative one is taken against `/`.
     pub fn new(path: &str) -> Self {
+        work::count(path.len());
         let mut parts: Vec<&str> = Vec::new();
         for part in path.split('/') {
             match part {
@@ -223,9 +228,9 @@ impl Node {
         }
     }
 
-    /// Reads a file of our own, of any size; `None` as for [`Node::read`].
-    pub(crate) fn read_whole(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
-        self.read_up_to(u64::MAX >> 1, path)
+    /// Reads a journal; `None` as for [`Node::read`].
+    pub(crate) fn read_journal(&self, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        self.read_up_to(LARGEST_JOURNAL, path)
     }
 
     fn read_up_to(&self, limit: u64, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
@@ -250,6 +255,7 @@ impl Node {
         let mut entries = Vec::new();
         for entry in Dir::read_from(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            work::count(1);
             let bytes = entry.file_name().to_bytes();
             if bytes == b"." || bytes == b".." {
                 continue;
@@ -362,6 +368,7 @@ impl Node {
 
     /// Opens what exists, never through a link that leads out of the root; `None` if there is nothing.
     fn open_file(&self, path: &NodePath, flags: OFlags) -> Result<Option<OwnedFd>, NodeError> {
+        work::count(path.0.len());
         let flags = flags | OFlags::CLOEXEC;
         let opened = if self.is_host {
             rustix::fs::open(path.as_str(), flags, Mode::empty())
@@ -477,6 +484,13 @@ impl Identity {
     }
 }
 
+/// Why a file is not read, or written.
+pub(crate) fn too_large(limit: u64) -> io::Error {
+    let mebibytes = limit >> 20;
+    let text = format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
+    io::Error::new(io::ErrorKind::FileTooLarge, text)
+}
+
 /// All that is left to read.
 pub(crate) fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -484,17 +498,15 @@ pub(crate) fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read_up_to(limit: u64, path: &NodePath, file: OwnedFd) -> Result<Vec<u8>, NodeError> {
+pub(crate) fn read_up_to(limit: u64, path: &NodePath, file: OwnedFd) -> Result<Vec<u8>, NodeError> {
     let failed = |source| NodeError::new(path, "read", source);
     // A sparse file may say that it is small while it grows.
     let bytes = read_all(File::from(file).take(limit + 1)).map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-        let mebibytes = limit >> 20;
-        let text =
-            format!("it is larger than {mebibytes} MiB, the most that is read of such a file");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+    work::count(bytes.len());
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= limit => Ok(bytes),
+        _ => Err(failed(too_large(limit))),
     }
-    Ok(bytes)
 }
 
 /// The names in a path, `..` included.

@@ -17,6 +17,23 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
+/// A JSON text in which nothing stands that a terminal would obey: there it is inside of strings only, and escaped as JSON
+/// does it.
+pub fn printable_json(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_harmful(character) && character != '\n' {
+            let mut buffer = [0; 2];
+            for unit in character.encode_utf16(&mut buffer) {
+                printable.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
 fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -33,6 +50,16 @@ fn is_harmful(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_json_text_stays_what_it_is() {
+        let text = "x\u{1b}[2J\u{9b}1m\u{7f}\u{202e}\u{2028}\n\u{e0041}\u{feff}é";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let shown = printable_json(&json);
+        assert!(!shown.contains(|c| is_harmful(c) && c != '\n'), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [text]);
+        assert_eq!(printable_json("{\n  \"é\": 1\n}"), "{\n  \"é\": 1\n}");
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_escaped_and_nothing_else() {

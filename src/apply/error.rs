@@ -54,7 +54,7 @@ pub enum ApplyError {
         /// Whether the old files are being put back.
         is_going_back: bool,
         /// The command that undoes it.
-        next: Vec<String>,
+        next: Vec<Next>,
     },
     /// A journal that cannot be read, of a run that may be unfinished or in the way.
     Damaged {
@@ -90,7 +90,7 @@ pub enum ApplyError {
         /// Whether CRI is up again with the old files; `None` if it was down before, too, and nobody asked.
         is_up_again: Option<bool>,
         /// What to do if it is not.
-        next: Vec<String>,
+        next: Vec<Next>,
     },
     /// A step failed, and so did undoing what was done until then.
     NotUndone {
@@ -101,7 +101,7 @@ pub enum ApplyError {
         /// What each file is now.
         files: Vec<(NodePath, FileState)>,
         /// The commands that lead home.
-        next: Vec<String>,
+        next: Vec<Next>,
     },
     /// A rollback failed halfway.
     NotRolledBack {
@@ -110,8 +110,17 @@ pub enum ApplyError {
         /// What each file is now.
         files: Vec<(NodePath, FileState)>,
         /// The commands that lead home.
-        next: Vec<String>,
+        next: Vec<Next>,
     },
+}
+
+/// A command that comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// One of this program.
+    Rollback(String),
+    /// The restart command that was given; may hold secrets.
+    Restart(String),
 }
 
 /// A file that is neither the old nor the new one of a run.
@@ -193,7 +202,7 @@ impl ApplyError {
     }
 
     /// The exact commands that come next, where the message alone does not say it.
-    pub fn next(&self) -> &[String] {
+    pub fn next(&self) -> &[Next] {
         match self {
             Self::RestartPending { next, .. }
             | Self::Unhealthy { next, .. }
@@ -277,7 +286,8 @@ impl fmt::Display for ApplyError {
                         quoted([file])
                     )?;
                 }
-                if intact.is_empty() {
+                let is_read = error.source.kind() != std::io::ErrorKind::FileTooLarge;
+                if is_read && intact.is_empty() {
                     write!(
                         formatter,
                         "\n  no line of it has old bytes of a file that are intact"

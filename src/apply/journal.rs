@@ -41,7 +41,7 @@ use super::ApplyError;
 use super::guard::{Restart, RestartRecord};
 use super::replace::{self, Metadata, NEW_DIRECTORY};
 use super::transaction::{FileChange, Image};
-use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::node::{LARGEST_JOURNAL, Node, NodeError, NodePath, read_all, too_large};
 use crate::plan::FileKind;
 
 /// Raised whenever another program would misread a journal.
@@ -403,24 +403,27 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Everything that is there, oldest first.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>, NodeError> {
+    /// Everything that is there, oldest first, one after the other: each may be large.
+    pub(crate) fn entries(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Entry, NodeError>> + use<'_, 'a>, NodeError> {
         let mut numbers = self.numbers()?;
         numbers.sort_unstable();
-        numbers.into_iter().map(|run| self.read(run)).collect()
+        Ok(numbers.into_iter().map(|run| self.read(run)))
     }
 
-    /// Every run, oldest first; an error if there is one that may be unfinished, and nobody can tell.
-    pub(crate) fn runs(&self) -> Result<Vec<Journal>, ApplyError> {
-        let mut runs = Vec::new();
+    /// Every unfinished run, oldest first; an error if there is one that may be unfinished, and nobody can tell.
+    pub(crate) fn unfinished(&self) -> Result<Vec<Journal>, ApplyError> {
+        let mut unfinished = Vec::new();
         for entry in self.entries()? {
-            match entry {
-                Entry::Run(journal) => runs.push(*journal),
+            match entry? {
+                Entry::Run(journal) if journal.is_unfinished() => unfinished.push(*journal),
+                Entry::Run(_) => {}
                 Entry::Damaged(damaged) if damaged.is_closed => {}
                 Entry::Damaged(damaged) => return Err(damaged.error()),
             }
         }
-        Ok(runs)
+        Ok(unfinished)
     }
 
     fn numbers(&self) -> Result<Vec<u32>, NodeError> {
@@ -451,9 +454,16 @@ impl<'a> Store<'a> {
                 intact: intact(bytes),
             }))
         };
-        let Some(file) = self.node.read_whole(&path)? else {
-            let error = io::Error::other("it is a link that leads nowhere");
-            return damaged(NodeError::new(&path, "read the journal", error), &[]);
+        let file = match self.node.read_journal(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let error = io::Error::other("it is a link that leads nowhere");
+                return damaged(NodeError::new(&path, "read the journal", error), &[]);
+            }
+            Err(error) if error.source.kind() == io::ErrorKind::FileTooLarge => {
+                return damaged(error, &[]);
+            }
+            Err(error) => return Err(error),
         };
         let parsed = Journal::parse(&file.bytes).and_then(|journal| {
             if journal.record.run == run {
@@ -630,6 +640,10 @@ impl<'a> Store<'a> {
             let file = serde_json::to_vec(&FileRecord::of(file)).map_err(failed)?;
             lines.extend(line(&file));
         }
+        // It must be possible to read it again.
+        if is_too_large(lines.len()) {
+            return Err(NodeError::new(&path, "write", too_large(LARGEST_JOURNAL)));
+        }
         let result = self.write_new(lock, &path, &lines);
         if result.is_err() {
             // If that fails too, the next run does it.
@@ -684,14 +698,28 @@ impl<'a> Store<'a> {
                 .iter()
                 .rposition(|byte| *byte == b'\n')
                 .map_or(0, |at| at + 1);
+            let line = line(&serde_json::to_vec(event)?);
+            if is_too_large(end + line.len()) {
+                return Err(too_large(LARGEST_JOURNAL));
+            }
+            // Under another name it may be the journal of a copy of this tree.
+            if rustix::fs::fstat(&file)?.st_nlink > 1 {
+                let whole = bytes.get(..end).unwrap_or_default();
+                let written = self.write_new(lock, &path, &[whole, &line].concat());
+                return written.map_err(|error| error.source);
+            }
             let end = u64::try_from(end).map_err(io::Error::other)?;
             file.set_len(end)?;
             file.seek(SeekFrom::Start(end))?;
-            file.write_all(&line(&serde_json::to_vec(event)?))?;
+            file.write_all(&line)?;
             file.sync_all()
         };
         append().map_err(|error| NodeError::new(&path, "add to the journal", error))
     }
+}
+
+fn is_too_large(length: usize) -> bool {
+    u64::try_from(length).is_ok_and(|length| length > LARGEST_JOURNAL)
 }
 
 fn remove_temporary(lock: &Lock) -> rustix::io::Result<()> {

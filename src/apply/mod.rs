@@ -9,6 +9,7 @@
 //! Whatever is killed, full or refused: the files are the old ones or the new ones, and the journal leads home. This
 //! module knows of a file only when containerd reads it, and touches none that the plan does not name.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -28,7 +29,7 @@ mod replace;
 mod session;
 mod transaction;
 
-pub use error::{ApplyError, ChangedFile, FileState};
+pub use error::{ApplyError, ChangedFile, FileState, Next};
 pub(crate) use interrupt::Busy;
 pub use interrupt::Interrupt;
 pub use obstacle::{Obstacle, ObstacleKind, obstacles};
@@ -171,26 +172,29 @@ pub struct WayBack {
 
 /// All runs, oldest first.
 pub fn runs(node: &Node, state_dir: &NodePath) -> Result<Vec<Run>, ApplyError> {
-    let entries = Store::new(node, state_dir).entries()?;
-    Ok(entries.iter().map(Entry::summary).collect())
+    let store = Store::new(node, state_dir);
+    let entries = store.entries()?;
+    let runs = entries.map(|entry| Ok(entry?.summary()));
+    runs.collect()
 }
 
 /// Runs that a command which only reads should mention: none where it may not look.
 pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
-    let entries = Store::new(node, state_dir).entries().unwrap_or_default();
-    let unfinished = entries.iter().filter(|entry| match entry {
+    let store = Store::new(node, state_dir);
+    let entries = store.entries().into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| match entry {
         Entry::Run(journal) => journal.is_unfinished(),
         Entry::Damaged(damaged) => !damaged.is_closed,
     });
-    unfinished.map(Entry::summary).collect()
+    unfinished.map(|entry| entry.summary()).collect()
 }
 
 /// The bytes of all files of unfinished runs, from before and after, for masks: nothing where the journals cannot be
 /// read, since then no session begins.
 pub fn unfinished_bytes(node: &Node, state_dir: &NodePath) -> Vec<Vec<u8>> {
-    let journals = Store::new(node, state_dir).runs().unwrap_or_default();
-    let unfinished = journals.iter().filter(|journal| journal.is_unfinished());
-    unfinished.flat_map(Journal::bytes).collect()
+    let unfinished = Store::new(node, state_dir).unfinished();
+    let unfinished = unfinished.unwrap_or_default();
+    unfinished.iter().flat_map(Journal::bytes).collect()
 }
 
 /// The command that rolls a run back.
@@ -243,8 +247,8 @@ impl Journal {
     }
 
     fn shares_a_file_with(&self, other: &Self) -> bool {
-        let is_in = |path: &NodePath| other.files.iter().any(|file| file.path == *path);
-        self.files.iter().any(|file| is_in(&file.path))
+        let paths: HashSet<&NodePath> = other.files.iter().map(|file| &file.path).collect();
+        self.files.iter().any(|file| paths.contains(&file.path))
     }
 
     fn summary(&self) -> Run {

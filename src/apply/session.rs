@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fd::OwnedFd;
 
-use super::error::{ApplyError, ChangedFile, FileState};
+use super::error::{ApplyError, ChangedFile, FileState, Next};
 use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
@@ -99,17 +99,12 @@ impl<'a> Session<'a> {
         let mut recovered = Vec::new();
         // Before the runs are looked at: one that begins in between is then noticed by `lock`.
         session.seen = session.store.last()?;
-        if session.store.runs()?.iter().any(Journal::is_unfinished) {
+        if !session.store.unfinished()?.is_empty() {
             let _busy = session.interrupt.busy();
             session.take_lock()?;
             // Read again: until now somebody else may have been at work.
-            for journal in session
-                .store
-                .runs()?
-                .iter()
-                .filter(|run| run.is_unfinished())
-            {
-                recovered.extend(session.recover(journal, guard, report)?);
+            for journal in session.store.unfinished()? {
+                recovered.extend(session.recover(&journal, guard, report)?);
             }
             session.interrupt.check()?;
             session.seen = session.store.last()?;
@@ -239,7 +234,7 @@ impl<'a> Session<'a> {
         };
         let mut wanted = None;
         for entry in self.store.entries()? {
-            match (entry, &wanted) {
+            match (entry?, &wanted) {
                 (Entry::Run(journal), None) if journal.record.run == run => wanted = Some(journal),
                 // A newer one that is in effect must not lose what it was made from.
                 (Entry::Run(newer), Some(wanted))
@@ -514,7 +509,10 @@ impl<'a> Session<'a> {
                 cause: Box::new(self.not_up(run, None, verdict, None)),
                 undo: Box::new(undo),
                 files: states(self.store.node, &journal.files),
-                next: vec![self.rollback_command(run), guard.restart_command.clone()],
+                next: vec![
+                    self.rollback_command(run),
+                    Next::Restart(guard.restart_command.clone()),
+                ],
             }),
         }
     }
@@ -535,7 +533,7 @@ impl<'a> Session<'a> {
         let is_down = is_up_again != Some(true);
         let command = restart
             .filter(|_| is_down)
-            .map(|restart| restart.guard.restart_command.clone());
+            .map(|restart| Next::Restart(restart.guard.restart_command.clone()));
         ApplyError::Unhealthy {
             run,
             verdict,
@@ -692,8 +690,9 @@ impl<'a> Session<'a> {
     }
 
     /// The command that goes on where this session has to stop.
-    fn rollback_command(&self, run: u32) -> String {
-        super::rollback_command(self.store.node.root(), &self.store.path, run)
+    fn rollback_command(&self, run: u32) -> Next {
+        let root = self.store.node.root();
+        Next::Rollback(super::rollback_command(root, &self.store.path, run))
     }
 }
 

@@ -942,7 +942,7 @@ fn a_rollback_after_which_cri_is_down_fails_as_far_as_it_was_up() {
             .unwrap_err();
         assert_eq!(error.exit_code(), exit_code, "{error}");
         assert!(error.to_string().ends_with(words), "{error}");
-        assert_eq!(error.next(), [guard.restart_command]);
+        assert_eq!(error.next(), [Next::Restart(guard.restart_command)]);
         assert_eq!(contents(&scratch), old);
     }
 }
@@ -1044,7 +1044,10 @@ fn a_restart_that_a_journal_waits_for_runs_only_if_the_same_commands_are_given()
                 "{error}"
             );
             assert_eq!(error.exit_code(), 3);
-            assert!(error.next()[0].contains(" rollback 1"), "{error:?}");
+            let Next::Rollback(command) = &error.next()[0] else {
+                panic!("{error:?}")
+            };
+            assert!(command.contains(" rollback 1"), "{error:?}");
         }
         assert_eq!(contents(&scratch), before);
         assert!(!ran.exists(), "{events:?}");
@@ -1166,7 +1169,13 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
 }
 
 fn journal_of(node: &Node) -> Journal {
-    match Store::new(node, &state_dir()).entries().unwrap().remove(0) {
+    match Store::new(node, &state_dir())
+        .entries()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+    {
         Entry::Run(journal) => *journal,
         Entry::Damaged(damaged) => panic!("{}", damaged.error),
     }

@@ -11,13 +11,12 @@
 //! This module keeps no journal and makes no decisions: it is told what each file was and is to be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 
 use super::ApplyError;
 use super::interrupt::Interrupt;
 use super::replace::{self, Give, Metadata, NEW_DIRECTORY, PRIVATE_DIRECTORY, Staged};
-use crate::node::{Node, NodeError, NodePath, read_all};
+use crate::node::{LARGEST_FILE, Node, NodeError, NodePath, read_up_to};
 use crate::plan::FileKind;
 
 /// How the names of temporary files begin.
@@ -70,8 +69,7 @@ impl Found {
         };
         let metadata =
             Metadata::of(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
-        let bytes =
-            read_all(File::from(file)).map_err(|error| NodeError::new(path, "read", error))?;
+        let bytes = read_up_to(LARGEST_FILE, path, file)?;
         Ok(Self::File(Image { bytes, metadata }))
     }
 

@@ -223,8 +223,8 @@ pub(super) struct Common {
     /// HOST=keep and HOST=replace answer for one registry
     #[arg(long, value_name = "[HOST=]ANSWER")]
     existing: Vec<ExistingValue>,
-    /// Settings that one release reads and another does not: drop or carry
-    #[arg(long, value_name = "ANSWER", value_enum, hide_possible_values = true)]
+    // Hidden until a plan goes by it.
+    #[arg(long, value_name = "ANSWER", value_enum, hide = true)]
     inert: Option<Inert>,
     /// If the file has version 1: auto, convert or keep
     ///
@@ -338,6 +338,7 @@ pub(super) fn definition() -> clap::Command {
         definition = definition.mut_subcommand(command, |command| {
             command.mut_args(|argument| {
                 let is_hidden = options.contains(&argument.get_id().as_str());
+                let is_hidden = is_hidden || argument.is_hide_set();
                 argument.hide(is_hidden)
             })
         });

@@ -300,7 +300,7 @@ impl Run {
         let words = self.typed.iter().skip(1).map(|word| word.to_string_lossy());
         let words: Vec<String> = words.map(|word| shell::quote(&word)).collect();
         let shown = Shown::new(self.request.show_secrets);
-        shown.prose(&format!(
+        shown.typed(&format!(
             "sudo {} {}",
             env!("CARGO_PKG_NAME"),
             words.join(" ")

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::arguments::{Common, Format};
+use crate::printable::printable_json;
 use crate::report::fold::Detail;
 use crate::report::{self, Report};
 
@@ -146,7 +147,7 @@ impl Output {
                 tail: report::text::result(report),
             },
             Format::Json => {
-                let mut head = serde_json::to_string_pretty(report)?;
+                let mut head = printable_json(&serde_json::to_string_pretty(report)?);
                 head.push('\n');
                 // The first field that says what came of it; all fields before it are known when nothing is changed yet.
                 let known = head.find("\n  \"outcome\":").unwrap_or_default();

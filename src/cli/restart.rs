@@ -157,7 +157,7 @@ impl Run {
             request.config.clone_from(&self.request.config);
         }
         let mut arguments = request.arguments();
-        let masked = |value: String| shown.prose(&value);
+        let masked = |value: String| shown.typed(&value);
         let restart = changing.arguments().into_iter();
         arguments.extend(restart.map(|(name, value)| (name, value.map(masked))));
         command_line(&format!("rollback {run}"), arguments)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::go::url;
 use crate::printable::printable;
 use crate::secret::shown_path;
+use crate::work;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,7 @@ pub struct Host {
 impl Host {
     /// A host without TLS settings and headers that pulls and resolves; `path` is a decoded path of any form.
     pub fn new(scheme: Scheme, host: &str, path: &[u8]) -> Self {
+        work::count(1);
         Self {
             scheme,
             host: host.to_owned(),
@@ -76,9 +78,15 @@ impl Host {
         }
     }
 
-    /// Whether the two are the same try: a second one of the same scheme, host and path asks the same question.
+    /// What tells one try from another: a second one of the same scheme, host and path asks the same question.
+    pub fn one_try(&self) -> (Scheme, &str, &str) {
+        work::count(1);
+        (self.scheme, &self.host, &self.path)
+    }
+
+    /// Whether the two are the same try.
     pub fn same_try(&self, other: &Self) -> bool {
-        (self.scheme, &self.host, &self.path) == (other.scheme, &other.host, &other.path)
+        self.one_try() == other.one_try()
     }
 
     /// Whether the two are the same for pulls.
@@ -88,6 +96,7 @@ impl Host {
 
     /// What of the host is compared: TLS settings count for https only.
     fn compared(&self) -> Compared<'_> {
+        work::count(1);
         let tls = &self.tls;
         let is_https = self.scheme != Scheme::Http;
         Compared {

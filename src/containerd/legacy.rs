@@ -12,6 +12,7 @@ use crate::containerd::registry::{HostConfig, Mirror, Registry, absolute};
 use crate::containerd::release::{Behaviour, LocalNames};
 use crate::finding::{Place, Placed};
 use crate::go::url;
+use crate::work;
 
 /// The name of the mirror entry for every namespace that has none of its own.
 pub const WILDCARD: &str = "*";
@@ -341,6 +342,7 @@ pub fn is_matchable(mirror: &str) -> bool {
 /// taken for a part of the path unless it is `localhost`, and `index.docker.io` becomes `docker.io`. With a dot and
 /// without a port it may also be what a repository's part may be, underscores included: `my_registry.example`.
 pub fn unmatchable(namespace: &str) -> Option<&'static str> {
+    work::count(namespace.len());
     if namespace.is_empty() {
         return Some("it is empty");
     }

@@ -228,10 +228,7 @@ mod tests {
     #[test]
     fn what_is_refused_says_how_to_write_it() {
         let error = |name| ImageReference::parse(name).unwrap_err();
-        assert_eq!(
-            error("NGINX"),
-            "a repository is in lower case: `library/nginx`"
-        );
+        assert_eq!(error("NGINX"), "a repository is in lower case: `nginx`");
         assert!(error("https://quay.io/x").contains("no scheme"));
         assert!(error("quay.io/x@sha256:abc").contains("64"));
     }

@@ -1,5 +1,7 @@
 //! Go's `path/filepath.Match` for one name, as containerd expands `imports`: `*`, `?`, `[a-z]`, `[^a]` and `\`.
 
+use crate::work;
+
 /// One element of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Element {
@@ -28,72 +30,88 @@ impl Element {
     }
 }
 
+/// A pattern for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Vec<Element>);
+
+impl Pattern {
+    /// Takes a pattern apart; `None` if Go calls it malformed.
+    pub fn parse(pattern: &str) -> Option<Self> {
+        let mut elements = Vec::new();
+        let mut characters = pattern.chars().peekable();
+        while let Some(c) = characters.next() {
+            elements.push(match c {
+                '*' => Element::Any,
+                '?' => Element::One,
+                '\\' => Element::Literal(characters.next()?),
+                '[' => {
+                    let negated = characters.next_if_eq(&'^').is_some();
+                    let mut ranges = Vec::new();
+                    while ranges.is_empty() || characters.next_if_eq(&']').is_none() {
+                        let low = class_character(&mut characters)?;
+                        let high = match characters.next_if_eq(&'-') {
+                            Some(_) => class_character(&mut characters)?,
+                            None => low,
+                        };
+                        ranges.push((low, high));
+                    }
+                    Element::Class { negated, ranges }
+                }
+                literal => Element::Literal(literal),
+            });
+        }
+        // Any number of any number of characters.
+        elements.dedup_by(|one, before| *one == Element::Any && *before == Element::Any);
+        Some(Self(elements))
+    }
+
+    /// Whether it matches the whole name.
+    pub fn matches(&self, name: &str) -> bool {
+        self.matches_in(name).0
+    }
+
+    /// The same, and in how many steps that was found out.
+    pub fn matches_in(&self, name: &str) -> (bool, usize) {
+        let Self(elements) = self;
+        let mut steps = 0;
+        let mut rest = name.chars();
+        let mut element = 0;
+        // Where to go on if the rest does not match: behind the last star, with one more character for it. Earlier stars
+        // need not be tried again, so that no pattern takes more than the product of both lengths.
+        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            steps += 1;
+            work::count(1);
+            let mut next = rest.clone();
+            match (elements.get(element), next.next()) {
+                (None, None) => return (true, steps),
+                (Some(Element::Any), _) => {
+                    retry = Some((element, rest.clone()));
+                    element += 1;
+                    continue;
+                }
+                (Some(other), Some(c)) if other.matches(c) => {
+                    element += 1;
+                    rest = next;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((star, from)) = &mut retry else {
+                return (false, steps);
+            };
+            if from.next().is_none() {
+                return (false, steps);
+            }
+            element = *star + 1;
+            rest = from.clone();
+        }
+    }
+}
+
 /// Whether `name` matches `pattern`. A pattern that Go calls malformed matches nothing.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let Some(elements) = parse(pattern) else {
-        return false;
-    };
-    let name: Vec<char> = name.chars().collect();
-    let (mut element, mut at) = (0, 0);
-    // Where to go on if the rest does not match: behind the last star, with one more character for it. Earlier stars
-    // need not be tried again, so that no pattern takes more than the product of both lengths.
-    let mut retry: Option<(usize, usize)> = None;
-    loop {
-        match (elements.get(element), name.get(at)) {
-            (None, None) => return true,
-            (Some(Element::Any), _) => {
-                retry = Some((element, at));
-                element += 1;
-                continue;
-            }
-            (Some(other), Some(c)) if other.matches(*c) => {
-                element += 1;
-                at += 1;
-                continue;
-            }
-            _ => {}
-        }
-        match retry {
-            Some((star, from)) if from < name.len() => {
-                retry = Some((star, from + 1));
-                element = star + 1;
-                at = from + 1;
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// Whether Go takes `pattern` for one.
-pub fn is_pattern(pattern: &str) -> bool {
-    parse(pattern).is_some()
-}
-
-fn parse(pattern: &str) -> Option<Vec<Element>> {
-    let mut elements = Vec::new();
-    let mut characters = pattern.chars().peekable();
-    while let Some(c) = characters.next() {
-        elements.push(match c {
-            '*' => Element::Any,
-            '?' => Element::One,
-            '\\' => Element::Literal(characters.next()?),
-            '[' => {
-                let negated = characters.next_if_eq(&'^').is_some();
-                let mut ranges = Vec::new();
-                while ranges.is_empty() || characters.next_if_eq(&']').is_none() {
-                    let low = class_character(&mut characters)?;
-                    let high = match characters.next_if_eq(&'-') {
-                        Some(_) => class_character(&mut characters)?,
-                        None => low,
-                    };
-                    ranges.push((low, high));
-                }
-                Element::Class { negated, ranges }
-            }
-            literal => Element::Literal(literal),
-        });
-    }
-    Some(elements)
+    Pattern::parse(pattern).is_some_and(|pattern| pattern.matches(name))
 }
 
 fn class_character(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {

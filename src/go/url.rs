@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::work;
+
 /// A parsed URL: what containerd reads of it. User info, query and fragment are checked and dropped, as there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoUrl {
@@ -69,8 +71,9 @@ enum Part {
 
 /// Parses `raw` as Go's `url.Parse` does.
 ///
-/// `strict_colons` is Go 1.26's rule that a host outside brackets has at most one colon.
+/// `strict_colons` is Go 1.26's rule that the host of an http or https URL has at most one colon outside brackets.
 pub fn parse(raw: &str, strict_colons: bool) -> Result<GoUrl, GoUrlError> {
+    work::count(raw.len());
     let (text, fragment) = raw.split_once('#').unwrap_or((raw, ""));
     if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
         return Err(GoUrlError::ControlCharacter);
@@ -109,6 +112,7 @@ fn parse_without_fragment(text: &str, strict_colons: bool) -> Result<GoUrl, GoUr
             .find('/')
             .unwrap_or(authority_and_path.len());
         let (authority, rest) = authority_and_path.split_at(slash);
+        let strict_colons = strict_colons && ["http", "https"].contains(&url.scheme.as_str());
         url.host = parse_authority(authority, strict_colons)?;
         path = rest;
     }
@@ -358,6 +362,8 @@ mod tests {
             Err(GoUrlError::AmbiguousColon)
         );
         assert!(parse("http://[::1]:5000", true).is_ok());
+        // Databases have URLs with several colons.
+        assert!(parse("dummy://::1:5000", true).is_ok());
         assert!(parse("http://[::1", false).is_err() && parse("http://[x]", false).is_err());
     }
 

@@ -112,10 +112,7 @@ fn destination(
     by_tls_host: &BTreeMap<String, String>,
 ) -> Option<(String, Option<usize>)> {
     // Only what was in effect has a hosts file that its comments can go with.
-    let mut placements = planner
-        .placements
-        .iter()
-        .filter(|placement| placement.id.0 == file);
+    let mut placements = planner.placements_of(file).iter();
     let placement = placements.find(|placement| {
         matches!(placement.effect, Effect::Now)
             && comment.path.starts_with(&placement.section.spelling.table)

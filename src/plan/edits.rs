@@ -1,13 +1,12 @@
 //! The edits of the configuration files: what is removed from each, and what is set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
 use super::conversion::{self, Conversion};
 use super::placement::{Effect, Placement};
 use super::planner::{InEffect, Planner};
-use crate::containerd::configuration::LoadedFile;
 use crate::containerd::contents::{Contents, PluginId};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
@@ -63,10 +62,13 @@ fn build(planner: &Planner<'_>, sites: &[Site]) -> Result<Edits, usize> {
         comments: Vec::new(),
     };
     let files = &planner.configuration().files;
+    let numbered = files.iter().enumerate();
+    let last_names: HashMap<&NodePath, usize> = numbered
+        .map(|(index, loaded)| (&loaded.file.real, index))
+        .collect();
     for (index, loaded) in files.iter().enumerate() {
         // Of several names of one file the last one says what becomes of it.
-        let same = |other: &LoadedFile| other.file.real == loaded.file.real;
-        let decides = files.iter().rposition(same).unwrap_or(index);
+        let decides = last_names.get(&loaded.file.real).copied().unwrap_or(index);
         let sites = sites.iter().filter(|site| site.file == decides);
         let (step, comments) = edit(planner, decides, &loaded.file, sites).ok_or(index)?;
         let converted = match planner.conversion {
@@ -321,13 +323,14 @@ pub(crate) fn changes(planner: &Planner<'_>, edits: &[ConfigEdit]) -> Vec<Change
     let mut ordered: Vec<&ConfigEdit> = edits.iter().collect();
     ordered.sort_by_key(|edit| edit.file == last);
     let mut changes: Vec<Change> = Vec::new();
+    let mut seen = HashSet::new();
     for edit in ordered {
         let Some(loaded) = planner.configuration().files.get(edit.file) else {
             continue;
         };
         let file = &loaded.file;
         let before = FileText::Toml(Rc::clone(&file.toml));
-        if edit.text != before && changes.iter().all(|change| change.path != file.real) {
+        if edit.text != before && seen.insert(&file.real) {
             changes.push(Change {
                 kind: FileKind::Configuration,
                 path: file.real.clone(),
@@ -345,11 +348,7 @@ pub(crate) fn changes(planner: &Planner<'_>, edits: &[ConfigEdit]) -> Vec<Change
 /// those of their parents that are empty by that; of sections that would take effect later all registry settings.
 fn removed(planner: &Planner<'_>, file: usize, sites: &[&Site]) -> Vec<Vec<String>> {
     let mut removed = Vec::new();
-    for placement in planner
-        .placements
-        .iter()
-        .filter(|placement| placement.id.0 == file)
-    {
+    for placement in planner.placements_of(file) {
         match placement.effect {
             Effect::Now | Effect::Idle => removed_legacy(placement, &mut removed),
             Effect::Later { .. } => {

@@ -1,7 +1,7 @@
 //! What all rules of a plan look at: what was asked, what each containerd makes of the node, and what is worked out
 //! from that once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::carry::{Carried, carry};
@@ -46,6 +46,8 @@ pub(crate) struct Planner<'i> {
     pub releases: &'i [Release],
     /// config.toml itself.
     pub config: &'i ConfigFile,
+    /// Every configuration file by its number in findings.
+    files: HashMap<FileId, &'i ConfigFile>,
     pub placements: Vec<Placement<'i>>,
     /// The same as the installed containerd has it: what `--inert` decides about.
     pub inert: Vec<Placement<'i>>,
@@ -84,6 +86,8 @@ impl<'i> Planner<'i> {
         }
         let namespaces = namespaces(inputs, &from, &certs);
         let inert = placement::placements(inputs, &installed);
+        let files = inputs.snapshot.configuration().files.iter();
+        let files = files.map(|loaded| &loaded.file);
         Some(Self {
             in_effect: in_effect(&from),
             conversion: Conversion::of(inputs, &inert),
@@ -96,6 +100,7 @@ impl<'i> Planner<'i> {
             namespaces,
             inputs,
             config,
+            files: files.map(|file| (file.id, file)).collect(),
             certs,
             carried,
             releases,
@@ -195,10 +200,15 @@ impl<'i> Planner<'i> {
 
     /// The configuration file of this place.
     pub(crate) fn file_of(&self, place: &Place) -> &'i ConfigFile {
-        let mut files = self.configuration().files.iter().map(|loaded| &loaded.file);
-        files
-            .find(|file| file.id == place.file)
-            .unwrap_or(self.config)
+        self.files.get(&place.file).copied().unwrap_or(self.config)
+    }
+
+    /// The tables of the CRI plugin in the configuration file of this index.
+    pub(crate) fn placements_of(&self, file: usize) -> &[Placement<'i>] {
+        // They are in the order of the files.
+        let start = self.placements.partition_point(|one| one.id.0 < file);
+        let end = self.placements.partition_point(|one| one.id.0 <= file);
+        self.placements.get(start..end).unwrap_or_default()
     }
 
     /// Whether what is in the certs directory decides for this registry, as `--existing` says. `help` is for a refusal, and

@@ -9,10 +9,10 @@ use super::planner::{InEffect, Planner};
 use crate::containerd::host::{Host, Scheme};
 use crate::containerd::hosts_file::directory::{DEFAULT, HOSTS_FILE};
 use crate::containerd::legacy::{
-    Origin, Resolved, Trouble, WILDCARD, is_matchable, parse_endpoint, unmatchable,
+    LegacyHost, Origin, Resolved, Trouble, WILDCARD, is_matchable, parse_endpoint, unmatchable,
 };
 use crate::containerd::registry::{HostConfig, Leaf, Mirror, Tls, absolute, quote_name};
-use crate::finding::{self, Code, Findings, Place, Placed};
+use crate::finding::{self, Code, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
 use crate::read::CertificateFile;
 use crate::secret::{shown_path, shown_url};
@@ -296,7 +296,6 @@ fn settle_without_effect(
     outcomes: &mut Vec<SettingOutcome>,
     findings: &mut Findings,
 ) {
-    let start = |place: &Place| (place.file, place.range.start);
     let mut in_effect: Option<HashSet<_>> = None;
     for placement in &planner.placements {
         // Most nodes have one table, and all of it takes effect.
@@ -359,6 +358,11 @@ fn settle_without_effect(
     }
 }
 
+/// Where a place begins, which tells it from others.
+fn start(place: &Place) -> (FileId, usize) {
+    (place.file, place.range.start)
+}
+
 fn endpoint_list(mirror: &Mirror, setting: &str, fate: Fate) -> SettingOutcome {
     let (setting, place) = match &mirror.endpoint_key {
         Some(place) => (format!("{setting}.endpoint"), place),
@@ -379,17 +383,13 @@ fn endpoint_outcomes(
     fate: &Fate,
     outcomes: &mut Vec<SettingOutcome>,
 ) {
-    let left_out = |endpoint: &Placed<String>| {
-        resolved.trouble.iter().find_map(|trouble| match trouble {
-            Trouble::Unparsable { place, .. } if *place == endpoint.place => {
-                Some(&finding::UNPARSABLE_ENDPOINT)
-            }
-            Trouble::Unreachable { place } if *place == endpoint.place => {
-                Some(&finding::UNREACHABLE_ENDPOINT)
-            }
-            _ => None,
-        })
-    };
+    let left_out = resolved.trouble.iter().filter_map(|trouble| match trouble {
+        Trouble::Unparsable { place, .. } => Some((place, &finding::UNPARSABLE_ENDPOINT)),
+        Trouble::Unreachable { place } => Some((place, &finding::UNREACHABLE_ENDPOINT)),
+        _ => None,
+    });
+    let left_out: HashMap<_, _> = left_out.map(|(place, code)| (start(place), code)).collect();
+    let left_out = |endpoint: &Placed<String>| left_out.get(&start(&endpoint.place)).copied();
     if mirror.endpoint_key.is_none() || mirror.endpoints.iter().all(|one| left_out(one).is_none()) {
         outcomes.push(endpoint_list(mirror, setting, fate.clone()));
         return;
@@ -516,23 +516,20 @@ fn check_endpoints(
     findings: &mut Findings,
 ) {
     let behaviour = planner.behaviour();
-    for (index, host) in resolved.hosts.iter().enumerate() {
+    let is_default = |host: &&LegacyHost| host.origin == Origin::Default;
+    // What containerd appends comes last.
+    let default = resolved.hosts.last().filter(is_default);
+    let default = default.filter(|_| mirror.name.value != WILDCARD);
+    let mut tried = HashSet::new();
+    for host in &resolved.hosts {
         let Origin::Endpoint(number) = host.origin else {
             continue;
         };
         let Some(endpoint) = mirror.endpoints.get(number) else {
             continue;
         };
-        let earlier = resolved
-            .hosts
-            .iter()
-            .take(index)
-            .any(|other| other.host.same_try(&host.host));
-        let default_too =
-            mirror.name.value != WILDCARD
-                && resolved.hosts.iter().skip(index + 1).any(|other| {
-                    other.origin == Origin::Default && other.host.same_try(&host.host)
-                });
+        let earlier = !tried.insert(host.host.one_try());
+        let default_too = default.is_some_and(|default| default.host.same_try(&host.host));
         if earlier || default_too {
             findings.add(
                 &finding::REPEATED_ENDPOINT,

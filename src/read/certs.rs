@@ -89,10 +89,11 @@ fn read_registry_directory(
         if entry.name == HOSTS_FILE {
             match entry.kind {
                 EntryKind::File => {
-                    directory.hosts_file = node.read(&file)?.map(|file| {
-                        let (path, content, id) = sources.add_file(TextKind::HostsFile, file);
-                        HostsFile::new(path, content).numbered(id)
-                    });
+                    if let Some(file) = node.read(&file)? {
+                        let (path, content, id) = sources.add_file(TextKind::HostsFile, file)?;
+                        let file = HostsFile::new(path, content).numbered(id);
+                        directory.hosts_file = Some(file);
+                    }
                 }
                 EntryKind::Directory => {
                     directory.unreadable = Some(format!("`{file}` is a directory"));

@@ -3,15 +3,15 @@
 //! `cmd/containerd/server/config/config.go@v2.0.11`:295).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use super::Sources;
+use super::{MOST_IMPORTS, MOST_STEPS, Sources};
 use crate::containerd::configuration::{Configuration, LoadOrder, LoadedFile};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
-use crate::go::glob;
+use crate::go::glob::Pattern;
 use crate::node::{Node, NodeError, NodePath};
 use crate::secret::{TextKind, shown_path};
 
@@ -41,6 +41,7 @@ pub(super) fn read(
         findings,
         sources,
         understood: true,
+        steps: 0,
     };
     // Every one that there is: 2.x always looks beside the importing file.
     let kinds = [
@@ -69,6 +70,8 @@ struct Importer<'a> {
     findings: &'a mut Findings,
     sources: &'a mut Sources,
     understood: bool,
+    /// How many steps it took to compare names with patterns.
+    steps: usize,
 }
 
 impl Importer<'_> {
@@ -152,21 +155,28 @@ impl Importer<'_> {
         let is_special = |part: &str| part.contains(['*', '?', '[', '\\']);
         if parts
             .clone()
-            .any(|part| is_special(part) && !glob::is_pattern(part))
+            .any(|part| is_special(part) && Pattern::parse(part).is_none())
         {
             return Ok(None);
         }
         let mut paths = vec![NodePath::new("/")];
         for part in parts {
             let mut matched = Vec::new();
+            let glob = Pattern::parse(part).filter(|_| is_special(part));
             for path in paths {
-                if !is_special(part) {
+                let Some(glob) = &glob else {
                     matched.push(path.join(part));
                     continue;
+                };
+                for name in self.list(&path)?.iter() {
+                    let (is_match, steps) = glob.matches_in(name);
+                    self.steps += steps;
+                    if self.steps > MOST_STEPS {
+                        let why = "it has too many names for the patterns of imports";
+                        return Err(NodeError::new(&path, "match", io::Error::other(why)));
+                    }
+                    matched.extend(is_match.then(|| path.join(name)));
                 }
-                let names = self.list(&path)?;
-                let names = names.iter().filter(|name| glob::matches(part, name));
-                matched.extend(names.map(|name| path.join(name)));
             }
             paths = matched;
         }
@@ -233,7 +243,12 @@ impl Importer<'_> {
             );
             return Ok(Read::Missing(text));
         };
-        let (real, content, id) = self.sources.add_file(TextKind::Configuration, file);
+        if self.files.len() > MOST_IMPORTS {
+            let why =
+                format!("more than {MOST_IMPORTS} files are imported, the most that are read");
+            return Err(NodeError::new(path, "read", io::Error::other(why)));
+        }
+        let (real, content, id) = self.sources.add_file(TextKind::Configuration, file)?;
         let file = ConfigFile::new(id, path.clone(), real, &content, self.findings);
         let Some(file) = file else {
             self.understood = false;

@@ -2,14 +2,16 @@
 //! of the certificate files. After this no module reads the disk until `apply`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::rc::Rc;
 
 use self::locate::{Found, Located, NoConfig};
 use crate::containerd::configuration::{Configuration, LoadedFile};
 use crate::containerd::contents::Contents;
 use crate::containerd::file::ConfigFile;
-use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory};
-use crate::containerd::legacy::Legacy;
+use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory, DEFAULT};
+use crate::containerd::hosts_file::reader;
+use crate::containerd::legacy::{Legacy, WILDCARD};
 use crate::containerd::loader::Startup;
 use crate::containerd::registry::{HostConfig, absolute};
 use crate::containerd::release::{
@@ -38,6 +40,19 @@ pub const DEFAULT_CERTS_DIRECTORY: &str = "/etc/containerd/certs.d";
 
 /// The second directory of the built-in `config_path` of containerd 2.2 and later.
 pub const DOCKER_CERTS_DIRECTORY: &str = "/etc/docker/certs.d";
+
+/// The most lines and commas in a file: each value takes a hundred times its room in memory.
+pub const MOST_VALUES: usize = 1_000_000;
+/// The most bytes of all configuration files and hosts files together.
+pub const LARGEST_NODE: usize = 64 << 20;
+/// The most files that are imported.
+pub const MOST_IMPORTS: usize = 1_000;
+/// The most steps, about one a character, in which names are compared with the patterns of imports.
+pub const MOST_STEPS: usize = 200_000_000;
+/// The most directories in `config_path`.
+pub const MOST_CERTS_DIRECTORIES: usize = 100;
+/// The most hosts in the lists of all registries together.
+pub const MOST_HOSTS: usize = 100_000;
 
 /// What an operator has settled before anything is read.
 #[derive(Clone, Debug)]
@@ -159,8 +174,50 @@ pub fn read(
     let certs = read_certs_directories(node, &inputs, sources)?;
     inputs.snapshot = inputs.snapshot.with_certs(certs);
     inputs.modes = sources.modes();
+    if has_too_many_hosts(&inputs) {
+        findings.add(
+            &finding::TOO_MANY_HOSTS,
+            None,
+            format!("the lists of all registries together have more than {MOST_HOSTS} hosts"),
+            "this program does not work with so many; remove mirrors that nobody uses",
+        );
+        return Ok(None);
+    }
     inputs.releases = Release::all(&inputs.snapshot, from, &inputs.targets);
     Ok(Some(inputs))
+}
+
+/// Whether the lists of hosts of all names together are too long, wildcards counted for each name that they are for.
+fn has_too_many_hosts(inputs: &Inputs) -> bool {
+    let behaviour = inputs.behaviour();
+    let configuration = inputs.snapshot.configuration();
+    let contents = configuration.files.iter();
+    let contents = contents.map(|loaded| loaded.contents(behaviour.major));
+    let sections = contents.flat_map(|contents| &contents.sections);
+    let registries = sections.filter_map(|section| section.registry.as_ref());
+    let (mut names, mut hosts, mut shared) = (0, 0, 1);
+    for registry in registries {
+        names += registry.mirrors.len() + registry.configs.len();
+        for mirror in &registry.mirrors {
+            // Each endpoint is a registry, too.
+            names += mirror.endpoints.len();
+            hosts += mirror.endpoints.len();
+            if mirror.name.value == WILDCARD {
+                shared += mirror.endpoints.len();
+            }
+        }
+    }
+    for certs in inputs.snapshot.certs().values() {
+        names += certs.directories.len();
+        for (name, directory) in &certs.directories {
+            let count = directory.hosts_file.as_ref().map_or(0, reader::host_count);
+            hosts += count;
+            if name == DEFAULT {
+                shared += count;
+            }
+        }
+    }
+    hosts + names * shared > MOST_HOSTS
 }
 
 /// Every directory that some release takes for its `config_path`, or would if another file decided, and the one that
@@ -187,6 +244,13 @@ fn read_certs_directories(
         }
     }
     names.insert(inputs.certs_path().to_string());
+    if names.len() > MOST_CERTS_DIRECTORIES {
+        let why = format!(
+            "`config_path` names more than {MOST_CERTS_DIRECTORIES} directories, the most that are read"
+        );
+        let path = inputs.certs_path();
+        return Err(NodeError::new(&path, "read", io::Error::other(why)));
+    }
     let mut directories: BTreeMap<NodePath, Rc<CertsDirectory>> = BTreeMap::new();
     let mut certs = CertsDirectories::new();
     for name in names {
@@ -216,7 +280,7 @@ fn read_main(
             located.clone(),
         )?)));
     };
-    let (real, content, id) = sources.add_file(TextKind::Configuration, file);
+    let (real, content, id) = sources.add_file(TextKind::Configuration, file)?;
     Ok(ConfigFile::new(id, path.clone(), real, &content, findings))
 }
 
@@ -274,6 +338,8 @@ fn default_from(config: &ConfigFile) -> Version {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    /// How many bytes were read.
+    bytes: usize,
 }
 
 /// A file that was read.
@@ -293,11 +359,33 @@ impl Sources {
         self.push(path, content, None)
     }
 
-    /// Adds a file that was read and numbers it; its real path and its content are what is left of it.
-    fn add_file(&mut self, kind: TextKind, file: NodeFile) -> (NodePath, FileText, FileId) {
+    /// Adds a file that was read and numbers it; its real path and its content are what is left of it. An error if that
+    /// is more than can be worked with.
+    fn add_file(
+        &mut self,
+        kind: TextKind,
+        file: NodeFile,
+    ) -> Result<(NodePath, FileText, FileId), NodeError> {
+        let failed = |why: String| {
+            let source = io::Error::new(io::ErrorKind::FileTooLarge, why);
+            Err(NodeError::new(&file.path, "read", source))
+        };
+        let separators = file.bytes.iter().filter(|byte| b"\n,".contains(byte));
+        if separators.count() > MOST_VALUES {
+            return failed(format!(
+                "it has more than {MOST_VALUES} lines and commas, the most that are read of such a file"
+            ));
+        }
+        self.bytes += file.bytes.len();
+        if self.bytes > LARGEST_NODE {
+            let mebibytes = LARGEST_NODE >> 20;
+            return failed(format!(
+                "all files together are larger than {mebibytes} MiB, the most that is read of a node"
+            ));
+        }
         let content = FileText::new(file.bytes, kind);
         let id = self.push(&file.path, content.clone(), Some(file.mode));
-        (file.path, content, id)
+        Ok((file.path, content, id))
     }
 
     fn push(&mut self, path: &NodePath, content: FileText, mode: Option<u32>) -> FileId {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use similar::{Algorithm, DiffOp};
+use similar::DiffOp;
 
+use super::line_diff::line_diff;
 use crate::secret::{Masked, Secrets};
 use crate::text::FileText;
 
@@ -43,7 +44,7 @@ impl<'t> ChangedLines<'t> {
 
     fn of([mut before, mut after]: [Side<'t>; 2]) -> Self {
         let [old, new] = [&before, &after].map(|side| side.lines().collect::<Vec<_>>());
-        let ops = similar::capture_diff_slices(Algorithm::Myers, &old, &new);
+        let ops = line_diff(&old, &new);
         let groups = similar::group_diff_ops(ops.clone(), CONTEXT);
         before.find_secrets(groups.iter().map(|group| range(group, DiffOp::old_range)));
         after.find_secrets(groups.iter().map(|group| range(group, DiffOp::new_range)));

@@ -134,6 +134,22 @@ fn encode_change(change: &Change, changed: &ChangedLines<'_>, encoder: &mut Enco
     encoder.bytes(&stretched_secrets(&changed.after, added));
 }
 
+/// The path of a table as it stands before each of its lines: the number of its names, and the names. A long one is
+/// represented by its SHA-256, behind a number that no path has: a file may have many lines.
+fn encoded_path(names: &[String]) -> Vec<u8> {
+    const LONG: usize = 512;
+    let mut encoder = Encoder::default();
+    encoder.list(names, |name, encoder| encoder.text(name));
+    if encoder.0.len() <= LONG {
+        return encoder.0;
+    }
+    let hash = Sha256::digest(&encoder.0);
+    encoder.0.clear();
+    encoder.number(usize::MAX);
+    encoder.0.extend(hash);
+    encoder.0
+}
+
 /// Lines as they are shown, each with the table that it stands in.
 fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
     let Some(masked) = side.masked(lines) else {
@@ -147,7 +163,7 @@ fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
     };
     let sections = side.content.and_then(FileText::toml);
     let sections = sections.map_or(&[][..], |toml| &toml.syntax.sections);
-    let mut table: Vec<String> = Vec::new();
+    let mut table = encoded_path(&[]);
     let mut number = None;
     encoder.number(lines.len());
     for (line_number, line) in (lines.start..).zip(masked.text.split_inclusive('\n')) {
@@ -158,10 +174,11 @@ fn encode_lines(side: &Side<'_>, lines: &Range<usize>, encoder: &mut Encoder) {
         if number != Some(section) {
             let header = sections.get(section).and_then(|it| it.header.as_ref());
             let keys = header.iter().flat_map(|header| &header.keys);
-            table = keys.map(|key| shown_url(&key.name)).collect();
+            let names: Vec<String> = keys.map(|key| shown_url(&key.name)).collect();
+            table = encoded_path(&names);
             number = Some(section);
         }
-        encoder.list(&table, |name, encoder| encoder.text(name));
+        encoder.0.extend(&table);
         encoder.text(line);
     }
 }

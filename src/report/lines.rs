@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::{Excerpt, Position, Shown};
 use crate::read::Source;
 use crate::secret::{Masked, Secrets};
+use crate::work;
 
 /// A longer line is cut.
 const LONGEST: usize = 400;
@@ -135,6 +136,7 @@ impl<'s> Lines<'s> {
                 .min(text.floor_char_boundary(marked.start + NEAR));
             shown.end = text.floor_char_boundary(marked.end + NEAR).min(line.end);
         }
+        work::count(shown.len());
         let of = |range: Range<usize>| text.get(range).unwrap_or_default().to_owned();
         Excerpt {
             before: of(shown.start..marked.start),
@@ -165,6 +167,7 @@ fn starts(text: &str) -> Vec<usize> {
 
 /// How many characters begin in these bytes.
 fn count(bytes: &[u8]) -> usize {
+    work::count(bytes.len());
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 

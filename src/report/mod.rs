@@ -15,6 +15,7 @@ pub mod digest;
 pub mod explain;
 pub mod findings;
 pub mod fold;
+mod line_diff;
 mod lines;
 pub mod markdown;
 pub mod questions;
@@ -24,6 +25,7 @@ pub mod transaction;
 mod wrap;
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 use std::rc::Rc;
 
 use schemars::JsonSchema;
@@ -40,7 +42,7 @@ use crate::node::NodePath;
 use crate::plan::FileKind;
 use crate::printable::printable;
 use crate::read::locate::{Found, Located};
-use crate::secret::{MASK, Masked, Secrets};
+use crate::secret::{Masked, Secrets};
 use crate::text::TomlText;
 
 pub use deprecation::Deprecation;
@@ -620,19 +622,40 @@ impl Shown {
         }
     }
 
-    /// A command, or a line that one has printed, as it may be shown.
-    pub fn prose(&self, line: &str) -> String {
+    /// A command as somebody has typed it: the files' secrets are not looked for in it.
+    pub fn typed(&self, command: &str) -> String {
+        if self.secrets {
+            return printable(command);
+        }
+        let secrets = Secrets::of_prose(command);
+        printable(&Masked::new(command, secrets.ranges()).text)
+    }
+
+    /// A line that a command has printed.
+    pub fn printed(&self, line: &str) -> String {
         if self.secrets {
             return printable(line);
         }
-        let mut shown = Masked::new(line, Secrets::of_prose(line).ranges()).text;
+        let mut ranges = Secrets::of_prose(line).ranges().to_vec();
         for known in self.known.iter() {
-            if shown.contains(known.as_str()) {
-                shown = shown.replace(known.as_str(), MASK);
-            }
+            let found = line.match_indices(known.as_str());
+            let found = found.map(|(at, known)| at..at + known.len());
+            ranges.extend(found.filter(|range| !is_part_of_word(line, range)));
         }
-        printable(&shown)
+        printable(&Masked::new(line, Secrets::new(ranges).ranges()).text)
     }
+}
+
+/// Whether what stands in this range is a word as people use them, such as `docker`, in a longer name, such as
+/// `registry-1.docker.io`: a mask there would give away that it is a secret, and hide what the line is about.
+fn is_part_of_word(line: &str, range: &Range<usize>) -> bool {
+    let known = line.get(range.clone()).unwrap_or_default();
+    let is_word = known.bytes().all(|byte| byte.is_ascii_lowercase())
+        || known.bytes().all(|byte| byte.is_ascii_digit());
+    let before = line.get(..range.start).unwrap_or_default();
+    let after = line.get(range.end..).unwrap_or_default();
+    let joins = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+    is_word && (before.ends_with(joins) || after.starts_with(joins))
 }
 
 /// What is said of a file of which nothing can be shown.

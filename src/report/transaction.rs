@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use super::Shown;
 use super::diff;
 use crate::apply::guard::Progress;
-use crate::apply::{ApplyError, ChangedFile, Notice, Recovered, Recovery, Run, RunState};
+use crate::apply::{ApplyError, ChangedFile, Next, Notice, Recovered, Recovery, Run, RunState};
 use crate::finding::{CHANGED_SINCE_APPLY, Code};
 use crate::printable::printable;
 use crate::report::RunRow;
@@ -127,7 +127,7 @@ pub fn progress(progress: &Progress, shown: &Shown) -> String {
         Progress::PuttingBack => "putting the old files back\n".to_owned(),
         Progress::Notice(notice) => self::notice(notice, shown),
         Progress::Restarting(command) => {
-            format!("restarting: {}\n", shown.prose(command))
+            format!("restarting: {}\n", shown.typed(command))
         }
         Progress::Stopped(address) => format!(
             "before the restart: nobody listens at `{}` and no containerd runs; it is taken to be stopped\n",
@@ -229,14 +229,17 @@ pub fn failure(error: &ApplyError, shown: &Shown) -> Failure {
             .help
             .push("or roll the run back; without `--restart` this runs no command".to_owned());
     }
-    let next = error.next().iter().map(|command| {
+    let next = error.next().iter().map(|command| match command {
         // Without it, this command stops where this one has.
-        let allow = if !files.is_empty() && command.starts_with(env!("CARGO_PKG_NAME")) {
-            format!(" --allow {}", CHANGED_SINCE_APPLY.name)
-        } else {
-            String::new()
-        };
-        format!("{}{allow}", shown.prose(command))
+        Next::Rollback(command) if !files.is_empty() => {
+            format!(
+                "{} --allow {}",
+                printable(command),
+                CHANGED_SINCE_APPLY.name
+            )
+        }
+        Next::Rollback(command) => printable(command),
+        Next::Restart(command) => shown.typed(command),
     });
     failure.next = next.collect();
     failure
@@ -254,7 +257,7 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
 /// What a command has printed.
 fn printed(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let _ = writeln!(text, "  | {}", shown.prose(line));
+        let _ = writeln!(text, "  | {}", shown.printed(line));
     }
 }
 
@@ -365,8 +368,8 @@ mod tests {
                 undo: Box::new(undo),
                 files: Vec::new(),
                 next: vec![
-                    format!("{} rollback 1", env!("CARGO_PKG_NAME")),
-                    "systemctl restart containerd".to_owned(),
+                    Next::Rollback(format!("{} rollback 1", env!("CARGO_PKG_NAME"))),
+                    Next::Restart("systemctl restart containerd".to_owned()),
                 ],
             },
             &Shown::default(),

@@ -7,6 +7,7 @@ use super::setting::{Position, Settings};
 use super::words::{self, Announces};
 use super::{TextKind, url};
 use crate::toml::syntax::Syntax;
+use crate::work;
 
 /// The comments of a text, which are looked at in blocks: on consecutive lines, with nothing between them.
 pub(super) struct Comments<'t> {
@@ -237,6 +238,7 @@ impl Prose {
 
     /// The parts of a line that are not shown.
     pub(super) fn line(&mut self, line: &str) -> Vec<Range<usize>> {
+        work::count(line.len());
         let trimmed = line.trim();
         let start = line.len() - line.trim_start().len();
         let whole = start..start + trimmed.len();

@@ -95,7 +95,8 @@ impl Secrets {
         Self::new(comment::Prose::default().line(line))
     }
 
-    fn new(mut ranges: Vec<Range<usize>>) -> Self {
+    /// These ranges, in whatever order; those that overlap are one.
+    pub(crate) fn new(mut ranges: Vec<Range<usize>>) -> Self {
         ranges.sort_by_key(|range| (range.start, range.end));
         let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
         for range in ranges {

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::work;
+
 /// What a password is called, as a part of a word in lower case. What follows one is a secret, with or without a sign
 /// between them.
 const PASSWORDS: &[&str] = &[
@@ -230,6 +232,7 @@ pub(super) fn announces(word: &str) -> Announces {
     if !(2..=128).contains(&word.len()) {
         return Announces::Nothing;
     }
+    work::count(word.len());
     // A word without all letters of a name does not have the name in it. Letters of other scripts are in capitals, too.
     let has = match word.is_ascii() {
         true => letters(word.as_bytes()),
@@ -451,7 +454,9 @@ pub(super) fn runs(text: &str, of: impl Fn(char) -> bool) -> impl Iterator<Item 
     std::iter::from_fn(move || {
         let (start, _) = characters.find(|(_, c)| of(*c))?;
         let end = characters.find(|(_, c)| !of(*c));
-        Some(start..end.map_or(text.len(), |(end, _)| end))
+        let end = end.map_or(text.len(), |(end, _)| end);
+        work::count(end - start);
+        Some(start..end)
     })
 }
 

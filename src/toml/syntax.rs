@@ -15,8 +15,9 @@ use toml_parser::decoder::ScalarKind;
 use toml_parser::parser::{Event, EventKind, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ParseError, Raw, Source, Span as TokenSpan};
 
-use super::mistake::SyntaxError;
+use super::mistake::{Mistake, SyntaxError};
 use super::spelling::{GoToml, Refusal, Refusals, Scan, Spelling};
+use crate::work;
 
 /// A decoded name; copies share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,6 +178,9 @@ pub struct Syntax {
     refusals: Refusals,
 }
 
+/// The most bytes of the names of a key or header together. What is said of a file repeats them, for each of its lines.
+const LONGEST_KEY: usize = 1024;
+
 /// The deepest nesting of arrays and inline tables; toml_edit refuses deeper ones, and longer keys.
 const DEPTH: u32 = 100;
 
@@ -197,6 +201,7 @@ impl Syntax {
     ) -> Result<Self, SyntaxError> {
         let source = Source::new(text);
         let tokens = source.lex().into_vec();
+        work::count(text.len() + tokens.len());
         let mut builder = Builder::new(source);
         let mut scan = Scan::new(text);
         let mut receiver = |event: Event| {
@@ -213,6 +218,24 @@ impl Syntax {
         if !is_plain {
             // Before the tree is made: no stack is large enough for some texts that are not TOML.
             ask(&builder.sections)?;
+        }
+        if let Some(range) = builder.long_key {
+            return Err(SyntaxError {
+                mistake: Mistake::Other {
+                    reason: format!(
+                        "a key of more than {LONGEST_KEY} bytes, which this program does not read"
+                    ),
+                    table: Vec::new(),
+                },
+                line: text
+                    .get(..range.start)
+                    .unwrap_or_default()
+                    .matches('\n')
+                    .count()
+                    + 1,
+                nobody_reads: false,
+                range,
+            });
         }
         let mut tree = TreeBuilder {
             refusals: scan.finish(),
@@ -268,6 +291,8 @@ struct Builder<'s> {
     error: Option<ParseError>,
     /// Whether something may be wrong that is not looked at here.
     is_doubtful: bool,
+    /// The first key that is too long.
+    long_key: Option<Range<usize>>,
 }
 
 impl<'s> Builder<'s> {
@@ -285,6 +310,7 @@ impl<'s> Builder<'s> {
             header: None,
             error: None,
             is_doubtful: false,
+            long_key: None,
         }
     }
 
@@ -309,6 +335,10 @@ impl<'s> Builder<'s> {
             EventKind::SimpleKey => {
                 let name = self.name(event);
                 self.is_doubtful |= self.keys.len() >= DEEP;
+                let length: usize = self.keys.iter().map(|key| key.name.len()).sum();
+                if length + name.len() > LONGEST_KEY {
+                    self.long_key.get_or_insert(range.clone());
+                }
                 self.keys.push(Key { name, range });
             }
             EventKind::KeyValSep => self.open_keys.push(self.keys.drain(..).collect()),
@@ -500,7 +530,9 @@ impl Table {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
+        work::count(1);
         if self.index.is_empty() {
+            work::count(self.children.len());
             return self.children.iter().position(|node| node.key.name == *name);
         }
         self.index.get(name).copied()
@@ -514,6 +546,7 @@ impl Table {
 
     /// The children in the order in which they are first named.
     pub fn iter(&self) -> std::slice::Iter<'_, Node> {
+        work::count(self.children.len());
         self.children.iter()
     }
 

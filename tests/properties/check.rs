@@ -221,8 +221,11 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
         fs::write(path, change.after.bytes()).unwrap();
     }
     let after = fs::read_to_string(root.join(CONFIG)).map_err(|error| error.to_string())?;
-    meaning(node, &after)?;
-    lines(node, &written, &after)?;
+    // A conversion gives every plugin another name; `version_1` has tests of that.
+    if !planned.plan.converts {
+        meaning(node, &after)?;
+        lines(node, &written, &after)?;
+    }
     comments(&written, &planned, &after)?;
     let second = Planned::of(node, root)?;
     ensure(second.ended == Ended::NothingToDo, || {

@@ -29,9 +29,7 @@ pub(crate) fn check(seed: u64, root: &DiskPath) -> Result<Outcome, String> {
     fs::create_dir_all(root).unwrap();
     let node = Node::of(seed);
     let main = node.write().text;
-    if !seed.is_multiple_of(3) {
-        node.lay_out(root, &main);
-    } else {
+    if seed.is_multiple_of(3) {
         let imports = "imports = [\"/etc/containerd/conf.d/*.toml\"]\n";
         let main = main.trim_start_matches('\u{feff}');
         node.lay_out(root, &format!("{imports}{main}"));
@@ -41,6 +39,8 @@ pub(crate) fn check(seed: u64, root: &DiskPath) -> Result<Outcome, String> {
             let other = Node::of(seed * 7 + 100_003 * number);
             fs::write(directory.join(name), other.write().text).unwrap();
         }
+    } else {
+        node.lay_out(root, &main);
     }
     let request = request(&node);
     let disk = disk::Node::open(root.to_str().unwrap()).map_err(|error| error.to_string())?;

@@ -152,6 +152,13 @@ const EXPECTED: &[Expected] = &[
         reason: "the behaviour kept is 1.6.8's, for which this address was not loopback",
     },
     Expected {
+        case: "toml-dialect-nothing-pending-skipped",
+        namespace: None,
+        versions: DEBIAN_2,
+        from: From::Prediction,
+        reason: DEBIAN_2_READS,
+    },
+    Expected {
         case: "toml-dialect-nothing-pending",
         namespace: None,
         versions: DEBIAN_2,

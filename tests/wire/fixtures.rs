@@ -22,6 +22,22 @@ pub(crate) struct Fixture {
     accepted: Accepted,
 }
 
+/// What the plans of a node warn of.
+#[derive(Default)]
+struct Said {
+    /// Releases that the plan is not verified for do something else.
+    skips: bool,
+    /// The file stays version 1, which 2.0 to 2.2 lose.
+    stays_version_1: bool,
+}
+
+impl Said {
+    fn add(&mut self, said: &str) {
+        self.skips |= said.contains("[intermediate-version]");
+        self.stays_version_1 |= said.contains("[version-1]");
+    }
+}
+
 /// All of them, by name. `WIRE_FIXTURES` names another folder than the project's.
 pub(crate) fn all() -> Vec<Fixture> {
     let runs = match env::var_os("WIRE_FIXTURES") {
@@ -135,23 +151,27 @@ impl Fixture {
             .then_some([from, to])
     }
 
-    /// Whether this daemon is to do after the migration what the references did before. `skips` is whether a plan says
-    /// that a release does not that is skipped.
-    fn is_promised(&self, daemon: &Containerd, of_two: bool, skips: bool) -> bool {
+    /// Whether this daemon is to do after the migration what the references did before.
+    fn is_promised(&self, daemon: &Containerd, references: &[&Containerd], said: &Said) -> bool {
+        let of_two = references.iter().all(|daemon| daemon.generation.0 >= 2);
         let below = self
             .run
             .option("--to")
             .is_none_or(|to| daemon.generation <= generation(to));
         let above = !of_two || daemon.generation >= self.from();
-        let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2;
+        let loses_version_1 = self.run.option("--v1") == Some("keep") && daemon.generation.0 == 2
+            || said.stays_version_1 && ((2, 0)..(2, 3)).contains(&daemon.generation);
         let is_target = self
             .run
             .option("--to")
             .is_some_and(|to| daemon.generation == generation(to));
-        let between = skips && !is_target || self.allows("mixed-versions");
+        let is_reference = references.iter().any(|one| one.version == daemon.version);
+        let is_skipped = said.skips && !is_target && !is_reference;
+        let between = self.allows("mixed-versions");
         below
             && above
             && !loses_version_1
+            && !is_skipped
             && !(between && daemon.generation.0 == 2)
             && (!of_two || daemon.generation.0 >= 2)
     }
@@ -164,17 +184,14 @@ impl Fixture {
         } else {
             Vec::new()
         };
-        let of_two =
-            references.iter().all(|daemon| daemon.generation.0 >= 2) && !references.is_empty();
-
         // The options may leave nothing to the reference's version. If they do and the versions'
         // migrations are equal, as they should be, the daemons run once.
         let mut trees: Vec<(PathBuf, Vec<&Containerd>)> = Vec::new();
-        let mut skips = false;
+        let mut all_said = Said::default();
         for reference in references {
             let tree = match self.migrated(&node, &reference.version) {
                 Ok((tree, said)) => {
-                    skips |= said.contains("[intermediate-version]");
+                    all_said.add(&said);
                     tree
                 }
                 // What this version reads otherwise than the fixture's is refused for it.
@@ -195,7 +212,7 @@ impl Fixture {
         for (tree, references) in &trees {
             let (promised, others): (Vec<_>, Vec<_>) =
                 daemons.all().into_iter().partition(|daemon| {
-                    !references.is_empty() && self.is_promised(daemon, of_two, skips)
+                    !references.is_empty() && self.is_promised(daemon, references, &all_said)
                 });
             let with_tree = |daemons: Vec<&'_ Containerd>| -> Vec<_> {
                 daemons

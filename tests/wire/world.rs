@@ -255,7 +255,7 @@ impl World {
     /// Writes a private authority; a file that is there and holds no certificate stays as it is,
     /// since that is what the case is about.
     fn write_authority(&mut self, tree: &Path, path: &str) -> Signer {
-        if holds_something_else(tree, path) {
+        if is_without(tree, path, "-----BEGIN CERTIFICATE") {
             return Signer::System;
         }
         let pem = self.certificates.authority_pem(path).to_string();
@@ -264,7 +264,8 @@ impl World {
     }
 
     fn write_pair(&mut self, tree: &Path, certificate: &str, key: &str) {
-        if holds_something_else(tree, certificate) || holds_something_else(tree, key) {
+        let is_no_pem = |path| is_without(tree, path, "-----BEGIN ");
+        if is_no_pem(certificate) || is_no_pem(key) {
             return;
         }
         self.certificates.client_pair(certificate, key);
@@ -405,10 +406,10 @@ fn absolute(directory: &str, path: &str) -> String {
     format!("{}/{path}", directory.trim_end_matches('/'))
 }
 
-/// Whether something that is no certificate and no key is there already.
-fn holds_something_else(tree: &Path, path: &str) -> bool {
+/// Whether there is a file already, which does not hold this.
+fn is_without(tree: &Path, path: &str, what: &str) -> bool {
     let there = fs::read(tree.join(path.trim_start_matches('/')));
-    there.is_ok_and(|bytes| !String::from_utf8_lossy(&bytes).contains("-----BEGIN "))
+    there.is_ok_and(|bytes| !String::from_utf8_lossy(&bytes).contains(what))
 }
 
 /// CRI does not load without the files that runtimes are based on, and fixtures do without them.

@@ -13,6 +13,7 @@ use crate::node::NodePath;
 use crate::text::{FileText, NotToml};
 use crate::toml::spelling::GoToml;
 use crate::toml::syntax::Syntax;
+use crate::work;
 
 /// The name of the directory for everything that has none of its own.
 pub const DEFAULT: &str = "_default";
@@ -229,6 +230,7 @@ impl CertsDirectory {
     }
 
     fn find_own(&self, namespace: &str) -> Option<(&str, &RegistryDirectory)> {
+        work::count(1);
         let other = port_spelling(namespace);
         let other = other.and_then(|name| self.named(&name));
         other.or_else(|| self.named(namespace))

@@ -17,6 +17,7 @@ use crate::node::NodePath;
 use crate::secret::{shown_url, shown_word};
 use crate::toml::spelling::GoToml;
 use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
+use crate::work;
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
@@ -323,10 +324,8 @@ fn load(
             entry.ca.get_or_insert_default().push(file.to_string());
         } else if let Some(stem) = name.strip_suffix(".cert") {
             let key = format!("{stem}.key");
-            let key = directory
-                .certificates
-                .contains(&key)
-                .then(|| path.join(&key).to_string());
+            let is_there = directory.certificates.binary_search(&key).is_ok();
+            let key = is_there.then(|| path.join(&key).to_string());
             entry
                 .client
                 .push((file.to_string(), key.unwrap_or_default()));
@@ -377,7 +376,9 @@ fn parse(
         Major::Two => header_hosts(syntax),
     };
     let mut entries = Vec::new();
-    for host in hosts {
+    let mut seen = HashSet::new();
+    // A second try of the same host asks the same question.
+    for host in hosts.into_iter().filter(|host| seen.insert(*host)) {
         let Some(node) = host_table.and_then(|table| table.get(host)) else {
             continue;
         };
@@ -409,6 +410,15 @@ fn header_hosts(syntax: &Syntax) -> Vec<&str> {
     hosts
 }
 
+/// How many hosts the file may give: its headers, of which some may be of one host.
+pub fn host_count(file: &HostsFile) -> usize {
+    let syntax = GoToml::ALL
+        .iter()
+        .find_map(|reader| file.read_by(*reader).ok());
+    let hosts = syntax.and_then(|syntax| syntax.tree().table_at(&["host"]));
+    hosts.map_or(0, |hosts| hosts.iter().count())
+}
+
 /// `parseHostConfig`.
 fn entry(
     server: Option<(&str, &Node)>,
@@ -417,6 +427,7 @@ fn entry(
     behaviour: &Behaviour,
 ) -> Result<HostEntry, Broken> {
     let reader = behaviour.major;
+    work::count(1);
     let mut entry = HostEntry::default();
     let override_path =
         boolean(config, "override_path", reader)?.unwrap_or_default() && behaviour.override_path;

@@ -44,7 +44,7 @@ pub(crate) fn check_placements(planner: &Planner<'_>, findings: &mut Findings) {
             continue;
         }
         // Of what a release takes at random that has been said.
-        let mut sights = planner.releases.iter().map(|release| &release.sight);
+        let mut sights = planner.verified().map(|release| &release.sight);
         if sights.any(|sight| {
             sight
                 .by_chance

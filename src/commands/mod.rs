@@ -13,6 +13,9 @@ use crate::report::build::Basis;
 use crate::report::{Command, Report};
 use crate::request::Request;
 
+#[cfg(test)]
+mod growth;
+
 /// A plan and what is said of it.
 pub struct Migration {
     /// What is said.
