@@ -183,8 +183,17 @@ impl Attempt {
                 let pulls = |wanted: &Wanted| target.sight.pulls(&wanted.name);
                 let mut namespaces = namespaces.iter();
                 namespaces.all(|wanted| pulls(wanted).same(&wanted.after))
+                    && from.headers() == target.sight.headers()
                     && from.other_credentials(&target.sight).is_empty()
             })
+    }
+
+    /// The `config_path` that each release reads afterwards.
+    fn config_paths(&self, inputs: &Inputs) -> Option<Vec<String>> {
+        let after = self.plan.after(inputs)?;
+        let releases = inputs.releases.iter().filter(|one| one.is_verified());
+        let sights = releases.map(|release| after.seen_by(&release.generation.behaviour));
+        Some(sights.map(|sight| sight.config_path.clone()).collect())
     }
 
     fn settled(self, questions: Vec<Open>) -> Settled {
@@ -294,8 +303,8 @@ impl Trials<'_> {
     }
 }
 
-/// Why the first of these plans is taken without a question, if it is: all of them write the same, or it is the only one
-/// and loses nothing. What has to be accepted is never taken so.
+/// Why the first of these plans is taken without a question, if it is: all of them write the same, or leave all pulls as
+/// they are, or it is the only one and loses nothing. What has to be accepted is never taken so.
 fn why_taken(inputs: &Inputs, verified: &[Attempt]) -> Option<&'static str> {
     let first = verified.first()?;
     let accepts = |attempt: &Attempt| attempt.answers.contains_key(&Kind::Accept);
@@ -304,9 +313,19 @@ fn why_taken(inputs: &Inputs, verified: &[Attempt]) -> Option<&'static str> {
     }
     let same = |attempt: &Attempt| attempt.plan.changes == first.plan.changes;
     if verified.len() > 1 {
-        let all = verified.iter().all(same);
-        return all
-            .then_some("every answer writes the same files, so that nothing has to be decided");
+        if verified.iter().all(same) {
+            return Some("every answer writes the same files, so that nothing has to be decided");
+        }
+        let paths = first.config_paths(inputs);
+        let is_alike = |attempt: &Attempt| {
+            attempt.answers.contains_key(&Kind::Inert)
+                && attempt.loses_nothing(inputs)
+                && attempt.config_paths(inputs) == paths
+        };
+        return verified
+            .iter()
+            .all(is_alike)
+            .then_some("they are what containerd does anyway, and are removed");
     }
     first
         .loses_nothing(inputs)

@@ -310,7 +310,8 @@ codes! {
          number of the last file for all of them, and does not start with 3 or 4 since 1.6.32 and 1.7.17; 2.0 to 2.2 \
          drop version-2 sections below a version-3 drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than \
          config.toml. Which of them is meant cannot be seen. Give every file the same version, or accept the finding \
-         if the versions named never run here.";
+         if the versions named never run here. Registry settings that only some of them read are removed with \
+         --inert drop, and take effect on every release with --inert carry.";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today",
@@ -509,7 +510,9 @@ codes! {
          that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \
          later read it. By default (--v1 auto) the file is converted where a later release would drop the section: \
          every plugin gets its version-2 name, which all releases read. Where that is not possible, the message says \
-         why, and the file stays version 1, as it does with --v1 keep. Do not upgrade such a node to 2.0 to 2.2.";
+         why, and the file stays version 1, as it does with --v1 keep. Do not upgrade such a node to 2.0 to 2.2. Where \
+         --from drops the section, --inert drop removes the registry settings, and --inert carry converts the file so \
+         that they take effect on every release.";
     VERSION_1_SETTING "version-1-setting" Warning HandEdit,
         "a setting of a version-1 file that containerd 2.x does not read under any name",
         "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \

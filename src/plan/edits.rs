@@ -110,9 +110,15 @@ fn sites(planner: &Planner<'_>) -> Vec<Site> {
         return Vec::new();
     }
     let installed = planner.installed.last.map(existing);
+    let file = last.map_or(0, |site| site.file);
+    let files = &planner.configuration().files;
+    let version = files.get(file).map_or(0, |loaded| {
+        loaded.contents(planner.behaviour().major).version
+    });
     let new = Site {
-        file: last.map_or(0, |site| site.file),
-        id: PluginId::Grpc,
+        file,
+        // A file without a version becomes one of version 2.
+        id: PluginId::of_version(version.max(2)),
         is_new: true,
     };
     let candidates = [

@@ -584,8 +584,7 @@ fn check_ignored_tls(
         );
         return;
     }
-    let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
-    if files.into_iter().any(Option::is_some) {
+    if certificate_files(tls).next().is_some() {
         findings.add(
             &finding::TLS_IGNORED_TODAY,
             tls.place.clone(),
@@ -640,10 +639,7 @@ fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings)
             "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
         );
     }
-    for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
-        .into_iter()
-        .flatten()
-    {
+    for file in certificate_files(tls) {
         let path = absolute(&file.value);
         if path != file.value {
             findings.add(
@@ -666,8 +662,9 @@ fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings)
                     findings.add(
                         &finding::CERTIFICATE_FILE_MISSING,
                         file.place.clone(),
-                        format!("`{}` is not there", shown_path(&path)),
-                        "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
+                        format!("`{}` does not exist", shown_path(&path)),
+                        "pulls fail without it: on containerd 1.x as before, after the migration on every release; the \
+                         path is carried",
                     );
                 }
             }
@@ -679,6 +676,13 @@ fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings)
             ),
         }
     }
+}
+
+/// The files that a hosts file can name: a certificate without its key, or a key alone, is left out.
+fn certificate_files(tls: &Tls) -> impl Iterator<Item = &Placed<String>> {
+    let is_lone = tls.cert_file.is_some() != tls.key_file.is_some();
+    let pair = [&tls.cert_file, &tls.key_file].into_iter().flatten();
+    tls.ca_file.iter().chain(pair.filter(move |_| !is_lone))
 }
 
 /// Whether no earlier setting names the same file.

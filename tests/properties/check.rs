@@ -74,7 +74,7 @@ impl Planned {
                 "replace" => Existing::Replace.into(),
                 _ => ExistingAnswers::default(),
             },
-            inert: None,
+            inert: options.inert,
             version_1: if options.keeps_version_1 {
                 Version1::Keep
             } else {
@@ -85,6 +85,7 @@ impl Planned {
         };
         let request = Request {
             existing: options.existing.clone(),
+            inert: options.inert,
             version_1: options.version_1,
             ..Request::default()
         };

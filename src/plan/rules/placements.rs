@@ -143,6 +143,8 @@ fn check_inert(
     }
     let (why, by_hand) = why(planner, placement, code);
     let message = format!("{message}: {why}");
+    // Credentials and headers are not migrated.
+    let stays = placement.registry.config_path.is_none() && !placement.registry.has_legacy();
     let help = match inputs.options.inert {
         None => {
             let help = format!(
@@ -152,6 +154,10 @@ fn check_inert(
             findings.ask(question, code, place, message, help);
             return;
         }
+        Some(Inert::Carry) if stays => format!(
+            "they stay in this file, where containerd {} reads them and {reader} does not",
+            inputs.kept_version()
+        ),
         Some(Inert::Carry) => "they take effect on every release after the migration".to_owned(),
         Some(Inert::Drop) => {
             format!("they are removed, so that pulls stay as they are on {reader}")
