@@ -135,7 +135,8 @@ fn sites(planner: &Planner<'_>) -> Vec<Site> {
         after.is_some_and(|after| {
             planner.verified().all(|release| {
                 let sight = after.seen_by(&release.generation.behaviour);
-                NodePath::new(&sight.config_path) == planner.certs.path
+                sight.config_path.starts_with('/')
+                    && NodePath::new(&sight.config_path) == planner.certs.path
                     && !is_replaced(&release.sight, &sight)
             })
         })

@@ -106,7 +106,7 @@ pub(crate) fn placements<'i>(inputs: &'i Inputs, from: &Sight) -> Vec<Placement<
                 Effect::Later { code, versions }
             } else if reads.is_empty() {
                 Effect::Never
-            } else if registry.has_legacy() && registry.config_path.is_none() {
+            } else if registry.has_legacy() {
                 Effect::Idle
             } else {
                 Effect::Overruled
