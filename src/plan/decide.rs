@@ -103,7 +103,7 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
         };
         let after = match decider {
             Decider::Nobody if planner.in_effect != InEffect::HostsFiles => settings,
-            Decider::Nobody => before.clone(),
+            Decider::Nobody => planner.from.pulls(name),
             Decider::HostsFile => reader::pulls(&planner.certs, name, behaviour),
             Decider::KeptFile => read_otherwise(planner, name, &before).1,
             Decider::Settings => settings,

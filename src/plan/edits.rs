@@ -7,7 +7,7 @@ use super::change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
 use super::conversion::{self, Conversion};
 use super::placement::{Effect, Placement};
 use super::planner::{InEffect, Planner};
-use crate::containerd::contents::{Contents, PluginId};
+use crate::containerd::contents::{Contents, PluginId, PluginSection};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::containerd::sight::Sight;
@@ -209,6 +209,14 @@ fn no_place(file: &ConfigFile, key: &str, findings: &mut Findings) {
     );
 }
 
+/// Whether a section leads to the certs directory already, in whatever spelling.
+fn says_so(planner: &Planner<'_>, section: &PluginSection) -> bool {
+    let registry = section.registry.as_ref();
+    let path = registry.filter(|registry| registry.config_path_stays());
+    let path = path.and_then(|registry| registry.config_path.as_ref());
+    path.is_some_and(|path| NodePath::new(&path.value) == planner.certs.path)
+}
+
 /// One file without what is removed, with `config_path` in these sections.
 fn edit<'s>(
     planner: &Planner<'_>,
@@ -228,6 +236,7 @@ fn edit<'s>(
     let mut settings = Vec::new();
     for site in sites {
         match contents.section(site.id) {
+            Some(section) if says_so(planner, section) => {}
             Some(section) => settings.push(Setting {
                 table: section.spelling.table.to_vec(),
                 key: section.spelling.config_path.clone(),

@@ -160,6 +160,18 @@ impl Meaning {
         })
     }
 
+    /// The same without tables that have nothing in them. One that is a part of another's header is there only with it.
+    pub(crate) fn without_empty(&self) -> Self {
+        let Self::Table(table) = self else {
+            return self.clone();
+        };
+        let entries = table
+            .iter()
+            .map(|(key, meaning)| (key.clone(), meaning.without_empty()));
+        let is_empty = |meaning: &Self| matches!(meaning, Self::Table(table) if table.is_empty());
+        Self::Table(entries.filter(|(_, meaning)| !is_empty(meaning)).collect())
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<(&str, &Self)> {
         let Self::Table(table) = self else {
             return None;

@@ -501,11 +501,16 @@ fn parts<'n>(names: &[&'n str]) -> Vec<Word<'n>> {
                 Some(Part::Name)
             } else {
                 Part::called(name).or_else(|| {
-                    // The rest of a host without quotes.
-                    let is_rest = matches!(
-                        before,
-                        Some(Part::Mirrors | Part::Configs | Part::Name | Part::Auth | Part::Tls)
-                    );
+                    let is_rest = match words.last() {
+                        // The rest of a host without quotes; one with a dot in it has quotes, and is whole.
+                        Some(word) if word.part == Some(Part::Name) => {
+                            !word.name.contains(['.', ':', '/'])
+                        }
+                        _ => matches!(
+                            before,
+                            Some(Part::Mirrors | Part::Configs | Part::Auth | Part::Tls)
+                        ),
+                    };
                     is_rest.then_some(Part::Name)
                 })
             };

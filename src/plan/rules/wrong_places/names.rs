@@ -243,10 +243,11 @@ pub(crate) fn meant_namespace(name: &str) -> Option<&str> {
     }
 }
 
-/// The host in a name that people give to a registry: without scheme and path.
+/// The host in a name that people give to a registry: without scheme, user information and path.
 pub(super) fn host(name: &str) -> &str {
     let host = name.split_once("://").map_or(name, |(_, rest)| rest);
-    host.split('/').next().unwrap_or_default()
+    let authority = host.split('/').next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 fn called<T: Copy>(list: &[(T, &str, &str)], name: &str) -> Option<T> {
