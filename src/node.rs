@@ -32,6 +32,12 @@ impl NodePath {
     /// Cleans `path` as Go's `path.Clean("/" + path)` does; a relative one is taken against `/`.
     pub fn new(path: &str) -> Self {
         work::count(path.len());
+        // Most paths are clean as they are.
+        let may_be_unclean = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+        let is_absolute = path.len() > 1 && path.starts_with('/') && !path.ends_with('/');
+        if is_absolute && !path.as_bytes().windows(2).any(may_be_unclean) {
+            return Self(path.to_owned());
+        }
         let mut parts: Vec<&str> = Vec::new();
         for part in path.split('/') {
             match part {
@@ -47,12 +53,7 @@ impl NodePath {
 
     /// The path below `self` with the relative `path` appended.
     pub fn join(&self, path: &str) -> Self {
-        let joined = [self.0.trim_end_matches('/'), path].join("/");
-        let is_clean = |path: &str| path.split('/').all(|name| !["", ".", ".."].contains(&name));
-        match is_clean(path) {
-            true => Self(joined),
-            false => Self::new(&joined),
-        }
+        Self::new(&[self.0.trim_end_matches('/'), path].join("/"))
     }
 
     /// The directory that holds this path; the root is its own parent.
@@ -295,7 +296,22 @@ impl Node {
     /// Where the file `path` really is, or would be created: links in what exists are followed inside the root, the
     /// rest is appended.
     pub fn real(&self, path: &NodePath) -> Result<NodePath, NodeError> {
-        Ok(self.walk(path)?.real())
+        let (real, _) = self.find(path)?;
+        Ok(real)
+    }
+
+    /// Where a path really is, or would be, and whether it exists.
+    fn find(&self, path: &NodePath) -> Result<(NodePath, bool), NodeError> {
+        // Most paths have no link on the way, which the kernel says at once.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&self.root, path.as_str(), flags, Mode::empty(), resolve) {
+            Ok(_) => return Ok((path.clone(), true)),
+            Err(Errno::NOENT) => return Ok((path.clone(), false)),
+            Err(_) => {}
+        }
+        let walk = self.walk(path)?;
+        Ok((walk.real(), walk.missing.is_empty()))
     }
 
     /// Opens a directory for reading and for `fsync`; `None` if there is none.
@@ -308,9 +324,8 @@ impl Node {
         &self,
         path: &NodePath,
     ) -> Result<(NodePath, Option<OwnedFd>), NodeError> {
-        let walk = self.walk(path)?;
-        let real = walk.real();
-        if !walk.missing.is_empty() {
+        let (real, exists) = self.find(path)?;
+        if !exists {
             return Ok((real, None));
         }
         // Not through a link, since it may have been replaced meanwhile.

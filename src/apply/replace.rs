@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::node::{Node, NodeError, NodePath};
@@ -155,6 +155,8 @@ impl Staged {
             .map_err(|errno| NodeError::new(path, "create a file beside", errno))?;
         file.write_all(bytes)
             .map_err(|error| NodeError::new(path, "write", error))?;
+        // The disk is given its work now; fsync, which comes when all files are written, waits for what is left of it.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
         match give {
             Give::All(metadata) => metadata.give_to(&file),
             Give::Mode(mode) => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)),

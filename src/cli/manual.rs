@@ -78,13 +78,35 @@ fn page(command: &Command, parent: Option<&str>) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
+/// The exit codes, which the help lists after its options.
+fn exit_status(program: &Command, roff: &mut Roff) {
+    let help = program
+        .get_after_long_help()
+        .or_else(|| program.get_after_help())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let Some((_, codes)) = help.split_once("Exit codes:") else {
+        return;
+    };
+    roff.control("SH", ["EXIT STATUS"]);
+    for line in codes.trim().lines() {
+        match line.trim().split_once("  ") {
+            Some((code, meaning)) => {
+                roff.control("TP", []);
+                roff.text([bold(code)]);
+                roff.text([roman(meaning)]);
+            }
+            None => {
+                roff.text([roman(line.trim())]);
+            }
+        }
+    }
+}
+
 /// What stands on the page of the program alone.
 fn program_sections(program: &Command, roff: &mut Roff) {
     let name = program.get_name();
-    if let Some(exit_codes) = program.get_after_help() {
-        roff.control("SH", ["EXIT STATUS"]);
-        roff.text([roman(exit_codes.to_string())]);
-    }
+    exit_status(program, roff);
     roff.control("SH", ["FILES"]);
     let files = [
         (CONFIG, "The configuration of containerd."),

@@ -29,7 +29,7 @@ fn look_at_stdout() {
     IS_CLOSED.store(is_closed, Ordering::Relaxed);
 }
 
-/// A report as it is printed: what is known before anything on the node is changed, and what is known at the end.
+/// A document in two parts: what is known before anything on the node is changed, and what is known at the end.
 struct Document {
     head: String,
     tail: String,
@@ -72,15 +72,19 @@ impl Output {
     pub(super) fn begin(&self, report: &Report) -> io::Result<()> {
         let mut report = report.clone();
         report.notes.extend_from_slice(&self.notes.borrow());
+        self.print_head(&report)?;
+        self.begun.replace(Some(report));
+        Ok(())
+    }
+
+    fn print_head(&self, report: &Report) -> io::Result<()> {
         if self.format == Format::Diff {
-            error(&report::text::preamble(&report));
+            error(&report::text::preamble(report));
             if report.files.iter().any(|file| file.masked) {
                 error("note: secrets are masked; this diff cannot be applied with patch\n");
             }
         }
-        self.print(&self.document(&report)?.head)?;
-        self.begun.replace(Some(report));
-        Ok(())
+        self.print(&self.head(report)?)
     }
 
     /// Prints the rest of the report, or all of it.
@@ -91,11 +95,11 @@ impl Output {
         });
         // A report of another moment is another document.
         let begun = begun.filter(|(digest, _)| *digest == report.digest);
-        if begun.is_none() {
-            self.begin(&report)?;
-        }
         report.notes.append(&mut self.notes.borrow_mut());
-        let tail = self.document(&report)?.tail;
+        if begun.is_none() {
+            self.print_head(&report)?;
+        }
+        let tail = self.tail(&report)?;
         match self.format {
             // stdout is a diff and nothing else.
             Format::Diff => error(&tail),
@@ -132,28 +136,22 @@ impl Output {
         }
     }
 
-    fn document(&self, report: &Report) -> io::Result<Document> {
+    /// What can be said before anything is changed.
+    fn head(&self, report: &Report) -> io::Result<String> {
         Ok(match self.format {
-            Format::Text => Document {
-                head: report::text::render(report, self.detail),
-                tail: report::text::result(report),
-            },
-            Format::Markdown => Document {
-                head: report::markdown::render(report, self.detail),
-                tail: report::markdown::result(report),
-            },
-            Format::Diff => Document {
-                head: report::diff::render(report),
-                tail: report::text::result(report),
-            },
-            Format::Json => {
-                let mut head = printable_json(&serde_json::to_string_pretty(report)?);
-                head.push('\n');
-                // The first field that says what came of it; all fields before it are known when nothing is changed yet.
-                let known = head.find("\n  \"outcome\":").unwrap_or_default();
-                let tail = head.split_off(known);
-                Document { head, tail }
-            }
+            Format::Text => report::text::render(report, self.detail),
+            Format::Markdown => report::markdown::render(report, self.detail),
+            Format::Diff => report::diff::render(report),
+            Format::Json => json(report)?.head,
+        })
+    }
+
+    /// What came of it.
+    fn tail(&self, report: &Report) -> io::Result<String> {
+        Ok(match self.format {
+            Format::Text | Format::Diff => report::text::result(report),
+            Format::Markdown => report::markdown::result(report),
+            Format::Json => json(report)?.tail,
         })
     }
 
@@ -165,6 +163,16 @@ impl Output {
     }
 }
 
+/// A report as JSON. Its tail begins with the first field that says what came of it: all fields before it are known when
+/// nothing is changed yet.
+fn json(report: &Report) -> io::Result<Document> {
+    let mut head = printable_json(&serde_json::to_string_pretty(report)?);
+    head.push('\n');
+    let known = head.find("\n  \"outcome\":").unwrap_or_default();
+    let tail = head.split_off(known);
+    Ok(Document { head, tail })
+}
+
 /// Prints on stdout, and says whether that has worked: std takes a stdout that cannot be written to for one that nobody
 /// reads.
 pub(super) fn print(text: &str) -> io::Result<()> {
@@ -173,7 +181,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
     let stdout = io::stdout();
     let text = match AutoStream::choice(&stdout) {
-        ColorChoice::Never => Cow::Owned(strip_str(text).to_string()),
+        ColorChoice::Never if text.contains('\x1b') => Cow::Owned(strip_str(text).to_string()),
         _ => Cow::Borrowed(text),
     };
     let file = File::from(stdout.as_fd().try_clone_to_owned()?);

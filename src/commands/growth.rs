@@ -13,8 +13,8 @@ use crate::report::{self, Command};
 use crate::request::Request;
 use crate::work;
 
-/// The size of the smaller node. Of something that grows with the square, this is half of all that is done.
-const SIZE: usize = 400;
+/// The size of the smaller node: large enough for a square to show, and small enough for every test run.
+const SIZE: usize = 150;
 /// Twice, and a little more for what is sorted. The square would be four times.
 const GROWTH: f64 = 2.25;
 

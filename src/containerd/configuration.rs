@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::contents::Contents;
 use super::file::ConfigFile;
+use super::lookup::CaseError;
 use crate::containerd::release::{Behaviour, Major, PatternBase};
 use crate::finding::Place;
 use crate::text::FileText;
@@ -17,8 +18,8 @@ use crate::toml::spelling::Refusal;
 pub struct LoadedFile {
     /// The file.
     pub file: ConfigFile,
-    /// What it says, by [`Major`].
-    contents: [OnceCell<Contents>; 2],
+    /// What it says to readers of 1.x and of 2.x: mostly the same, which is then one value.
+    contents: OnceCell<[Rc<Contents>; 2]>,
 }
 
 impl LoadedFile {
@@ -26,18 +27,37 @@ impl LoadedFile {
     pub fn new(file: ConfigFile) -> Self {
         Self {
             file,
-            contents: Default::default(),
+            contents: OnceCell::new(),
         }
     }
 
     /// What the file says to this reader.
     pub fn contents(&self, reader: Major) -> &Contents {
-        let [one, two] = &self.contents;
-        let cell = match reader {
+        let [one, two] = self.all_contents();
+        match reader {
             Major::One => one,
             Major::Two => two,
-        };
-        cell.get_or_init(|| Contents::of(&self.file, &[reader]))
+        }
+    }
+
+    /// What readers do not agree about.
+    pub fn cases(&self, readers: &[Major]) -> Vec<CaseError> {
+        let [one, two] = self.all_contents();
+        match Rc::ptr_eq(one, two) {
+            true => Vec::new(),
+            false => Contents::of(&self.file, readers).cases,
+        }
+    }
+
+    fn all_contents(&self) -> &[Rc<Contents>; 2] {
+        self.contents.get_or_init(|| {
+            let both = [Major::One, Major::Two];
+            let contents = Rc::new(Contents::of(&self.file, &both));
+            match contents.cases.is_empty() {
+                true => [Rc::clone(&contents), contents],
+                false => both.map(|reader| Rc::new(Contents::of(&self.file, &[reader]))),
+            }
+        })
     }
 
     /// What this reader stops at, as it is TOML to others only.

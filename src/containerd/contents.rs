@@ -139,13 +139,10 @@ impl Contents {
     /// What `file` says to all of `readers`.
     pub fn of(file: &ConfigFile, readers: &[Major]) -> Self {
         let mut lookup = Lookup::new(file, readers);
-        let mut contents = Self::default();
-        if let Some(node) = lookup.find(file.tree(), "version") {
-            match node.value().map(|value| &value.kind) {
-                Some(ValueKind::Integer(version)) => contents.version = *version,
-                _ => lookup.wrong_type(node, "an integer such as `version = 2`"),
-            }
-        }
+        let mut contents = Self {
+            version: version(&mut lookup),
+            ..Self::default()
+        };
         let mut list = |name: &str| match lookup.find(file.tree(), name) {
             Some(node) => lookup.strings(node),
             None => Vec::new(),
@@ -179,9 +176,27 @@ impl Contents {
         contents
     }
 
+    /// The version that `file` says it has to this reader; 0 if it says none.
+    pub fn version_of(file: &ConfigFile, reader: Major) -> i64 {
+        version(&mut Lookup::new(file, &[reader]))
+    }
+
     /// The CRI plugin's table of this name.
     pub fn section(&self, id: PluginId) -> Option<&PluginSection> {
         self.sections.iter().find(|section| section.id == id)
+    }
+}
+
+fn version(lookup: &mut Lookup<'_, '_>) -> i64 {
+    let Some(node) = lookup.find(lookup.file.tree(), "version") else {
+        return 0;
+    };
+    match node.value().map(|value| &value.kind) {
+        Some(ValueKind::Integer(version)) => *version,
+        _ => {
+            lookup.wrong_type(node, "an integer such as `version = 2`");
+            0
+        }
     }
 }
 

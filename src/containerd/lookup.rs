@@ -106,10 +106,18 @@ impl<'a, 'r> Lookup<'a, 'r> {
         name: &str,
         reads: impl Fn(Major, &str) -> bool,
     ) -> Option<&'t Node> {
-        let mut candidates: Vec<&'t Node> = table
+        let mut found = table
             .iter()
-            .filter(|node| node.key.name.eq_ignore_ascii_case(name))
-            .collect();
+            .filter(|node| node.key.name.eq_ignore_ascii_case(name));
+        let (first, second) = (found.next(), found.next());
+        // Every reader finds a key that is there once and as it is.
+        match (first, second) {
+            (None, _) => return None,
+            (Some(node), None) if node.key.name == *name => return Some(node),
+            _ => {}
+        }
+        let found = first.into_iter().chain(second).chain(found);
+        let mut candidates: Vec<&'t Node> = found.collect();
         let read_by = |reader: Major| {
             let mut read = candidates.clone();
             read.retain(|node| reads(reader, &node.key.name));

@@ -3,7 +3,7 @@
 //! Keys are looked up with Go's rules, which differ between containerd 1.x and 2.x, so nothing here is derived with
 //! serde. The model says what is written; what containerd makes of it is the business of `view` and `resolve`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::lookup::Lookup;
 use crate::finding::{Place, Placed};
@@ -180,8 +180,8 @@ impl Registry {
     }
 
     /// Where each certificate file is named first.
-    pub fn first_mentions(&self) -> BTreeMap<String, Place> {
-        let mut mentions = BTreeMap::new();
+    pub fn first_mentions(&self) -> HashMap<String, Place> {
+        let mut mentions = HashMap::new();
         for tls in self.configs.iter().filter_map(|config| config.tls.as_ref()) {
             for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
                 .into_iter()

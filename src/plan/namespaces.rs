@@ -1,6 +1,6 @@
 //! The namespaces that are worth a look, and what each must have afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
@@ -107,7 +107,7 @@ pub fn namespaces(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<
                 .filter_map(|root| directories.get(root))
                 .flat_map(|certs| certs.namespaces()),
         );
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     let mut namespaces: Vec<Namespace> = named
         .filter(|name| unmatchable(name).is_none() && seen.insert(name.clone()))
         .map(|name| Namespace {

@@ -1,7 +1,7 @@
 //! What all rules of a plan look at: what was asked, what each containerd makes of the node, and what is worked out
 //! from that once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::carry::{Carried, carry};
@@ -53,9 +53,9 @@ pub(crate) struct Planner<'i> {
     pub conversion: Conversion,
     /// The namespaces that are worth a look.
     pub namespaces: Vec<Namespace>,
-    pub namespace_names: BTreeSet<String>,
+    pub namespace_names: HashSet<String>,
     /// Where each certificate file is named first.
-    pub first_mentions: BTreeMap<String, Place>,
+    pub first_mentions: HashMap<String, Place>,
 }
 
 impl<'i> Planner<'i> {

@@ -326,7 +326,7 @@ pub fn configuration(
 
 /// The containerd that is assumed for a file where none is named.
 fn default_from(config: &ConfigFile) -> Version {
-    let line = match Contents::of(config, &[Major::Two]).version {
+    let line = match Contents::version_of(config, Major::Two) {
         3 => "2.0",
         4 => "2.3",
         _ => "1.7",

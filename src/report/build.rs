@@ -392,7 +392,11 @@ fn files_and_digest(plan: &Plan, shown: &Shown) -> (Vec<FileChange>, String) {
 
 fn namespace(wanted: &Wanted) -> NamespacePulls {
     let unnamed = wanted.unnamed.then_some(wanted.name.as_str());
-    let [before, after] = [&wanted.before, &wanted.after].map(|pulls| pulls.shown(unnamed));
+    let after = wanted.after.shown(unnamed);
+    let before = match wanted.before == wanted.after {
+        true => after.clone(),
+        false => wanted.before.shown(unnamed),
+    };
     NamespacePulls {
         name: (!wanted.unnamed).then(|| shown_url(&wanted.name)),
         unnamed: wanted.unnamed,

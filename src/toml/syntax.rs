@@ -6,14 +6,14 @@
 //! keys mean.
 
 use std::borrow::{Borrow, Cow};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
-use toml_parser::decoder::ScalarKind;
-use toml_parser::parser::{Event, EventKind, RecursionGuard, ValidateWhitespace, parse_document};
-use toml_parser::{ParseError, Raw, Source, Span as TokenSpan};
+use toml_parser::decoder::{Encoding, ScalarKind};
+use toml_parser::parser::{Event, EventKind, EventReceiver, parse_document};
+use toml_parser::{ErrorSink, ParseError, Raw, Source, Span as TokenSpan};
 
 use super::mistake::{Mistake, SyntaxError};
 use super::spelling::{GoToml, Refusal, Refusals, Scan, Spelling};
@@ -202,18 +202,14 @@ impl Syntax {
         let source = Source::new(text);
         let tokens = source.lex().into_vec();
         work::count(text.len() + tokens.len());
-        let mut builder = Builder::new(source);
-        let mut scan = Scan::new(text);
-        let mut receiver = |event: Event| {
-            scan.event(&event);
-            builder.event(&event);
+        let mut reader = Reader {
+            builder: Builder::new(source),
+            scan: Scan::new(text),
+            depth: 0,
         };
         let mut error: Option<ParseError> = None;
-        parse_document(
-            &tokens,
-            &mut ValidateWhitespace::new(&mut RecursionGuard::new(&mut receiver, DEPTH), source),
-            &mut error,
-        );
+        parse_document(&tokens, &mut reader, &mut error);
+        let Reader { builder, scan, .. } = reader;
         let is_plain = error.is_none() && builder.error.is_none() && !builder.is_doubtful;
         if !is_plain {
             // Before the tree is made: no stack is large enough for some texts that are not TOML.
@@ -273,6 +269,94 @@ fn ask_toml_edit(text: &str, sections: &[Section]) -> Result<(), SyntaxError> {
 
 fn range(span: TokenSpan) -> Range<usize> {
     span.start()..span.end()
+}
+
+/// Takes the events of a text.
+struct Reader<'s> {
+    builder: Builder<'s>,
+    scan: Scan<'s>,
+    depth: u32,
+}
+
+impl Reader<'_> {
+    fn event(&mut self, kind: EventKind, encoding: Option<Encoding>, span: TokenSpan) {
+        let event = Event::new_unchecked(kind, encoding, span);
+        self.scan.event(&event);
+        self.builder.event(&event);
+    }
+
+    /// Whether an array or an inline table is not too deep to be read.
+    fn enter(&mut self) -> bool {
+        self.depth += 1;
+        let is_read = self.depth <= DEPTH;
+        self.builder.is_doubtful |= !is_read;
+        is_read
+    }
+}
+
+/// The methods for events that are as they are.
+macro_rules! events {
+    ($($method:ident $kind:ident)*) => {
+        $(fn $method(&mut self, span: TokenSpan, _: &mut dyn ErrorSink) {
+            self.event(EventKind::$kind, None, span);
+        })*
+    };
+}
+
+impl EventReceiver for Reader<'_> {
+    events! {
+        std_table_open StdTableOpen
+        std_table_close StdTableClose
+        array_table_open ArrayTableOpen
+        array_table_close ArrayTableClose
+        key_sep KeySep
+        key_val_sep KeyValSep
+        value_sep ValueSep
+        whitespace Whitespace
+        error Error
+    }
+
+    fn simple_key(&mut self, span: TokenSpan, encoding: Option<Encoding>, _: &mut dyn ErrorSink) {
+        self.event(EventKind::SimpleKey, encoding, span);
+    }
+
+    fn scalar(&mut self, span: TokenSpan, encoding: Option<Encoding>, _: &mut dyn ErrorSink) {
+        self.event(EventKind::Scalar, encoding, span);
+    }
+
+    fn inline_table_open(&mut self, span: TokenSpan, _: &mut dyn ErrorSink) -> bool {
+        self.event(EventKind::InlineTableOpen, None, span);
+        self.enter()
+    }
+
+    fn inline_table_close(&mut self, span: TokenSpan, _: &mut dyn ErrorSink) {
+        self.depth = self.depth.saturating_sub(1);
+        self.event(EventKind::InlineTableClose, None, span);
+    }
+
+    fn array_open(&mut self, span: TokenSpan, _: &mut dyn ErrorSink) -> bool {
+        self.event(EventKind::ArrayOpen, None, span);
+        self.enter()
+    }
+
+    fn array_close(&mut self, span: TokenSpan, _: &mut dyn ErrorSink) {
+        self.depth = self.depth.saturating_sub(1);
+        self.event(EventKind::ArrayClose, None, span);
+    }
+
+    fn comment(&mut self, span: TokenSpan, errors: &mut dyn ErrorSink) {
+        if let Some(raw) = self.builder.source.get(span) {
+            raw.decode_comment(errors);
+        }
+        self.event(EventKind::Comment, None, span);
+    }
+
+    fn newline(&mut self, span: TokenSpan, errors: &mut dyn ErrorSink) {
+        if let Some(raw) = self.builder.source.get(span) {
+            raw.decode_newline(errors);
+        }
+        self.event(EventKind::Newline, None, span);
+    }
 }
 
 /// Puts sections together from the events of a text.
@@ -457,8 +541,12 @@ fn raw<'s>(source: &Source<'s>, event: &Event) -> Option<Raw<'s>> {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     children: Vec<Node>,
-    /// Where each child is; empty if there are so few of them that they are found as fast one by one.
-    index: BTreeMap<Name, usize>,
+    /// Where each child is; `None` if there are so few of them that they are found as fast one by one.
+    #[expect(
+        clippy::box_collection,
+        reason = "most tables have none, and there are many tables"
+    )]
+    index: Option<Box<HashMap<Name, usize>>>,
     /// Whether some header says `[[…]]`.
     pub array_of_tables: bool,
 }
@@ -531,11 +619,13 @@ impl Table {
 
     fn position(&self, name: &str) -> Option<usize> {
         work::count(1);
-        if self.index.is_empty() {
-            work::count(self.children.len());
-            return self.children.iter().position(|node| node.key.name == *name);
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => {
+                work::count(self.children.len());
+                self.children.iter().position(|node| node.key.name == *name)
+            }
         }
-        self.index.get(name).copied()
     }
 
     /// The child table at the end of `path`, all names exact.
@@ -568,10 +658,10 @@ impl Table {
         let next = self.children.len();
         if next == FEW {
             let names = self.children.iter().map(|node| &node.key.name);
-            self.index = names.cloned().zip(0..).collect();
+            self.index = Some(Box::new(names.cloned().zip(0..).collect()));
         }
-        if next >= FEW {
-            self.index.insert(key.name.clone(), next);
+        if let Some(index) = &mut self.index {
+            index.insert(key.name.clone(), next);
         }
         let node = Node {
             key: key.clone(),

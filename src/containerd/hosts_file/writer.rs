@@ -5,6 +5,7 @@
 //! order, is `plan`'s business.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 
 use crate::containerd::host::{Host, Scheme};
 use crate::go::url;
@@ -46,7 +47,7 @@ impl NewHostsFile {
     fn render(&self) -> String {
         let mut text = String::new();
         for origin in &self.origins {
-            line(&mut text, &format!("# {}", clean_comment(origin)));
+            let _ = writeln!(text, "# {}", clean_comment(origin));
         }
         for comment in &self.comments {
             line(&mut text, &clean_comment(comment));
@@ -56,10 +57,7 @@ impl NewHostsFile {
             for comment in &server.comments {
                 line(&mut text, &clean_comment(comment));
             }
-            line(
-                &mut text,
-                &format!("server = {}", quote(&server.url(), false)),
-            );
+            let _ = writeln!(text, "server = {}", quote(&server.url(), false));
             server.keys("", &mut text);
         }
         let mut tables = HashSet::new();
@@ -74,7 +72,7 @@ impl NewHostsFile {
                 // with override_path a slash at the end changes nothing else.
                 url.push('/');
             }
-            line(&mut text, &format!("[host.{}]", quote(&url, false)));
+            let _ = writeln!(text, "[host.{}]", quote(&url, false));
             host.keys("  ", &mut text);
         }
         if self.hosts.is_empty() {
@@ -115,7 +113,9 @@ impl NewHost {
     }
 
     fn keys(&self, indentation: &str, text: &mut String) {
-        let mut key = |key: &str, value: &str| line(text, &format!("{indentation}{key} = {value}"));
+        let mut key = |key: &str, value: &str| {
+            let _ = writeln!(text, "{indentation}{key} = {value}");
+        };
         if let Some(capabilities) = self.capabilities {
             let quoted: Vec<String> = capabilities.iter().map(|name| quote(name, false)).collect();
             key("capabilities", &format!("[{}]", quoted.join(", ")));

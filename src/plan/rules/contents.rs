@@ -1,6 +1,6 @@
 //! What the configuration files say that no two releases read alike, or that keeps the daemon from starting.
 
-use crate::containerd::contents::{Contents, PluginSection};
+use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
@@ -27,7 +27,7 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
         if readers.contains(&Major::One) {
             check_escapes(&loaded.file, findings);
         }
-        for case in Contents::of(&loaded.file, &readers).cases {
+        for case in loaded.cases(&readers) {
             case.report(findings);
         }
         let counts = |section: &&PluginSection| {

@@ -1,5 +1,6 @@
 //! Credentials under names that no host has.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use crate::containerd::host::Pulls;
@@ -12,7 +13,7 @@ use crate::secret::shown_url;
 
 /// Says where credentials are never used.
 pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
-    let endpoints = endpoint_hosts(planner);
+    let endpoints: Endpoints<'_> = LazyCell::new(Box::new(|| endpoint_hosts(planner)));
     for config in &planner.registry().configs {
         check_config(planner, config, &endpoints, findings);
     }
@@ -33,7 +34,9 @@ pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
     }
 }
 
-/// The hosts that endpoints name.
+/// The hosts that endpoints name: few nodes have credentials for which that matters.
+type Endpoints<'p> = LazyCell<BTreeSet<String>, Box<dyn FnOnce() -> BTreeSet<String> + 'p>>;
+
 fn endpoint_hosts(planner: &Planner<'_>) -> BTreeSet<String> {
     let behaviour = planner.behaviour();
     let mirrors = planner.registry().mirrors.iter();
@@ -58,7 +61,7 @@ fn endpoint_hosts(planner: &Planner<'_>) -> BTreeSet<String> {
 fn check_config(
     planner: &Planner<'_>,
     config: &HostConfig,
-    endpoints: &BTreeSet<String>,
+    endpoints: &Endpoints<'_>,
     findings: &mut Findings,
 ) {
     let name = &config.name;
@@ -134,7 +137,7 @@ fn check_nested(config: &HostConfig, nested: &Nested, findings: &mut Findings) {
 }
 
 /// Names in `auths` are URLs to containerd: what looks like `host:port` has a scheme and no host (docs/containerd.md §4.2).
-fn check_auths(planner: &Planner<'_>, endpoints: &BTreeSet<String>, findings: &mut Findings) {
+fn check_auths(planner: &Planner<'_>, endpoints: &Endpoints<'_>, findings: &mut Findings) {
     for entry in &planner.registry().auths {
         let name = entry.name.value.as_str();
         let Ok(host) = entry.host(planner.behaviour().strict_colons) else {
@@ -170,7 +173,7 @@ fn check_auths(planner: &Planner<'_>, endpoints: &BTreeSet<String>, findings: &m
 }
 
 /// Whether a registry of this host can be asked: `docker.io` itself is asked only as an endpoint.
-fn can_be_asked(host: &str, endpoints: &BTreeSet<String>) -> bool {
+fn can_be_asked(host: &str, endpoints: &Endpoints<'_>) -> bool {
     let is_possible = unmatchable(host).is_none() && host != "docker.io";
     is_possible || endpoints.contains(host)
 }
