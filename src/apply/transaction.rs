@@ -19,6 +19,9 @@ use super::replace::{self, Give, Metadata, NEW_DIRECTORY, PRIVATE_DIRECTORY, Sta
 use crate::node::{LARGEST_FILE, Node, NodeError, NodePath, read_up_to};
 use crate::plan::FileKind;
 
+/// How many files are synced before the next look at whether the run is interrupted.
+const AT_A_TIME: usize = 256;
+
 /// How the names of temporary files begin.
 pub(crate) const TEMPORARY: &str = ".containerd-registry-migrate.";
 
@@ -150,9 +153,9 @@ impl Transaction<'_> {
             )?);
         }
         // Written first and synced afterwards, the first sync takes most of the others with it.
-        for file in &staged {
+        for some in staged.chunks(AT_A_TIME) {
             interrupt.check()?;
-            file.sync()?;
+            replace::sync(&some.iter().map(Staged::written).collect::<Vec<_>>())?;
         }
         // Waiting for the disk may have taken long.
         for file in self.files {
@@ -178,10 +181,12 @@ impl Transaction<'_> {
                 staged.put_in_place()?;
                 parents.insert(file.path.parent());
             }
-            for directory in std::mem::take(&mut parents) {
+            let directories: Vec<&NodePath> = parents.iter().collect();
+            for some in directories.chunks(AT_A_TIME) {
                 interrupt.check()?;
-                replace::sync_directory(self.node, &directory)?;
+                replace::sync_directories(self.node, some)?;
             }
+            parents.clear();
         }
         self.prepare(others.len(), last, keep)?;
         interrupt.check()?;
