@@ -6,7 +6,7 @@ set -eu
 root=$1 node=$2 program=$3 commands=$4
 
 mount -t tmpfs node "$root"
-cp -a "$node/." "$root"
+cp -RP "$node/." "$root"
 cd "$root"
 mkdir -p etc proc sys dev tmp run usr opt/bin commands var/lib
 mount -t proc node proc
