@@ -335,7 +335,7 @@ An error that `--allow CODE` accepts becomes a warning. [questions.md](questions
 
 ";
 
-/// A fixture that has a finding, the plainest one: few other findings, no option that decides it, few files.
+/// A fixture that has a finding, the plainest one: no option that decides it, its name, few other findings, few files.
 fn example(fixtures: &[support::Fixture], code: &Code) -> Option<String> {
     let has_it =
         |fixture: &&support::Fixture| fixture.findings.iter().any(|name| name == code.name);
@@ -348,6 +348,7 @@ fn example(fixtures: &[support::Fixture], code: &Code) -> Option<String> {
         let files = support::tree(&fixture.node()).len();
         (
             is_decided,
+            !fixture.run_name().starts_with(code.name),
             fixture.findings.len(),
             files,
             fixture.name.clone(),
@@ -377,18 +378,30 @@ fn example(fixtures: &[support::Fixture], code: &Code) -> Option<String> {
     })
 }
 
-/// A text as Markdown that shows it: outside of code nothing in it is markup.
+/// A text as Markdown: options, paths, URLs and names with `_` or `*` are code, as what is in backticks already.
 fn plain(text: &str) -> String {
-    let mut shown = String::new();
+    let mut words: Vec<String> = Vec::new();
     let mut is_code = false;
-    for c in text.chars() {
-        is_code ^= c == '`';
-        if !is_code && "*_<>[]|".contains(c) {
-            shown.push('\\');
+    for word in text.split(' ') {
+        let was_code = is_code;
+        is_code ^= word.matches('`').count() % 2 == 1;
+        let start = word.trim_start_matches('(');
+        let name = start.trim_end_matches([',', ';', ':', ')']);
+        let end = name.strip_suffix('.').filter(|name| !name.ends_with('.'));
+        let name = end.unwrap_or(name);
+        let is_name = name.starts_with("--")
+            || name.starts_with('/')
+            || name.contains("://")
+            || name.contains(['_', '*', '<', '[', '|']);
+        if was_code || word.contains('`') || !is_name {
+            words.push(word.to_owned());
+        } else {
+            let before = word.strip_suffix(start).unwrap_or_default();
+            let after = start.strip_prefix(name).unwrap_or_default();
+            words.push(format!("{before}`{name}`{after}"));
         }
-        shown.push(c);
     }
-    shown
+    words.join(" ").replace('|', "\\|")
 }
 
 /// What an operator can do.
@@ -399,7 +412,18 @@ fn way_out(code: &Code) -> String {
             code.name,
             plain(effect)
         ),
-        Decision::Option(options) => format!("Way out: {}.", plain(options)),
+        Decision::Option(options) => {
+            let answers = options
+                .split("; ")
+                .map(|answer| match answer.split_once(": ") {
+                    Some((option, effect)) if option.starts_with("--") => {
+                        format!("`{option}`: {}", plain(effect))
+                    }
+                    _ => plain(answer),
+                });
+            let answers: Vec<String> = answers.collect();
+            format!("Way out: {}.", answers.join("; "))
+        }
         Decision::HandEdit if code.severity == Severity::Error => {
             "Way out: fix what the message names. No option accepts it.".to_owned()
         }
