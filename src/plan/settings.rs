@@ -563,8 +563,8 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
                     findings.add(
                         &finding::CERTIFICATE_FILE_MISSING,
                         file.place.clone(),
-                        format!("`{}` is not there", shown_path(&path)),
-                        "pulls fail without it: today on containerd 1.x, afterwards everywhere; the path is carried",
+                        format!("`{}` does not exist", shown_path(&path)),
+                        "pulls fail without it: before the migration on containerd 1.x, after it everywhere; the path is carried",
                     );
                 }
             }
@@ -591,7 +591,7 @@ pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings
                 &finding::UNPARSABLE_ENDPOINT,
                 place.clone(),
                 format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
-                "mend the endpoint, or leave it out with --allow unparsable-endpoint",
+                "fix the endpoint, or leave it out with --allow unparsable-endpoint",
             ),
             Trouble::LonePair { place, host } => findings.add(
                 &finding::CERTIFICATE_WITHOUT_KEY,
@@ -624,7 +624,7 @@ pub(crate) fn check_no_host(namespace: &str, mirror: Option<&Mirror>, findings: 
         &finding::NO_USABLE_ENDPOINT,
         mirror.map(|mirror| mirror.name.place.clone()),
         format!("no endpoint of `{namespace}` can be asked, so every pull of it fails"),
-        "mend the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
+        "fix the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
     );
 }
 

@@ -217,7 +217,7 @@ impl Importer<'_> {
                 &finding::IMPORT_MISSING,
                 pattern.place.clone(),
                 text.clone(),
-                "containerd does not start with it; mend it: a `[` needs its `]`, and a `\\` something behind it",
+                "containerd does not start with it; fix it: a `[` needs its `]`, and a `\\` something after it",
             );
         }
         text

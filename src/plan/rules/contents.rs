@@ -46,9 +46,9 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
                 .generations()
                 .any(|g| g.behaviour.reads_legacy_tls());
             let help = if error.in_tls && !reads_tls {
-                "it cannot be carried as it is; mend it"
+                "it cannot be carried as it is; fix it"
             } else {
-                "containerd does not start with this value; mend it"
+                "containerd does not start with this value; fix it"
             };
             error.report(help, findings);
         }
