@@ -69,19 +69,20 @@ fn corpus() -> Vec<Node> {
         "[@R]\nauths = [\"@S\"]",
         "[@R.headers]\nX-Corp = [\"@S\"]",
         "[@R.haeders]\nX-Corp = [\"/@S\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S@a.example\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S\\u0040a.example\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://a.example\\u003fx=@S\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://a.example/#@S\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S/x@a.example\"]",
-        "[@R.mirrors.a]\nendpoint = [\"https://bob:@S:x@a.example:port\"]",
-        "[@R.mirrors.a]\nendpoint = [\"bob:@S@a.example:5000\"]",
-        "[@R.mirrors.a]\nendpoint = \"https://bob:@S@a.example\"",
-        "[@R.mirrors.a]\nendpoint = [\"ftp://bob:@S@a.example\"]",
-        "[@R.mirrors.a]\nendpoints = [\"https://bob:@S@a.example\"]\npw = \"@S\"",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S\\u0040a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://a.example\\u003fx=@S\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://a.example/#@S\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://a.example/ghp_0123456789@S/x\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S/x@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S:x@a.example:port\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"bob:@S@a.example:5000\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = \"https://bob:@S@a.example\"",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"ftp://bob:@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoints = [\"https://bob:@S@a.example\"]\npw = \"@S\"",
         "[@R.mirrors.\"https://bob:@S@a.example\"]\nendpoint = [\"https://a.example\"]",
         "[@R.mirrors.\"https://bob:@S\\u0040a.example\"]\nendpoint = [\"https://a.example\"]",
-        "[@R.mirrors.a]\nusername = \"bob\"\npassword = \"@S\"",
+        "[@R.mirrors.\"a.example\"]\nusername = \"bob\"\npassword = \"@S\"",
         "[registry.mirrors.\"https://bob:@S@a.example\"]\nendpoint = [\"https://bob:@S@a.example\"]",
         "[stream_processors.x]\nargs = [\"-u\", \"bob:@S\", \"/@S\"]\nenv = [\"PASSWORD_DB=@S\"]",
         "[proxy_plugins.x]\naddress = \"https://bob:@S@h\"",
@@ -154,6 +155,7 @@ fn corpus() -> Vec<Node> {
         "server = \"https://bob:@S@m.example\"\n[host.\"https://bob:@S@h.example\"]\n",
         "[host.\"https://bob:@S\\u0040h.example\"]\ncapabilities = [\"pull\"]\n",
         "[host.\"https://h.example\"]\ncapabilities = [\"bob:@S@h\"]\n",
+        "[host.\"https://h.example/ghp_0123456789@S/x\"]\n",
         "[host.\"https://h.example\"]\n[host.\"https://h.example\".header]\nAuthorization = \"Basic @B\"\nx = [\"@S\"]\n",
         "server = \"https://bob:@S@m.example:port\"\n",
         "host = { \"bob:@S@h\" = 1 }\n",
@@ -216,6 +218,9 @@ fn write(root: &Path, files: &[(String, String)]) {
     }
 }
 
+/// Images of all registries that have settings with a secret.
+const IMAGES: [&str; 3] = ["nginx", "m.example/x", "a.example/x"];
+
 /// All that the commands print of a node, with the command that printed it.
 fn printed(root: &Path, files: &[(String, String)], formats: &[String]) -> Vec<(String, String)> {
     let allowed = finding::ALL
@@ -256,6 +261,22 @@ fn printed(root: &Path, files: &[(String, String)], formats: &[String]) -> Vec<(
         write(root, files);
         add(&["check"], answers);
     }
+    // The answers that make a plan of most nodes.
+    let answers = &answers[1];
+    let report = root.join("report.json");
+    let plan = ["plan", "--format", "json", "--root", root_name];
+    fs::write(&report, run([&plan[..], answers].concat()).stdout).unwrap();
+    let mut summaries = Vec::new();
+    for format in formats.iter().filter(|format| *format != "diff") {
+        add(&["check", "--format", format], answers);
+        add(
+            &[&["hosts", "--format", format][..], &IMAGES].concat(),
+            answers,
+        );
+        let ran = run(["summarize", "--format", format, report.to_str().unwrap()]);
+        summaries.push((format!("summarize {format}"), ran.stdout + &ran.stderr));
+    }
+    all.extend(summaries);
     all
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::containerd::reference::ImageReference;
 use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
@@ -52,6 +53,8 @@ Exit codes:
 pub(super) enum AnyCommand {
     #[command(flatten)]
     Node(Command),
+    /// Group the JSON reports of many nodes: one ticket for a fleet
+    Summarize(Summarize),
     /// Generate manual pages, shell completions or the JSON schema
     #[command(subcommand)]
     Generate(Generate),
@@ -68,6 +71,61 @@ pub(super) enum Command {
     Rollback(Rollback),
     /// Say whether this node can be upgraded as it is; write nothing
     Check(Common),
+    /// Show the hosts that containerd tries for an image; write nothing
+    Hosts(Hosts),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Hosts {
+    /// An image, such as nginx or quay.io/team/app:1.2
+    ///
+    /// The name is written as in a pod, and completed as containerd does it
+    #[arg(required = true, value_name = "IMAGE", value_parser = parse_image)]
+    pub(super) images: Vec<(String, ImageReference)>,
+    /// Show every known release of containerd
+    ///
+    /// [default: --from and the target versions]
+    #[arg(long)]
+    pub(super) all_releases: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Summarize {
+    /// A file with JSON reports; - is stdin
+    ///
+    /// It may have one report or many, one after the other or in an array
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<OsString>,
+    /// Print only the digests of pending plans
+    ///
+    /// One per line, as `apply --expect-from` reads them
+    #[arg(long)]
+    pub(super) digests: bool,
+    /// Report as text, json or markdown
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Text, hide_possible_values = true)]
+    pub(super) format: SummaryFormat,
+    /// Show all of a large change
+    ///
+    /// Every registry, and each of the hosts files that are alike
+    #[arg(long)]
+    pub(super) all: bool,
+    /// When to use colours: auto, always or never
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
+    pub(super) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SummaryFormat {
+    /// Everything, for people
+    Text,
+    /// One document, for programs
+    Json,
+    /// A section for a ticket or a job's summary
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,7 +148,7 @@ pub(super) enum Generate {
 
 /// The options without effect in a command, which its help does not list. They are accepted, so that the options of one
 /// command can be used again with another.
-const WITHOUT_EFFECT: [(&str, &[&str]); 2] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
     (
         "rollback",
         &[
@@ -104,6 +162,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 2] = [
         ],
     ),
     ("check", &["state_dir"]),
+    ("hosts", &["state_dir", "all", "show_secrets"]),
 ];
 
 #[derive(Debug, Args)]
@@ -388,6 +447,7 @@ impl Command {
             Self::Plan(common) | Self::Check(common) => common,
             Self::Apply(apply) => &apply.common,
             Self::Rollback(rollback) => &rollback.common,
+            Self::Hosts(hosts) => &hosts.common,
         }
     }
 
@@ -405,7 +465,7 @@ impl Command {
                 show_secrets: asked.show_secrets,
                 ..Request::default()
             },
-            Self::Plan(_) | Self::Apply(_) | Self::Check(_) => asked,
+            Self::Plan(_) | Self::Apply(_) | Self::Check(_) | Self::Hosts(_) => asked,
         }
     }
 }
@@ -460,6 +520,10 @@ impl Changing {
         arguments.extend(given);
         arguments
     }
+}
+
+fn parse_image(name: &str) -> Result<(String, ImageReference), String> {
+    Ok((name.to_owned(), ImageReference::parse(name)?))
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {

@@ -5,10 +5,12 @@ mod apply;
 mod arguments;
 mod generate;
 mod hints;
+mod hosts;
 mod manual;
 mod output;
 mod restart;
 mod rollback;
+mod summarize;
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -116,6 +118,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let command = match Cli::parse_from(arguments.clone()) {
         Ok(AnyCommand::Node(command)) => command,
         Ok(AnyCommand::Generate(what)) => return generate::generate(&what),
+        Ok(AnyCommand::Summarize(what)) => return summarize::summarize(&what),
         Err(error) if error.use_stderr() => {
             output::error(&error.render().ansi().to_string());
             if let Some(command) = hints::meant(&arguments, &error) {
@@ -126,18 +129,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         // What `--help` and `--version` print.
         Err(text) => return show(&text.render().ansi().to_string()),
     };
-    match command.common().color {
-        // anstream looks at NO_COLOR and at what the stream is.
-        Color::Auto => {}
-        Color::Always => ColorChoice::Always.write_global(),
-        Color::Never => ColorChoice::Never.write_global(),
-    }
+    choose(command.common().color);
     if let Some(code) = command.common().explain {
         return show(&report::explain::render(code));
     }
     let run = Run::new(&command, arguments);
     let report = run.command(&command);
     run.end(report)
+}
+
+/// Chooses colours for everything that is printed.
+fn choose(color: Color) {
+    match color {
+        // anstream looks at NO_COLOR and at what the stream is.
+        Color::Auto => {}
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
 }
 
 /// Prints what somebody has asked for without looking at a node.
@@ -169,6 +177,7 @@ impl Run {
         let (name, only_reads) = match command {
             Command::Plan(_) => (report::Command::Plan, true),
             Command::Check(_) => (report::Command::Check, true),
+            Command::Hosts(_) => (report::Command::Hosts, true),
             Command::Apply(apply) if apply.dry_run => (report::Command::Plan, true),
             Command::Apply(_) => (report::Command::Apply, false),
             Command::Rollback(rollback) => (report::Command::Rollback, rollback.list),
@@ -187,6 +196,7 @@ impl Run {
         match command {
             Command::Plan(_) => self.plan(),
             Command::Check(_) => self.check(),
+            Command::Hosts(hosts) => self.hosts(hosts),
             Command::Apply(apply) => self.apply(apply),
             Command::Rollback(rollback) => self.rollback(rollback),
         }
@@ -373,7 +383,7 @@ mod tests {
         let words = words.trim_end_matches('\0').split('\0');
         match Cli::parse_from(words.map(OsString::from).collect()).unwrap() {
             AnyCommand::Node(command) => command,
-            AnyCommand::Generate(_) => panic!("{command}"),
+            AnyCommand::Summarize(_) | AnyCommand::Generate(_) => panic!("{command}"),
         }
     }
 

@@ -3,8 +3,10 @@
 
 use crate::ask::{self, Open};
 use crate::check;
+use crate::containerd::reference::ImageReference;
 use crate::containerd::release::Version;
 use crate::finding::{self, Findings};
+use crate::images;
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::read::locate::{Located, locate};
@@ -71,6 +73,26 @@ pub fn check(node: &Node, request: &Request) -> Result<Report, Unread> {
     let is_pending = plan.as_ref().is_some_and(|plan| !plan.changes.is_empty());
     let check = check::check(inputs, plan.as_ref(), &mut material.findings);
     Ok(material.basis().check(check, is_pending))
+}
+
+/// Looks for the hosts that containerd tries for images, each given by its name. `all_releases` is every known release, and
+/// not just `--from` and the targets.
+pub fn hosts(
+    node: &Node,
+    request: &Request,
+    names: &[(String, ImageReference)],
+    all_releases: bool,
+) -> Result<Report, Unread> {
+    let mut material = Material::read(node, Command::Hosts, request)?;
+    let plan = material.plan(node);
+    let basis = material.basis();
+    let Some(inputs) = &material.inputs else {
+        return Ok(basis.refused());
+    };
+    let plan = plan.filter(|_| !material.findings.refused());
+    let (names, references): (Vec<String>, Vec<ImageReference>) = names.iter().cloned().unzip();
+    let images = images::images(inputs, plan.as_ref(), &references, all_releases);
+    Ok(basis.hosts(&names, &images))
 }
 
 /// What was read and found.

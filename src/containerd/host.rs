@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::go::url;
 use crate::printable::printable;
-use crate::secret::shown_path;
+use crate::secret::{shown_path, shown_url};
 use crate::work;
 
 /// How a host is spoken to.
@@ -117,7 +117,7 @@ impl Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ShownHost::new(self, &self.host).fmt(formatter)
+        ShownHost::of(self).fmt(formatter)
     }
 }
 
@@ -257,6 +257,11 @@ impl fmt::Display for ClientCertificate {
 }
 
 impl ShownHost {
+    /// The host by its own name.
+    pub fn of(host: &Host) -> Self {
+        Self::new(host, &host.host)
+    }
+
     fn new(host: &Host, name: &str) -> Self {
         let none = TlsSettings::default();
         let tls = match host.scheme {
@@ -271,7 +276,7 @@ impl ShownHost {
             }
         });
         Self {
-            url: format!("{}://{name}{}", host.scheme, host.path),
+            url: shown_url(&format!("{}://{name}{}", host.scheme, host.path)),
             ca: tls
                 .ca
                 .iter()

@@ -15,4 +15,5 @@ pub mod registry;
 pub mod release;
 pub mod sight;
 pub mod snapshot;
+pub mod trace;
 pub mod version_1;

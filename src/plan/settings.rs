@@ -498,7 +498,7 @@ fn check_endpoints(
                 endpoint.place.clone(),
                 format!(
                     "requests go to `{}`, without /v2: most registries answer 404 there",
-                    host.host.url()
+                    shown_url(&host.host.url())
                 ),
                 "it stays like that; if this mirror never worked, this is why",
             );

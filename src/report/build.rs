@@ -17,6 +17,7 @@ use crate::check::Check;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Version, default_targets};
 use crate::finding::{self, FileId, Findings, Place, Severity};
+use crate::images;
 use crate::node::NodePath;
 use crate::plan::{Change, Fate, FileKind, Plan, SettingOutcome, Wanted};
 use crate::question::Version1;
@@ -60,7 +61,7 @@ impl Basis<'_> {
     fn elsewhere(&self, missing: &NoConfig) -> Vec<String> {
         let command = match self.command {
             Command::Check => "check",
-            Command::Plan | Command::Apply | Command::Rollback => "plan",
+            Command::Plan | Command::Apply | Command::Rollback | Command::Hosts => "plan",
         };
         let on = |path: &NodePath| Request {
             config: Some(path.clone()),
@@ -138,6 +139,16 @@ impl Basis<'_> {
         if !is_ready || is_pending {
             report.next = vec![self.command("plan", [])];
         }
+        report
+    }
+
+    /// The report of the hosts of images, each by the name that was given.
+    pub fn hosts(&self, names: &[String], found: &[images::Image]) -> Report {
+        let mut report = self.report(Outcome::Shown);
+        // What is to be said about the files, `plan` says.
+        report.findings.clear();
+        report.questions.clear();
+        report.images = super::images::shown(names, found);
         report
     }
 

@@ -24,7 +24,7 @@ pub fn render(report: &Report) -> String {
         }
         _ => "Next: ",
     };
-    if report.next.is_empty() {
+    if report.next.is_empty() && report.outcome == Outcome::Ready {
         let _ = writeln!(text, "{first}upgrade containerd");
     }
     for command in &report.next {

@@ -5,12 +5,14 @@ use std::fmt::Write;
 
 use super::check::removal;
 use super::fold::{self, Detail};
+use super::images::{self, ImageHost, ImageHosts, ImagePull};
 use super::{
     Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion, text,
 };
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
 use crate::containerd::release::ranges;
+use crate::containerd::trace::Source;
 use crate::finding::Severity;
 use crate::markdown::{cell, code, fence, prose, prose_cell, table};
 
@@ -23,16 +25,15 @@ const LISTED: usize = 50;
 
 /// Everything that the report says.
 pub fn render(report: &Report, detail: Detail) -> String {
-    let mut text = String::new();
-    if let Some(node) = &report.node {
-        let _ = write!(text, "{}: ", code(node));
-    }
-    let _ = writeln!(text, "{}", summary(report));
+    let mut text = format!("{}\n", summary(report));
     notes(report, &mut text);
     questions(&report.questions, &mut text);
     reasons(report, &mut text);
     pulls(&report.namespaces, detail, &mut text);
     releases(&report.releases, &mut text);
+    for image in &report.images {
+        hosts_of(image, &mut text);
+    }
     findings(&report.findings, &mut text);
     let mut end = String::new();
     commands(report, &mut end);
@@ -78,6 +79,7 @@ fn summary(report: &Report) -> String {
         }
         Outcome::Ready => format!("**Ready**: {config} can stay as it is{upgrade}."),
         Outcome::NotReady => format!("**Not ready**: {config} cannot stay as it is{upgrade}."),
+        Outcome::Shown => format!("**Hosts** with {config}{upgrade}."),
         Outcome::Failed => {
             let why = report.error.as_deref().map(prose).unwrap_or_default();
             format!("**Failed**: {why}.")
@@ -265,6 +267,68 @@ fn releases(releases: &[ReleaseRow], text: &mut String) {
     };
     let heading = ["containerd", "today", "after the migration"];
     text.push_str(&table(heading, releases.iter().map(row)));
+}
+
+/// The hosts of an image.
+fn hosts_of(image: &ImageHosts, text: &mut String) {
+    heading(&code(&image.reference), text);
+    for (number, release) in image.releases.iter().enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        let versions = ranges(release.versions.clone());
+        let _ = writeln!(text, "containerd {versions}, today:");
+        pull(&release.today, text);
+        let _ = write!(text, "\ncontainerd {versions}, after the migration: ");
+        match &release.after {
+            None => text.push_str("no plan can be written, see `plan`.\n"),
+            Some(after) if *after == release.today => text.push_str("no change.\n"),
+            Some(after) => {
+                let _ = writeln!(text, "{}.", images::effect(release.same));
+                pull(after, text);
+            }
+        }
+    }
+}
+
+fn pull(pull: &ImagePull, text: &mut String) {
+    let files = images::hosts_files(&pull.hosts_files);
+    let _ = writeln!(text, "\nHosts files: {}.", prose(&files));
+    if let Some(reason) = &pull.fails {
+        let _ = writeln!(text, "\nEvery pull fails: {}.", prose(reason));
+    }
+    if pull.hosts.is_empty() {
+        return;
+    }
+    let row = |(number, host): (usize, &ImageHost)| {
+        let requests: Vec<String> = host.requests.iter().map(|url| cell(url)).collect();
+        let requests = match requests.is_empty() {
+            true => format!("{} is not asked", cell(&host.host.url)),
+            false => requests.join(", then "),
+        };
+        let tls = images::tls(&host.host);
+        let tls = tls.map(|tls| cell(&tls)).into_iter();
+        let from = |source: &Source| format!("from {}", cell(&images::source(source)));
+        let tls = tls.chain(host.tls_source.as_ref().map(from));
+        let credentials = host.credentials.as_ref();
+        let credentials = credentials.map(|found| {
+            let keys = found.keys.join(" and ");
+            format!("{} {}", cell(&keys), from(&found.source))
+        });
+        [
+            number.to_string(),
+            requests,
+            prose_cell(&images::source(&host.source)),
+            tls.collect::<Vec<_>>().join(" "),
+            credentials.unwrap_or_default(),
+        ]
+    };
+    let heading = ["", "request", "from", "TLS", "credentials"];
+    let _ = write!(
+        text,
+        "\n{}",
+        table(heading, (1..).zip(&pull.hosts).map(row))
+    );
 }
 
 fn findings(findings: &[ShownFinding], text: &mut String) {

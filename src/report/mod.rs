@@ -15,6 +15,7 @@ pub mod digest;
 pub mod explain;
 pub mod findings;
 pub mod fold;
+pub mod images;
 mod line_diff;
 mod lines;
 pub mod markdown;
@@ -103,6 +104,9 @@ pub struct Report {
     /// What is not compared, and changes nevertheless (`check`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// The images that were asked for, and the hosts that containerd tries for each (`hosts`).
+    #[serde(default)]
+    pub images: Vec<images::ImageHosts>,
     /// The runs in the journals, oldest first (`rollback --list`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Vec<RunRow>>,
@@ -153,6 +157,7 @@ impl Report {
             not_ready: Vec::new(),
             removal: None,
             remark: None,
+            images: Vec::new(),
             runs: None,
             outcome,
             error: None,
@@ -221,6 +226,8 @@ pub enum Command {
     Rollback,
     /// `check`
     Check,
+    /// `hosts`
+    Hosts,
 }
 
 /// What came of a command.
@@ -241,6 +248,8 @@ pub enum Outcome {
     Ready,
     /// The node cannot be upgraded as it is.
     NotReady,
+    /// The command only shows something, and has shown it.
+    Shown,
     /// The command failed; with exit code 4 the node is as it was.
     Failed,
 }
@@ -249,7 +258,7 @@ impl Outcome {
     /// The exit code that says so.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Nothing | Self::Applied | Self::RolledBack | Self::Ready => 0,
+            Self::Nothing | Self::Applied | Self::RolledBack | Self::Ready | Self::Shown => 0,
             Self::Changes | Self::NotReady => 1,
             Self::Refused => 3,
             Self::Failed => 4,

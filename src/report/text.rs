@@ -6,7 +6,7 @@ use super::fold::{self, Detail};
 use super::wrap::wrapped;
 use super::{
     Action, Command, ConfigSummary, Conversion, FileChange, FoundBy, NamespacePulls, Outcome,
-    Report, RunRow, SettingFate, TakesEffect, check, diff, findings, questions,
+    Report, RunRow, SettingFate, TakesEffect, check, diff, findings, images, questions,
 };
 use crate::containerd::host::ShownHost;
 use crate::finding::Code;
@@ -20,6 +20,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
         Outcome::Changes => changes(report, detail),
         Outcome::Ready | Outcome::NotReady => check::render(report),
         Outcome::Refused if report.command == Command::Check => check::render(report),
+        Outcome::Shown => images::render(report),
         Outcome::Refused | Outcome::Failed | Outcome::Applied | Outcome::RolledBack => {
             String::new()
         }

@@ -16,7 +16,7 @@ fn schema() -> Value {
 }
 
 /// The schema without its promise that fields may be added: a field that it does not list is an error.
-fn strict() -> Validator {
+pub(crate) fn strict() -> Validator {
     fn close(schema: &mut Value) {
         match schema {
             Value::Object(object) => {
@@ -35,7 +35,7 @@ fn strict() -> Validator {
 }
 
 /// The document that a command printed, if it is one and all else is as it must be.
-fn document(ran: &Ran, validator: &Validator) -> Result<Value, String> {
+pub(crate) fn document(ran: &Ran, validator: &Validator) -> Result<Value, String> {
     let document: Value = serde_json::from_str(&ran.stdout)
         .map_err(|error| format!("{error}: {}{}", ran.stdout, ran.stderr))?;
     let errors: Vec<String> = validator
@@ -50,7 +50,7 @@ fn document(ran: &Ran, validator: &Validator) -> Result<Value, String> {
     }
     let outcome = document["outcome"].as_str().unwrap_or_default();
     let codes: &[i32] = match outcome {
-        "nothing" | "ready" | "applied" | "rolled-back" => &[0],
+        "nothing" | "ready" | "applied" | "rolled-back" | "shown" => &[0],
         "changes" | "not-ready" => &[1],
         "refused" => &[3],
         "failed" => &[4, 5],

@@ -9,8 +9,12 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod folding;
+mod hosts;
 mod json;
+mod label;
 mod markdown;
+mod summary;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -27,9 +27,9 @@ fn options() -> Options<'static> {
 
 /// What a rendered text consists of.
 #[derive(Debug, Default)]
-struct Structure {
+pub(crate) struct Structure {
     /// The text of each block of code, by its language.
-    diffs: Vec<String>,
+    pub(crate) diffs: Vec<String>,
     commands: Vec<String>,
     items: usize,
     /// The cells of each row of tables.
@@ -38,7 +38,7 @@ struct Structure {
 }
 
 /// The structure, or what must not be in it.
-fn structure(text: &str) -> Result<Structure, String> {
+pub(crate) fn structure(text: &str) -> Result<Structure, String> {
     let arena = Arena::new();
     let root = parse_document(&arena, text, &options());
     let mut found = Structure::default();
@@ -56,7 +56,7 @@ fn structure(text: &str) -> Result<Structure, String> {
                 let cells = node.children().map(plain).collect();
                 found.rows.push(cells);
             }
-            NodeValue::Heading(heading) if heading.level == 3 && !heading.setext => {
+            NodeValue::Heading(heading) if [2, 3].contains(&heading.level) && !heading.setext => {
                 found.headings.push(plain(node));
             }
             NodeValue::List(list) if list.list_type == ListType::Bullet => {
@@ -71,6 +71,8 @@ fn structure(text: &str) -> Result<Structure, String> {
             NodeValue::CodeBlock(block) if block.fenced => match block.info.as_str() {
                 "diff" => found.diffs.push(block.literal.clone()),
                 "sh" => found.commands.push(block.literal.clone()),
+                // What a command that changes the node says, and lists of digests.
+                "text" => {}
                 other => return Err(format!("a fence of {other:?}")),
             },
             NodeValue::Text(text) => {
@@ -127,14 +129,24 @@ fn agrees(ran: &Ran, report: &Value, is_whole: bool) -> Result<(), String> {
     let changed = list("namespaces")
         .iter()
         .filter(|pulls| is_whole || pulls["same"] == false);
-    let tables = [changed.count(), list("releases").len()];
+    let mut tables = vec![changed.count(), list("releases").len()];
+    let releases = list("images")
+        .iter()
+        .flat_map(|image| image["releases"].as_array().unwrap());
+    for release in releases {
+        let rows = |pull: &Value| pull["hosts"].as_array().map_or(0, Vec::len);
+        tables.push(rows(&release["today"]));
+        if release["after"] != release["today"] {
+            tables.push(rows(&release["after"]));
+        }
+    }
     let headings = tables.iter().filter(|rows| **rows > 0).count();
     let rows: usize = tables.iter().sum();
     if found.rows.len() != rows + headings {
         return wrong(format!("{} rows, not {rows}", found.rows.len()));
     }
     let widths: Vec<usize> = found.rows.iter().map(Vec::len).collect();
-    if widths.iter().any(|width| ![3, 4].contains(width)) {
+    if widths.iter().any(|width| ![3, 4, 5].contains(width)) {
         return wrong(format!("rows of {widths:?} cells"));
     }
     let digest = report["digest"].as_str().unwrap_or_default();
@@ -159,13 +171,17 @@ fn agrees(ran: &Ran, report: &Value, is_whole: bool) -> Result<(), String> {
 #[test]
 fn markdown_of_every_fixture_has_the_structure_of_its_report() {
     on_every_fixture(|fixture| {
-        for command in ["plan", "check"] {
+        for command in [
+            &["plan"][..],
+            &["check"],
+            &["hosts", "nginx", "a.example/x"],
+        ] {
             let ran = |options: &[&str]| {
-                let command = [&[command, "--format"], options].concat();
+                let command = [command, &["--format"], options].concat();
                 run_on(fixture, &fixture.node(), &command)
             };
             let report: Value = serde_json::from_str(&ran(&["json"]).stdout).unwrap();
-            let in_command = |error: String| format!("{command}: {error}");
+            let in_command = |error: String| format!("{command:?}: {error}");
             agrees(&ran(&["markdown"]), &report, false).map_err(in_command)?;
             agrees(&ran(&["markdown", "--all"]), &report, true).map_err(in_command)?;
         }

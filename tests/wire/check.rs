@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-use crate::compare::{hosts, lines, side_by_side, without_own_port};
+use crate::compare::{self, lines, side_by_side, without_own_port};
 use crate::cri::Answer;
 use crate::daemon::{self, Boot, Containerd, Pull, Run};
 use crate::expected::{Expectations, From};
+use crate::hosts;
 use crate::model::Model;
 use crate::node::Node;
 
@@ -304,6 +305,8 @@ impl Case<'_> {
                 let text = format!("  {}: the library does not understand it\n", side.title);
                 report.complain("", From::Prediction, text, &[&side]);
             }
+            let config = &self.node.world.config;
+            let shown = hosts::predicted(tree, config, &run.daemon.version, &images);
             if model.is_some() {
                 count(&run.daemon, |compared| {
                     compared.with_model += run.pulls.len();
@@ -311,7 +314,7 @@ impl Case<'_> {
             }
             for pull in &run.pulls {
                 let namespace = namespace(&pull.image);
-                let asked = hosts(&pull.events, REPOSITORY);
+                let asked = compare::hosts(&pull.events, REPOSITORY);
                 // Where the settings are not in effect, what was written by hand is for another version.
                 let by_hand_counts = claim.is_none()
                     && model.as_ref().is_some_and(Model::loads)
@@ -329,6 +332,15 @@ impl Case<'_> {
                 let predicted = model.hosts(namespace, pull.image.contains('@'));
                 // The model does not know what certificate a host shows.
                 if let Some(text) = contradiction("the model", &predicted, &side, pull, &bare) {
+                    report.complain(&pull.image, From::Prediction, text, &[&side]);
+                }
+                let shown = shown.as_ref().and_then(|shown| shown.get(&pull.image));
+                let recorded = hosts::recorded(&pull.events);
+                let predicted = hosts::as_recorded(shown.map_or(&[], Vec::as_slice), &recorded);
+                if predicted != recorded {
+                    let title = format!("asked {}", side.title);
+                    let sides = (("`hosts`", &*predicted), (&*title, &*recorded));
+                    let text = format!("  {}\n{}", pull.image, side_by_side(sides.0, sides.1));
                     report.complain(&pull.image, From::Prediction, text, &[&side]);
                 }
             }

@@ -48,7 +48,13 @@ pub(crate) fn all() -> Vec<Fixture> {
         accepted: accepted(&run),
         run,
     };
-    runs.into_iter().map(with_accepted).collect()
+    // More hosts than the program looks at are more than daemons are asked about.
+    let is_asked =
+        |run: &support::Fixture| !run.findings.iter().any(|code| code == "too-many-hosts");
+    runs.into_iter()
+        .filter(is_asked)
+        .map(with_accepted)
+        .collect()
 }
 
 /// What the reviewed plan says will change.

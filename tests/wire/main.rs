@@ -22,6 +22,7 @@ mod cri;
 mod daemon;
 mod expected;
 mod fixtures;
+mod hosts;
 mod model;
 mod node;
 #[path = "../support/random.rs"]

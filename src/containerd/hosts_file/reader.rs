@@ -21,26 +21,51 @@ use crate::work;
 
 /// The hosts that a pull from `namespace` tries when `config_path` is this directory.
 pub fn pulls(certs: &CertsDirectory, namespace: &str, behaviour: &Behaviour) -> Pulls {
-    let mut hosts = match certs.find(namespace, behaviour) {
-        None => vec![HostEntry::default()],
-        Some((name, directory)) => {
-            let path = certs.path.join(name);
-            match load(directory, &path, behaviour) {
-                Ok(hosts) => match hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
-                    Some(reason) => return Pulls::Fail(reason),
-                    None => hosts,
-                },
-                Err(reason) => return Pulls::Fail(reason),
-            }
+    match read(certs, namespace, behaviour) {
+        Ok(hosts) => Pulls::Hosts(hosts.into_iter().map(|read| read.host).collect()),
+        Err(reason) => Pulls::Fail(reason),
+    }
+}
+
+/// A host, and where a hosts.toml names it.
+#[derive(Clone, Debug)]
+pub struct ReadHost {
+    /// The host.
+    pub host: Host,
+    /// Its name; `None` if no file names it, so that it is the namespace's own registry.
+    pub place: Option<Range<usize>>,
+    /// The first of its TLS settings.
+    pub tls_place: Option<Range<usize>>,
+}
+
+/// The same hosts with their places, or why every pull fails.
+pub fn read(
+    certs: &CertsDirectory,
+    namespace: &str,
+    behaviour: &Behaviour,
+) -> Result<Vec<ReadHost>, String> {
+    let mut hosts = vec![HostEntry::default()];
+    if let Some((name, directory)) = certs.find(namespace, behaviour) {
+        let path = certs.path.join(name);
+        hosts = load(directory, &path, behaviour)?;
+        if let Some(reason) = hosts.iter().find_map(|host| host.unreadable_ca(&path)) {
+            return Err(reason);
         }
-    };
+    }
     if let Some(last) = hosts.last_mut()
         && last.host.is_empty()
     {
         last.make_default(namespace, behaviour);
     }
-    let hosts = hosts.into_iter();
-    Pulls::Hosts(hosts.filter_map(|host| host.finish(behaviour)).collect())
+    let read = |mut entry: HostEntry| {
+        let (place, tls_place) = (entry.place.take(), entry.tls_place.take());
+        Some(ReadHost {
+            host: entry.finish(behaviour)?,
+            place,
+            tls_place,
+        })
+    };
+    Ok(hosts.into_iter().filter_map(read).collect())
 }
 
 /// Whether releases read the hosts of `namespace` from this directory alike if they agree about `_default` and
@@ -214,6 +239,10 @@ struct HostEntry {
     skip_verify: Option<bool>,
     headers: BTreeMap<String, Vec<String>>,
     dial_timeout: bool,
+    /// Where its name is.
+    place: Option<Range<usize>>,
+    /// Where the first of `ca`, `client` and `skip_verify` is.
+    tls_place: Option<Range<usize>>,
 }
 
 impl HostEntry {
@@ -454,6 +483,7 @@ fn entry(
         }
         entry.scheme = url.scheme;
         entry.host = url.host;
+        entry.place = Some(node.key.range.clone());
     }
     entry.skip_verify = boolean(config, "skip_verify", reader)?;
     if let Some(node) = find(config, "capabilities", reader)? {
@@ -520,6 +550,11 @@ fn entry(
     }
     entry.dial_timeout =
         string(config, "dial_timeout", reader)?.is_some_and(|(text, _)| !text.is_empty());
+    for key in ["ca", "client", "skip_verify"] {
+        let place = find(config, key, reader)?.map(|node| node.key.range.clone());
+        let places = [entry.tls_place.take(), place].into_iter().flatten();
+        entry.tls_place = places.min_by_key(|place| place.start);
+    }
     Ok(entry)
 }
 
