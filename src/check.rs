@@ -660,30 +660,67 @@ fn removal(inputs: &Inputs) -> Option<Removal> {
 /// What becomes of registries on this host that no setting names: containerd's default for them is another with hosts
 /// files (docs/containerd.md §2.10). It is no finding, since nobody is known to use one.
 fn loopback_remark(inputs: &Inputs, after: Option<&Snapshot>) -> Option<String> {
-    let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();
-    let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
-    let name = names.find(|name| !known.contains(name))?;
-    let pulls = |snapshot: &Snapshot, version| {
-        let sight = snapshot.seen_by(&Behaviour::of(version));
-        (sight.startup(false) == Startup::Loads).then(|| sight.pulls(&name))
-    };
-    let kept = pulls(&inputs.snapshot, inputs.from)?;
-    let changed = |snapshot: &Snapshot| {
-        let mut targets = inputs.targets.iter().rev();
-        targets.find_map(|target| {
-            let pulls = pulls(snapshot, *target)?;
-            (!pulls.same(&kept)).then_some((*target, pulls))
-        })
-    };
-    let (target, pulls, when) = match changed(&inputs.snapshot) {
-        Some((target, pulls)) => (target, pulls, ""),
+    let loopback = Loopback::of(inputs)?;
+    let targets = || inputs.targets.iter().rev().copied();
+    match loopback.changed(&inputs.snapshot, targets()) {
+        Some(change) => Some(loopback.remark(&change, "")),
         None => {
-            let (target, pulls) = changed(after?)?;
-            (target, pulls, " after the migration")
+            let change = loopback.changed(after?, targets())?;
+            Some(loopback.remark(&change, AFTER))
         }
-    };
-    let changes = difference::changes(&kept.shown(None), &pulls.shown(None)).join("; ");
-    Some(format!(
-        "registries on localhost that nothing names, such as {name}: {changes} on {target}{when}"
-    ))
+    }
+}
+
+/// The same for a plan, which changes it for the installed containerd, too.
+pub fn not_compared(inputs: &Inputs, after: &Snapshot) -> Option<String> {
+    let loopback = Loopback::of(inputs)?;
+    let versions = std::iter::once(inputs.from).chain(inputs.targets.iter().copied());
+    let change = loopback.changed(after, versions)?;
+    Some(loopback.remark(&change, AFTER))
+}
+
+const AFTER: &str = " after the migration";
+
+/// A registry on this host that no setting names.
+struct Loopback {
+    name: String,
+    /// What the installed containerd does for it.
+    kept: Pulls,
+}
+
+impl Loopback {
+    /// `None` if the installed containerd pulls nothing.
+    fn of(inputs: &Inputs) -> Option<Self> {
+        let known: BTreeSet<String> = namespaces(inputs).into_iter().map(|one| one.name).collect();
+        let mut names = (5000..=u16::MAX).map(|port| format!("localhost:{port}"));
+        let name = names.find(|name| !known.contains(name))?;
+        let kept = pulls_of(&inputs.snapshot, inputs.from, &name)?;
+        Some(Self { name, kept })
+    }
+
+    /// The first of these releases that does something else, and what.
+    fn changed(
+        &self,
+        snapshot: &Snapshot,
+        mut versions: impl Iterator<Item = Version>,
+    ) -> Option<(Version, Pulls)> {
+        versions.find_map(|version| {
+            let pulls = pulls_of(snapshot, version, &self.name)?;
+            (!pulls.same(&self.kept)).then_some((version, pulls))
+        })
+    }
+
+    fn remark(&self, (version, pulls): &(Version, Pulls), when: &str) -> String {
+        let changes = difference::changes(&self.kept.shown(None), &pulls.shown(None)).join("; ");
+        let name = &self.name;
+        format!(
+            "registries on localhost that nothing names, such as {name}: {changes} on {version}{when}"
+        )
+    }
+}
+
+/// What a release pulls, if CRI loads.
+fn pulls_of(snapshot: &Snapshot, version: Version, name: &str) -> Option<Pulls> {
+    let sight = snapshot.seen_by(&Behaviour::of(version));
+    (sight.startup(false) == Startup::Loads).then(|| sight.pulls(name))
 }

@@ -292,12 +292,26 @@ codes! {
         "`mirrors` and `config_path` exclude each other: CRI does not load, on any version, and the node is NotReady. \
          2.2.0 and 2.2.1 have a config_path built in, so there mirrors alone do it. The mirrors are carried into hosts \
          files, which ends the conflict; registries that only the existing hosts files name keep them.";
+    MISPLACED_HOSTS_FILE "misplaced-hosts-file" Warning HandEdit,
+        "a hosts file under a name or in a directory where containerd does not look; it is kept",
+        "For a registry containerd reads exactly one file: CERTS/REGISTRY/hosts.toml, where REGISTRY is the host of the \
+         image's name with its port, or CERTS/_default/hosts.toml where there is no directory of that name. It never \
+         looks for a repository, as in docker.io/library, for host.toml or hosts.yaml, or for a file beside the \
+         directories, and says nothing about them. The message shows the path that it reads. The program moves \
+         nothing in the certs directory, since that would change pulls.";
+    MISPLACED_SETTING "misplaced-setting" Warning HandEdit,
+        "a registry setting in a table where no containerd reads it; it is kept",
+        "No containerd from --from to --to reads this key where it is: config_path or imports below a table such as \
+         [ttrpc], or certificates, credentials or Docker's insecure-registries directly in `registry`. It has no effect \
+         before the migration and none after it. The message shows the lines that containerd reads. Write them if the \
+         setting is meant, plan again, and look at the pulls that change.";
     MISSPELT_TABLE "misspelt-table" Warning HandEdit,
-        "a table that looks like registry settings under a name that no containerd reads; it stays",
-        "A table looks like registry settings, but stands under a name that no containerd from --from to --to reads: \
-         `[plugin.` without its s, a name with dots that is not in quotes, `registry` in other capitals, or a dotted \
-         key that has landed below another table. It has no effect today and none afterwards. The tool leaves it \
-         alone, since bringing it to life would change pulls. Write it right if it is meant, or remove it.";
+        "a table with registry settings that no containerd reads under this name; it is kept",
+        "A table has registry settings, but no containerd from --from to --to reads it under this name: `[plugin.` \
+         without its s, `mirror` for `mirrors`, `registery`, a plugin's name with letters missing, a name with dots that is \
+         not in quotes, tls and the host swapped, or mirrors beside `registry` instead of in it. It has no effect before \
+         the migration and none after it. The message shows the header that containerd reads. Write it if the settings \
+         are meant, plan again, and look at the pulls that change.";
     MIXED_VERSIONS "mixed-versions" { stays: true } Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",
@@ -459,12 +473,18 @@ codes! {
          else, such as identity_token, token, registrytoken or email, is ignored, before and after the migration. It \
          stays as it is, since the program never changes credentials. Write the right name if it is meant, or remove \
          it.";
+    UNKNOWN_HOSTS_KEY "unknown-hosts-key" Warning HandEdit,
+        "a key in a hosts file that no containerd reads; it is kept",
+        "containerd ignores keys in a hosts.toml that it does not know, without a line in its log: names from config.toml \
+         such as insecure_skip_verify and ca_file (they are called skip_verify and ca here), credentials (they belong in \
+         config.toml on every release), and whole sections of config.toml. Pulls are as if the key were not there. The \
+         message shows what to write if it is meant.";
     UNKNOWN_KEY "unknown-key" Warning HandEdit,
-        "a key that no containerd reads, in an entry that is removed",
-        "No containerd reads this key, so that it has no effect today and pulls are the same without it: it may be \
-         misspelt, or belong elsewhere. `rewrite` is read by the containerd of k3s and rke2 only. The entry that it is \
-         in is migrated and removed, the key with it; a hosts.toml has no place for it. Fix a misspelt key before you \
-         migrate, and see what changes.";
+        "a key in a mirror or in TLS settings that no containerd reads; it is removed with them",
+        "containerd ignores this key, so pulls are the same without it. The entry that it is in is carried into a \
+         hosts file, and the key is removed with the entry; the journal keeps the old file. The message shows where \
+         containerd reads such a setting: credentials and certificates belong in the table of the host in `configs`. \
+         `rewrite` is read by the containerd of k3s and rke2 only, from registries.yaml.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
         "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without a \

@@ -35,6 +35,7 @@ pub mod finding;
 pub mod go;
 pub mod images;
 pub mod markdown;
+mod near;
 pub mod node;
 pub mod plan;
 pub mod printable;

@@ -491,6 +491,7 @@ fn every_option_of_the_documents_is_in_the_help() {
         "--check",
         "--hosts-dir",
         "--ignore-missing",
+        "--inert",
         "--locked",
         "--path",
         "--release",

@@ -101,9 +101,9 @@ impl Resolved<'_> {
     pub fn pulls(&self) -> Pulls {
         let reason = self.trouble.iter().find_map(|trouble| match trouble {
             Trouble::Unparsable { reason, .. } => Some(format!("endpoint: {reason}")),
-            Trouble::LonePair { host, .. } => {
-                Some(format!("client certificate of {host} without its key"))
-            }
+            Trouble::LonePair { host, .. } => Some(format!(
+                "the client certificate of {host} has no key, or the key no certificate"
+            )),
             Trouble::Unreachable { .. } | Trouble::WithoutBrackets { .. } => None,
         });
         match reason {
@@ -347,10 +347,10 @@ pub fn unmatchable(namespace: &str) -> Option<&'static str> {
         return Some("it is empty");
     }
     if namespace.contains("://") {
-        return Some("a name has no scheme");
+        return Some("a registry's name has no scheme");
     }
     if namespace.contains('/') {
-        return Some("a name has no path");
+        return Some("a registry's name has no path");
     }
     if namespace == "index.docker.io" {
         return Some("containerd calls it `docker.io`");
@@ -363,7 +363,7 @@ pub fn unmatchable(namespace: &str) -> Option<&'static str> {
             let valid =
                 !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
             if !valid || !(port.is_empty() || port.starts_with(':')) {
-                return Some("it is no host name");
+                return Some("it is not a host name");
             }
             ("localhost", port.strip_prefix(':'))
         }
@@ -373,7 +373,7 @@ pub fn unmatchable(namespace: &str) -> Option<&'static str> {
         },
     };
     if port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit())) {
-        return Some("its port is no number");
+        return Some("its port is not a number");
     }
     let label = |label: &str| {
         let inner = label
@@ -383,11 +383,11 @@ pub fn unmatchable(namespace: &str) -> Option<&'static str> {
     };
     if !domain.split('.').all(label) {
         let is_part = port.is_none() && domain.contains('.') && is_component(domain);
-        return (!is_part).then_some("it is no host name");
+        return (!is_part).then_some("it is not a host name");
     }
     let single = port.is_none() && !domain.contains('.') && domain != "localhost";
     (single && domain.bytes().all(|b| !b.is_ascii_uppercase()))
-        .then_some("without a dot or a port it is part of an image's name, not a registry")
+        .then_some("without a dot or a port it is the first part of an image's path")
 }
 
 #[cfg(test)]

@@ -322,7 +322,7 @@ impl<'c> Loader<'c> {
             if behaviour.refuses_newer_drop_in && contents.version > root_version {
                 let (drop_in, main) = (contents.version, root_version);
                 let text =
-                    format!("a drop-in of version {drop_in} below a main file of version {main}");
+                    format!("a drop-in of version {drop_in} beside a main file of version {main}");
                 return Err(Reason::new(
                     &finding::MIXED_VERSIONS,
                     file.version_place(),
@@ -343,7 +343,7 @@ impl<'c> Loader<'c> {
             return Err(Reason::new(
                 code,
                 place,
-                format!("it does not read a file of version {version}"),
+                format!("it does not read files of version {version}"),
             ));
         }
         self.names(version)?;
@@ -410,7 +410,8 @@ impl<'c> Loader<'c> {
             .iter()
             .find(|(listed, _)| absent.contains(&listed.as_str()));
         if let Some((plugin, place)) = absent {
-            let text = format!("`{plugin}` is in `required_plugins`, and there is no such plugin");
+            let text =
+                format!("`{plugin}` is in `required_plugins`, and this plugin does not exist");
             return Startup::DoesNotStart(Reason::new(
                 &finding::INVALID_PLUGIN_ID,
                 place.clone(),
@@ -571,7 +572,7 @@ pub(super) fn conflict(
             let text = if registry.config_path.is_some() {
                 "`mirrors` and `config_path` are both set"
             } else {
-                "`mirrors` are set beside its built-in `config_path`"
+                "`mirrors` and its built-in `config_path` are both set"
             };
             let place = mirror.name.place.clone();
             return Some(Reason::new(
@@ -601,7 +602,7 @@ pub(super) fn conflict(
 pub(super) fn auths_error(registry: &Registry, behaviour: &Behaviour) -> Option<Reason> {
     registry.auths.iter().find_map(|entry| {
         let error = entry.host(behaviour.strict_colons).err()?;
-        let text = format!("a name in `auths` is no URL: {error}");
+        let text = format!("a name in `auths` cannot be parsed as a URL: {error}");
         Some(Reason::new(
             &finding::UNPARSABLE_AUTHS_KEY,
             entry.name.place.clone(),

@@ -45,10 +45,13 @@ impl CaseError {
             &finding::KEY_CASE,
             self.place.clone(),
             format!(
-                "`{}` is not read alike by every containerd from --from to --to",
-                self.spelled
+                "one of containerd 1.x and 2.x reads `{}` as `{}`, the other does not",
+                self.spelled, self.name
             ),
-            format!("write `{}` if it is meant, once, or remove it", self.name),
+            format!(
+                "write `{}`, once, if it is meant; else remove the key",
+                self.name
+            ),
         );
     }
 }

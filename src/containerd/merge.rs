@@ -58,9 +58,6 @@ pub fn merge(layers: &[&Rc<Registry>]) -> Rc<Registry> {
                 }
             }
         }
-        merged
-            .unknown_credentials
-            .extend(layer.unknown_credentials.iter().cloned());
         merged.headers.extend(layer.headers.clone());
         merged.kept.extend(layer.kept.iter().cloned());
     }
@@ -93,8 +90,6 @@ fn merge_config(below: &mut HostConfig, above: &HostConfig) {
         below.auth.get_or_insert_default().extend(above.clone());
     }
     below.has_more |= above.has_more;
-    below.too_high.extend(above.too_high.iter().cloned());
-    below.nested.extend(above.nested.iter().cloned());
 }
 
 fn merge_tls(below: &mut Tls, above: &Tls) {

@@ -26,8 +26,6 @@ pub struct Registry {
     pub configs: Vec<HostConfig>,
     /// The entries of `auths`, in file order.
     pub auths: Vec<AuthsEntry>,
-    /// Keys beside credentials that containerd does not know.
-    pub unknown_credentials: Vec<Placed<String>>,
     /// `headers`, which containerd sends to every registry.
     pub headers: Headers,
     /// The settings that stay: `configs.*.auth`, `auths`, `headers` and what else is beside them.
@@ -113,19 +111,6 @@ pub struct HostConfig {
     pub auth: Option<Credentials>,
     /// Whether there is anything else in the entry.
     pub has_more: bool,
-    /// Credentials that stand in the entry itself instead of in its `auth`, which is one level too high.
-    pub too_high: Vec<Placed<String>>,
-    /// Tables that containerd does not know: mostly the rest of a host name without quotes.
-    pub nested: Vec<Nested>,
-}
-
-/// A table in an entry of `configs` that is neither `tls` nor `auth`.
-#[derive(Clone, Debug)]
-pub struct Nested {
-    /// Its name.
-    pub name: Placed<String>,
-    /// Whether there are credentials in it.
-    pub has_auth: bool,
 }
 
 /// `configs.*.tls`. An empty string is the same as no setting, as in containerd.
@@ -325,7 +310,7 @@ pub(super) fn read(
                 registry.mirrors.push(mirror(lookup, entry, table));
                 continue;
             }
-            let config = host_config(lookup, entry, table, &mut registry.unknown_credentials);
+            let config = host_config(lookup, entry, table);
             let name = format!("registry.configs.{}", quote_name(&entry.key.name));
             for child in table
                 .iter()
@@ -342,7 +327,7 @@ pub(super) fn read(
                 name: lookup
                     .file
                     .placed(entry.key.name.to_string(), entry.key.range.clone()),
-                credentials: credentials(lookup, table, &mut registry.unknown_credentials),
+                credentials: credentials(lookup, table),
             });
         }
     }
@@ -405,12 +390,7 @@ fn mirror(lookup: &mut Lookup<'_, '_>, entry: &Node, table: &Table) -> Mirror {
     }
 }
 
-fn host_config(
-    lookup: &mut Lookup<'_, '_>,
-    entry: &Node,
-    table: &Table,
-    unknown: &mut Vec<Placed<String>>,
-) -> HostConfig {
+fn host_config(lookup: &mut Lookup<'_, '_>, entry: &Node, table: &Table) -> HostConfig {
     let tls_node = lookup.find(table, "tls");
     let mut tls_settings = None;
     if let Some(node) = tls_node {
@@ -425,7 +405,7 @@ fn host_config(
         if node.table().is_none() {
             lookup.wrong_type(node, "a table");
         }
-        Some(credentials(lookup, node.table()?, unknown))
+        Some(credentials(lookup, node.table()?))
     });
     HostConfig {
         name: lookup
@@ -439,35 +419,7 @@ fn host_config(
         has_more: table
             .iter()
             .any(|child| tls_node.is_none_or(|tls| tls.key != child.key)),
-        too_high: table
-            .iter()
-            .filter(|child| {
-                child.value().is_some() && CREDENTIAL_KEYS.contains(&child.key.name.as_str())
-            })
-            .map(|child| {
-                lookup
-                    .file
-                    .placed(child.key.name.to_string(), child.key.range.clone())
-            })
-            .collect(),
-        nested: table
-            .iter()
-            .filter_map(|child| nested(lookup, child))
-            .collect(),
     }
-}
-
-fn nested(lookup: &Lookup<'_, '_>, node: &Node) -> Option<Nested> {
-    let known = ["tls", "auth"]
-        .iter()
-        .any(|name| node.key.name.eq_ignore_ascii_case(name));
-    let table = node.table().filter(|_| !known)?;
-    Some(Nested {
-        name: lookup
-            .file
-            .placed(node.key.name.to_string(), node.key.range.clone()),
-        has_auth: table.iter().any(|child| child.key.name == "auth"),
-    })
 }
 
 fn tls(lookup: &mut Lookup<'_, '_>, node: &Node, table: &Table) -> Tls {
@@ -501,13 +453,8 @@ fn tls(lookup: &mut Lookup<'_, '_>, node: &Node, table: &Table) -> Tls {
 }
 
 /// What a table says about credentials (`AuthConfig`, `pkg/cri/config/config.go@v1.7.34`).
-fn credentials(
-    lookup: &mut Lookup<'_, '_>,
-    table: &Table,
-    unknown: &mut Vec<Placed<String>>,
-) -> Credentials {
+fn credentials(lookup: &mut Lookup<'_, '_>, table: &Table) -> Credentials {
     let nodes = CREDENTIAL_KEYS.map(|name| lookup.find(table, name));
-    unknown.extend(lookup.unknown(table, &nodes));
     let known = CREDENTIAL_KEYS.into_iter().zip(nodes);
     known
         .filter_map(|(name, node)| Some((name, Secret::new(lookup.string(node?)?.value))))

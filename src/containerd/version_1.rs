@@ -89,9 +89,7 @@ fn spelled_exactly(tree: &Table) -> Result<(), Refusal> {
         if let Some(known) = same {
             return refuse(
                 &node.key.range,
-                format!(
-                    "`{known}` is spelled with capitals, which containerd 1.x and 2.x read differently"
-                ),
+                format!("`{known}` has capitals, which containerd 1.x and 2.x read differently"),
             );
         }
     }
@@ -190,7 +188,7 @@ impl Converter<'_> {
             }
             _ => refuse(
                 &node.key.range,
-                "`version` is not a number; no containerd starts with that",
+                "`version` is not a number; no containerd starts with it",
             ),
         }
     }
@@ -212,7 +210,7 @@ impl Converter<'_> {
                 {
                     return refuse(
                         &header.range,
-                        "an array where a table is expected; no containerd starts with that",
+                        "an array where a table is expected; no containerd starts with it",
                     );
                 }
                 match rest {
@@ -222,7 +220,7 @@ impl Converter<'_> {
             }
             [key, ..] if [DISABLED, REQUIRED, VERSION].contains(&key.name.as_str()) => refuse(
                 &key.range,
-                format!("`{}` is a table; no containerd starts with that", key.name),
+                format!("`{}` is a table; no containerd starts with it", key.name),
             ),
             _ => Ok(()),
         }
@@ -243,7 +241,7 @@ impl Converter<'_> {
             }
             (name @ (PLUGINS | DISABLED | REQUIRED), ..) => refuse(
                 &entry.value.range,
-                format!("`{name}` is of another type; no containerd starts with that"),
+                format!("`{name}` is of another type; no containerd starts with it"),
             ),
             _ => Ok(()),
         }
@@ -275,7 +273,7 @@ impl Converter<'_> {
         let ValueKind::String(id) = &element.kind else {
             return refuse(
                 range,
-                "a plugin's name that is no string; no containerd starts with that",
+                "the name of a plugin is not a string; no containerd starts with it",
             );
         };
         self.is_id(id, range)?;
@@ -288,7 +286,7 @@ impl Converter<'_> {
                 return refuse(
                     range,
                     format!(
-                        "`{id}` stands for {} at once: name the one that is meant in a version-2 file",
+                        "`{id}` is the name of several plugins, {}: write the one that is meant in a version-2 file",
                         names.join(", ")
                     ),
                 );
@@ -299,7 +297,7 @@ impl Converter<'_> {
             return refuse(
                 range,
                 format!(
-                    "`{name}` is required, and containerd 2.x has no plugin of that name and does not start without it"
+                    "`{name}` is required, and containerd 2.x does not have this plugin, so that it would not start"
                 ),
             );
         }
@@ -318,7 +316,7 @@ impl Converter<'_> {
             return refuse(
                 range,
                 format!(
-                    "`{name}` is a name of version 2, which containerd 1.x does not find in a version-1 file: converting the file would bring it to life"
+                    "`{name}` is a name of version 2, which containerd 1.x does not read in a version-1 file: it would take effect in the converted file"
                 ),
             );
         }
@@ -326,7 +324,7 @@ impl Converter<'_> {
         if name == "io" {
             return refuse(
                 range,
-                "the name of a plugin without quotes, which no containerd takes for that name",
+                "the name of a plugin without quotes, which no containerd reads",
             );
         }
         Ok(())
@@ -350,7 +348,7 @@ impl Converter<'_> {
             "diff" | "io.containerd.differ.v1" => Ok("io.containerd.differ.v1"),
             _ => refuse(
                 &proxy.key.range,
-                "a proxy plugin of a type that is not known here, which a list of plugins names",
+                "a list of plugins has a proxy plugin of a type that this program does not know",
             ),
         })
     }
@@ -511,7 +509,7 @@ required_plugins = [
             (
                 "[plugins.\"io.containerd.grpc.v1.cri\".registry]",
                 "\"io.containerd.grpc.v1.cri\"",
-                "bring it to life",
+                "would take effect",
             ),
             (
                 "[plugins.io.containerd.grpc.v1.cri]",
@@ -521,7 +519,7 @@ required_plugins = [
             (
                 "disabled_plugins = ['io.containerd.grpc.v1.cri']",
                 "'io.containerd.grpc.v1.cri'",
-                "bring it to life",
+                "would take effect",
             ),
             (
                 "disabled_plugins = ['content']",
@@ -531,14 +529,14 @@ required_plugins = [
             (
                 "required_plugins = ['cgroups']",
                 "'cgroups'",
-                "2.x has no plugin",
+                "2.x does not have this plugin",
             ),
             (
                 "required_plugins = ['linux']",
                 "'linux'",
-                "2.x has no plugin",
+                "2.x does not have this plugin",
             ),
-            ("required_plugins = [1]", "1", "no string"),
+            ("required_plugins = [1]", "1", "not a string"),
             ("required_plugins = 'cri'", "'cri'", "another type"),
             ("version = 2", "2", "version 2, not 1"),
             ("version = '1'", "version", "not a number"),
@@ -550,7 +548,7 @@ required_plugins = [
             (
                 "disabled_plugins = ['x']\n[proxy_plugins.x]\ntype = 'other'",
                 "x",
-                "a type that is not known",
+                "of a type that this program",
             ),
         ] {
             let (found, said) = refused(text);

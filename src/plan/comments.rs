@@ -64,7 +64,7 @@ pub(crate) fn place_comments(
                     &finding::COMMENT_DROPPED,
                     file.place(comment.range.clone()),
                     "this comment is removed with its entry, for which no hosts file is written",
-                    "write it down elsewhere if it is needed",
+                    "write it down elsewhere if you need it",
                 );
             }
             continue;
@@ -74,7 +74,7 @@ pub(crate) fn place_comments(
                 &finding::SECRET_COMMENT,
                 file.place(comment.range.clone()),
                 "this comment looks like a secret and is not moved into a hosts file",
-                "everyone may be able to read hosts files; write it down elsewhere if it is needed",
+                "all users may be able to read hosts files; write it down elsewhere if you need it",
             );
             continue;
         }
@@ -94,7 +94,7 @@ pub(crate) fn place_comments(
                     shown_url(&draft.namespace),
                     shown_path(file.path.as_str())
                 ),
-                "write it down elsewhere if it is needed",
+                "write it down elsewhere if you need it",
             );
             continue;
         }

@@ -74,7 +74,7 @@ fn no_place(file: &ConfigFile, key: &str, findings: &mut Findings) {
     findings.add(
         &finding::PROOF_FAILED,
         file.place(0..0),
-        format!("there is no place for `{key}` in this file"),
+        format!("`{key}` cannot be set in this file"),
         format!("set `{key}` by hand and report this file as a bug"),
     );
 }

@@ -14,13 +14,15 @@ use crate::containerd::legacy::{
 use crate::containerd::registry::{HostConfig, Leaf, Mirror, Tls, absolute, quote_name};
 use crate::finding::{self, Code, FileId, Findings, Place, Placed};
 use crate::node::NodePath;
+use crate::plan::rules::wrong_places::advice::Adviser;
+use crate::plan::rules::wrong_places::names;
 use crate::read::CertificateFile;
-use crate::secret::{shown_path, shown_url};
+use crate::secret::shown_path;
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in these hosts files now.
+    /// It is in these hosts files now, or in certificate files that exist.
     Carried(Vec<NodePath>),
     /// It had no effect and is removed; the code says why.
     WithoutEffect(&'static Code),
@@ -48,7 +50,7 @@ struct Settled<'w> {
     uses: Uses<'w>,
     /// The hosts files that say what a mirror entry said, by its name.
     files_of_mirror: HashMap<&'w str, BTreeSet<NodePath>>,
-    /// The hosts files in which a host occurs, by the host.
+    /// The hosts files in which a host occurs, by the host; of a directory without one, its certificates.
     files_of_host: HashMap<&'w str, BTreeSet<NodePath>>,
     /// Mirror entries for whose namespace a hosts file decides that exists.
     overruled: BTreeSet<&'w str>,
@@ -90,14 +92,25 @@ impl<'w> Settled<'w> {
                 false if exists(DEFAULT) => DEFAULT,
                 false => continue,
             };
-            let path = certs.path.join(directory).join(HOSTS_FILE);
+            let path = certs.path.join(directory);
+            let existing = certs.directories.get(directory);
+            let certificates = existing
+                .filter(|existing| !drafts.contains_key(directory) && !existing.has_hosts_file());
+            let paths: Vec<NodePath> = match certificates {
+                Some(existing) => existing
+                    .certificates
+                    .iter()
+                    .map(|file| path.join(file))
+                    .collect(),
+                None => vec![path.join(HOSTS_FILE)],
+            };
             if let Some(mirror) = mirror {
                 let files = settled.files_of_mirror.entry(mirror).or_default();
-                files.insert(path.clone());
+                files.extend(paths.iter().cloned());
             }
             for host in settings_hosts(namespace).filter(|host| host.scheme != Scheme::Http) {
                 let files = settled.files_of_host.entry(host.host.as_str()).or_default();
-                files.insert(path.clone());
+                files.extend(paths.iter().cloned());
             }
         }
         settled
@@ -105,7 +118,7 @@ impl<'w> Settled<'w> {
 }
 
 fn carried(files: Option<&BTreeSet<NodePath>>) -> Fate {
-    match files {
+    match files.filter(|files| !files.is_empty()) {
         Some(files) => Fate::Carried(files.iter().cloned().collect()),
         None => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
     }
@@ -182,16 +195,16 @@ fn settle_mirror(
     let name = mirror.name.value.as_str();
     let setting = format!("registry.mirrors.{}", quote_name(name));
     if !is_matchable(name) {
-        dead_mirror(mirror, findings);
+        dead_mirror(planner, mirror, findings);
         let fate = Fate::WithoutEffect(&finding::DEAD_MIRROR_KEY);
         outcomes.push(endpoint_list(mirror, &setting, fate.clone()));
         outcomes.extend(unknown_outcomes(&setting, &mirror.unknown, &fate));
         return;
     }
     let resolved = planner.legacy().resolve(name, planner.behaviour(), true);
-    unknown_keys(&mirror.unknown, findings);
-    check_endpoints(planner, mirror, &resolved, findings);
-    if settled.needless.contains(name) {
+    if !settled.needless.contains(name) {
+        check_endpoints(planner, mirror, &resolved, findings);
+    } else {
         findings.add(
             &finding::SAME_AS_DEFAULT,
             mirror.name.place.clone(),
@@ -223,10 +236,9 @@ fn settle_tls(
     let takes_effect = used.http || used.https;
     let dead = Fate::WithoutEffect(&finding::DEAD_CONFIG_KEY);
     if takes_effect {
-        unknown_keys(&tls.unknown, findings);
         check_tls(planner, tls, host, used, findings);
     } else {
-        dead_config(&config.name, findings);
+        dead_config(planner, config, tls, findings);
     }
     let mut push = |setting: String, place: &Place, fate: Fate| {
         outcomes.push(SettingOutcome {
@@ -387,72 +399,63 @@ fn tls_key_fate(tls: &Tls, key: &Placed<String>, used: Use, carried: Fate) -> Fa
     };
     match (set, used.https) {
         (false, _) => Fate::WithoutEffect(&finding::SAME_AS_DEFAULT),
-        (true, true) => carried,
+        (true, true) => of_kind(carried, &key.value),
         (true, false) => Fate::LeftOut(http),
     }
 }
 
-fn dead_mirror(mirror: &Mirror, findings: &mut Findings) {
+/// Of the files in a directory without a hosts.toml those that containerd takes for what this key names.
+fn of_kind(carried: Fate, key: &str) -> Fate {
+    let Fate::Carried(mut files) = carried else {
+        return carried;
+    };
+    let ending = match key.to_ascii_lowercase().as_str() {
+        "ca_file" => ".crt",
+        "cert_file" => ".cert",
+        _ => ".key",
+    };
+    files.retain(|file| file.name() == HOSTS_FILE || file.name().ends_with(ending));
+    Fate::Carried(files)
+}
+
+fn dead_mirror(planner: &Planner<'_>, mirror: &Mirror, findings: &mut Findings) {
     let name = mirror.name.value.as_str();
     let reason = unmatchable(name).unwrap_or_default();
-    let probably = probably_meant(name, &mirror.unknown);
+    let advice = probably_meant(name, &mirror.unknown).map(|meant| {
+        let adviser = Adviser::at(planner, &mirror.name.place);
+        let advice = adviser.mirror_called(&meant, &mirror.endpoints);
+        format!("; if {} is meant, {advice}", quote_name(&meant))
+    });
     findings.add(
         &finding::DEAD_MIRROR_KEY,
         mirror.name.place.clone(),
         format!("no image comes from {}: {reason}", quote_name(name)),
-        match probably {
-            Some(meant) => {
-                format!(
-                    "it has no effect today and is removed; was {} meant?",
-                    quote_name(&meant)
-                )
-            }
-            None => "it has no effect today and is removed".to_owned(),
-        },
+        format!(
+            "it has no effect, and is removed{}",
+            advice.unwrap_or_default()
+        ),
     );
 }
 
-fn dead_config(name: &Placed<String>, findings: &mut Findings) {
-    let host = name.value.as_str();
-    let meant = match host {
-        "docker.io" | "index.docker.io" => Some("registry-1.docker.io".to_owned()),
-        _ => probably_meant(host, &[]),
-    };
+fn dead_config(planner: &Planner<'_>, config: &HostConfig, tls: &Tls, findings: &mut Findings) {
+    let host = config.name.value.as_str();
+    let advice = names::meant_host(host).map(|meant| {
+        let adviser = Adviser::at(planner, &config.name.place);
+        let advice = adviser.tls_called(meant, tls);
+        format!("; if {} is meant, {advice}", quote_name(meant))
+    });
     findings.add(
         &finding::DEAD_CONFIG_KEY,
-        name.place.clone(),
+        config.name.place.clone(),
         format!(
             "no endpoint's host is {}, so that these TLS settings are never used",
             quote_name(host)
         ),
-        match meant {
-            Some(meant) => format!(
-                "containerd looks them up by the endpoint's host; was {} meant? They are removed",
-                quote_name(&meant)
-            ),
-            None => "containerd looks them up by the endpoint's host; they are removed".to_owned(),
-        },
+        format!(
+            "containerd looks them up by the endpoint's host; they are removed{}",
+            advice.unwrap_or_default()
+        ),
     );
-}
-
-fn unknown_keys(unknown: &[Placed<String>], findings: &mut Findings) {
-    for key in unknown {
-        if findings.has(&finding::KEY_CASE, &key.place) {
-            continue;
-        }
-        let help = if key.value == "rewrite" {
-            "`rewrite` is read by the containerd of k3s and rke2 only, which writes hosts files itself from \
-             registries.yaml; it is removed with its entry"
-        } else {
-            "it has no effect, and is removed with its entry; fix it if it is misspelt"
-        };
-        findings.add(
-            &finding::UNKNOWN_KEY,
-            key.place.clone(),
-            format!("no containerd reads `{}` here", shown_url(&key.value)),
-            help,
-        );
-    }
 }
 
 fn check_endpoints(
@@ -481,9 +484,9 @@ fn check_endpoints(
                 &finding::REPEATED_ENDPOINT,
                 endpoint.place.clone(),
                 if earlier {
-                    "this endpoint stands there twice"
+                    "this endpoint appears twice"
                 } else {
-                    "containerd appends this endpoint itself, and so asks it twice"
+                    "containerd appends this endpoint itself, and asks it twice"
                 },
                 "asked a second time it gives the same answer; it is written once",
             );
@@ -639,18 +642,13 @@ fn unknown_outcomes(above: &str, unknown: &[Placed<String>], fate: &Fate) -> Vec
         .collect()
 }
 
-/// What somebody probably meant with a name that matches nothing.
+/// The namespace that is probably meant by the name of a mirror that no image has.
 fn probably_meant(name: &str, unknown: &[Placed<String>]) -> Option<String> {
-    if name == "index.docker.io" {
-        return Some("docker.io".to_owned());
-    }
     // `[mirrors.docker.io]` without quotes is a table `docker` with a key `io`.
     if let [key] = unknown
         && unmatchable(&format!("{name}.{}", key.value)).is_none()
     {
         return Some(format!("{name}.{}", key.value));
     }
-    let without_scheme = name.split_once("://").map_or(name, |(_, rest)| rest);
-    let host = without_scheme.split('/').next().unwrap_or_default();
-    (host != name && unmatchable(host).is_none()).then(|| host.to_owned())
+    names::meant_namespace(name).map(str::to_owned)
 }

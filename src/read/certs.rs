@@ -5,10 +5,15 @@ use std::rc::Rc;
 
 use super::Sources;
 use crate::containerd::hosts_file::directory::{
-    CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory,
+    CertsDirectory, Dangling, HOSTS_FILE, HostsFile, RegistryDirectory, looks_like_hosts_file,
 };
 use crate::node::{EntryKind, Node, NodeError, NodePath};
 use crate::secret::TextKind;
+
+/// So deep below a registry's directory is looked for hosts files that nobody reads: an image has few parts in its name.
+const DEEPEST: usize = 4;
+/// So many directories below a registry's are looked into.
+const MOST_DIRECTORIES: usize = 200;
 
 /// Reads the directory that `config_path` calls `path`; one that is not there is empty.
 pub(super) fn read(
@@ -84,6 +89,7 @@ fn read_registry_directory(
     let entries = node.list(&real)?.unwrap_or_default();
     let mut directory = RegistryDirectory::empty(real);
     let mut is_dangling = false;
+    let mut left = MOST_DIRECTORIES;
     for entry in entries {
         let file = directory.real.join(&entry.name);
         if entry.name == HOSTS_FILE {
@@ -100,13 +106,51 @@ fn read_registry_directory(
                 }
                 EntryKind::Other => is_dangling = true,
             }
-        } else if entry.kind != EntryKind::Directory
-            && [".crt", ".cert", ".key"]
-                .iter()
-                .any(|ending| entry.name.ends_with(ending))
+        } else if entry.kind == EntryKind::Directory {
+            find_unread(
+                node,
+                &file,
+                &entry.name,
+                (DEEPEST, &mut left),
+                &mut directory.unread,
+            );
+        } else if entry.kind == EntryKind::File && looks_like_hosts_file(&entry.name) {
+            directory.unread.push(entry.name);
+        } else if [".crt", ".cert", ".key"]
+            .iter()
+            .any(|ending| entry.name.ends_with(ending))
         {
             directory.certificates.push(entry.name);
         }
     }
     Ok((directory, is_dangling))
+}
+
+/// Finds hosts files in a directory below a registry's, where containerd never looks. What cannot be listed is no matter
+/// here. `left` is how many more directories are listed.
+fn find_unread(
+    node: &Node,
+    directory: &NodePath,
+    below: &str,
+    (deep, left): (usize, &mut usize),
+    unread: &mut Vec<String>,
+) {
+    let (Some(deeper), Some(fewer)) = (deep.checked_sub(1), left.checked_sub(1)) else {
+        return;
+    };
+    *left = fewer;
+    let Ok(Some(entries)) = node.list(directory) else {
+        return;
+    };
+    for entry in entries {
+        let path = format!("{below}/{}", entry.name);
+        match entry.kind {
+            EntryKind::Directory => {
+                let inside = directory.join(&entry.name);
+                find_unread(node, &inside, &path, (deeper, &mut *left), unread);
+            }
+            EntryKind::File if entry.name == HOSTS_FILE => unread.push(path),
+            EntryKind::File | EntryKind::Other => {}
+        }
+    }
 }

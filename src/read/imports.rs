@@ -211,13 +211,16 @@ impl Importer<'_> {
 
     /// Says that Go does not understand a pattern, once for all versions.
     fn not_a_pattern(&mut self, pattern: &Placed<String>) -> String {
-        let text = format!("`{}` is not a pattern to Go", shown_path(&pattern.value));
+        let text = format!(
+            "Go cannot parse the pattern `{}`",
+            shown_path(&pattern.value)
+        );
         if !self.findings.has(&finding::IMPORT_MISSING, &pattern.place) {
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 pattern.place.clone(),
                 text.clone(),
-                "containerd does not start with it; fix it: a `[` needs its `]`, and a `\\` something after it",
+                "containerd does not start with it; fix it: a `[` needs its `]`, and a `\\` needs a character after it",
             );
         }
         text
@@ -225,21 +228,20 @@ impl Importer<'_> {
 
     fn open(&mut self, path: &NodePath, place: &Place) -> Result<Read, NodeError> {
         let (file, what) = match self.node.read(path) {
-            Ok(file) => (file, "not there"),
-            Err(error) if error.source.kind() == ErrorKind::IsADirectory => (None, "a directory"),
+            Ok(file) => (file, "does not exist"),
+            Err(error) if error.source.kind() == ErrorKind::IsADirectory => {
+                (None, "is a directory")
+            }
             Err(error) => return Err(error),
         };
         let Some(file) = file else {
-            let text = format!(
-                "`{}` is imported, but it is {what}",
-                shown_path(path.as_str())
-            );
+            let text = format!("`{}` is imported, but {what}", shown_path(path.as_str()));
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 place.clone(),
                 text.clone(),
-                "containerd does not start without it, and what it says of CRI would count; if this is a copy of a \
-                 node, copy that file, too",
+                "containerd does not start without it, and its CRI settings would take effect; if this is a copy of a \
+                 node, copy the file as well",
             );
             return Ok(Read::Missing(text));
         };

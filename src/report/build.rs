@@ -13,7 +13,7 @@ use super::{
 };
 use crate::apply::WayBack;
 use crate::ask::{self, Open};
-use crate::check::Check;
+use crate::check::{self, Check};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Version, default_targets};
 use crate::finding::{self, FileId, Findings, Place, Severity};
@@ -102,6 +102,8 @@ impl Basis<'_> {
             report.files = files;
             report.namespaces = plan.namespaces.iter().map(namespace).collect();
             report.settings = self.settings(inputs, plan);
+            let after = plan.after(inputs);
+            report.remark = after.and_then(|after| check::not_compared(inputs, &after));
             let expect = ("--expect", Some(digest.clone()));
             report.next = vec![self.command("apply", [expect])];
             report.digest = Some(digest);

@@ -475,9 +475,9 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SettingFate {
-    /// These hosts files carry it.
+    /// These files carry it: hosts files, or certificate files in their place.
     Carried {
-        /// The hosts files.
+        /// The files.
         files: Vec<NodePath>,
     },
     /// It has no effect and is removed.

@@ -100,6 +100,10 @@ fn changes(report: &Report, detail: Detail) -> String {
     if hidden > 0 {
         let _ = writeln!(text, "  {hidden} more: identical (--all shows them)");
     }
+    if let Some(remark) = &report.remark {
+        let remark = format!("Not compared: {}", printable(remark));
+        text.push_str(&wrapped(&remark, "", "  "));
+    }
     settings(report, &mut text);
     summary(report, &mut text);
     if let Some(digest) = &report.digest {
@@ -196,17 +200,47 @@ fn settings(report: &Report, text: &mut String) {
                 let _ = writeln!(text, "    is dropped: {}", why(code));
             }
             SettingFate::Overruled { code } => {
-                let _ = writeln!(text, "    is removed, a hosts file decides: {}", why(code));
+                let _ = writeln!(text, "    is removed: {}", why(code));
             }
-            SettingFate::Stays => text.push_str("    stays as it is\n"),
+            SettingFate::Stays => text.push_str("    is kept as it is\n"),
         }
     }
     text.push('\n');
 }
 
-/// What a finding means, and its code.
+/// Why a setting is not kept, and the finding that explains it.
 fn why(code: &Code) -> String {
-    format!("{} [{}]", code.meaning, code.name)
+    let reason = match code.name {
+        "ca-without-certificate" => {
+            "the file holds no certificate, and in a hosts file it would fail every pull"
+        }
+        "certificate-directory" => "the directory that exists decides",
+        "certificate-without-key" => {
+            "a hosts file cannot have one half of a certificate and its key"
+        }
+        "dead-config-key" => "no endpoint has this host",
+        "dead-mirror-key" => "no image comes from a registry of this name",
+        "existing-hosts-file" => "the hosts file that exists decides",
+        "inert-section" => "no containerd reads it there",
+        "mixed-versions" | "other-plugin-id" | "section-shadowed" | "version-1"
+        | "version-missing" => "the installed containerd does not read it there",
+        "no-usable-endpoint" => "no containerd can ask these endpoints",
+        "overridden-setting" => "a file that is read later sets it again",
+        "same-as-default" => "containerd does the same without it",
+        "several-config-paths" => "another directory decides",
+        "skip-verify-on-http-endpoint" => {
+            "plain HTTP has no certificate, and in a hosts file containerd would try HTTPS first"
+        }
+        "tls-ignored-today" => "the installed containerd ignores it",
+        "tls-on-http-endpoint" => {
+            "certificates do nothing on plain HTTP, and in a hosts file containerd would try HTTPS first"
+        }
+        "unknown-key" => "no containerd reads this key",
+        "unparsable-endpoint" => "containerd cannot parse this endpoint",
+        "unreachable-endpoint" => "no containerd can ask this endpoint",
+        _ => code.meaning,
+    };
+    format!("{reason} [{}]", code.name)
 }
 
 fn summary(report: &Report, text: &mut String) {

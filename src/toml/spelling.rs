@@ -96,20 +96,18 @@ impl Spelling {
             Self::EscapeX => ("the escape sequence `\\x`", &[V1, V2_2, V2_3]),
             Self::EscapeXInHeader => ("the escape sequence `\\x`", &[V2_2, V2_3]),
             Self::QuoteBeforeQuotes => (
-                "a quote directly before the quotes that end a multi-line string",
+                "a quote directly before the closing quotes of a multi-line string",
                 &[V1],
             ),
             Self::BracketInHeader => ("a bracket in a quoted table name", &[V1]),
             Self::QuoteInKey => ("an escaped quote in a quoted key", &[V1]),
-            Self::SpaceBehindDot => ("white space behind a dot of a key", &[V1]),
-            Self::DottedKeyIntoTable => {
-                ("a dotted key into a table that is there already", &[V2_4])
-            }
+            Self::SpaceBehindDot => ("white space after a dot in a key", &[V1]),
+            Self::DottedKeyIntoTable => ("a dotted key into a table that exists already", &[V2_4]),
             Self::TimeWithoutSeconds => ("a time without seconds", &[V1, V2_2, V2_3]),
             Self::LeapSecond => ("a time with 60 seconds", &[V1, V2_3, V2_4]),
-            Self::DateAtLineEnd => ("a date that no space follows", &[V1]),
+            Self::DateAtLineEnd => ("a date without a space after it", &[V1]),
             Self::LowerCaseTime => ("a time with a lower-case `t` or `z`", &[V1]),
-            Self::ExponentOfZero => ("an exponent directly behind a zero", &[V1]),
+            Self::ExponentOfZero => ("an exponent directly after a zero", &[V1]),
             Self::HugeFloat => ("a number that is too large", &GoToml::ALL),
         }
     }

@@ -593,6 +593,11 @@ impl Node {
         }
     }
 
+    /// Whether it is a table that only headers of tables below it name, so that it may get a header of its own.
+    pub fn is_implied(&self) -> bool {
+        self.made_by == MadeBy::Header && self.header.is_none()
+    }
+
     /// From the name to the end of the value; of a table, its header or name.
     pub fn range(&self) -> Range<usize> {
         match (&self.item, &self.header) {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::containerd::release::Behaviour;
 use crate::finding::FileId;
+use crate::near::is_near;
 use crate::node::NodePath;
 use crate::text::{FileText, NotToml};
 use crate::toml::spelling::GoToml;
@@ -20,6 +21,21 @@ pub const DEFAULT: &str = "_default";
 
 /// The name of the file in each directory.
 pub const HOSTS_FILE: &str = "hosts.toml";
+
+/// Whether a file that is not called [`HOSTS_FILE`] was probably meant to be: `host.toml`, `hosts.tml`, `docker.io.toml`. One
+/// that somebody keeps as a copy is not.
+pub fn looks_like_hosts_file(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let is_text = [
+        "", "toml", "tml", "tom", "txt", "yaml", "yml", "json", "conf", "cfg",
+    ]
+    .contains(&ending);
+    !name.starts_with('.')
+        && (ending == "toml"
+            || is_near(&name, HOSTS_FILE)
+            || is_text && ["host", "hosts", "hosts.toml", "host.toml"].contains(&stem))
+}
 
 /// One directory of the certs directory.
 #[derive(Clone, Debug)]
@@ -34,6 +50,8 @@ pub struct RegistryDirectory {
     pub unreadable: Option<String>,
     /// Whether it is no directory at all, but a file that somebody left there.
     pub is_file: bool,
+    /// What looks like a hosts file below it and stands where containerd never looks, by the path from here, sorted.
+    pub unread: Vec<String>,
 }
 
 impl RegistryDirectory {
@@ -45,7 +63,15 @@ impl RegistryDirectory {
             certificates: Vec::new(),
             unreadable: None,
             is_file: false,
+            unread: Vec::new(),
         }
+    }
+
+    /// Whether there is a hosts.toml with something in it; else the certificates beside it are read.
+    pub fn has_hosts_file(&self) -> bool {
+        self.hosts_file
+            .as_ref()
+            .is_some_and(|file| !file.is_empty())
     }
 
     /// Where its hosts.toml really is, or would be.
@@ -298,18 +324,54 @@ impl CertsDirectory {
             .iter()
             .filter(|(name, _)| *name != DEFAULT)
             .filter_map(|(name, directory)| {
-                let spelled = name
-                    .strip_suffix('_')
-                    .and_then(|rest| rest.rsplit_once('_'));
-                let namespace = match spelled {
-                    Some((host, port))
-                        if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) =>
-                    {
-                        format!("{host}:{port}")
-                    }
-                    _ => name.clone(),
-                };
+                let namespace = self.namespace_of(name);
                 (!directory.is_file || namespace.contains(':')).then_some(namespace)
             })
+    }
+
+    /// The namespace that a directory of this name is for.
+    pub fn namespace_of(&self, name: &str) -> String {
+        let spelled = name
+            .strip_suffix('_')
+            .and_then(|rest| rest.rsplit_once('_'));
+        match spelled {
+            Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("{host}:{port}")
+            }
+            _ => name.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_meant_to_be_a_hosts_file_is_known_by_its_name() {
+        for name in [
+            "host.toml",
+            "hosts.tml",
+            "Hosts.toml",
+            "hosts.yaml",
+            "hosts.toml.txt",
+            "hosts",
+            "docker.io.toml",
+            "hots.toml",
+        ] {
+            assert!(looks_like_hosts_file(name), "{name}");
+        }
+        for name in [
+            "hosts.toml.bak",
+            "hosts.toml~",
+            "hosts.toml.dpkg-old",
+            ".hosts.toml.swp",
+            "ca.crt",
+            "client.key",
+            "README.md",
+            "notes.txt",
+        ] {
+            assert!(!looks_like_hosts_file(name), "{name}");
+        }
     }
 }

@@ -192,7 +192,7 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
             .find(|entry| matches!(entry.keys.as_slice(), [key] if key.name == "server"));
         if let (true, Some(server)) = (below_host, server) {
             return Some(part(
-                "`server` below the first host table belongs to that table",
+                "`server` below a host table is a key of that table",
                 server.range(),
             ));
         }
@@ -205,7 +205,7 @@ pub fn discarded(file: &HostsFile, path: &NodePath, behaviour: &Behaviour) -> Op
             .flat_map(Table::iter)
             .find(|node| node.table().is_some() && !seen.contains(node.key.name.as_str()));
         if let Some(node) = unseen {
-            let reason = "containerd 2.x only sees hosts that have a table header of their own";
+            let reason = "containerd 2.x reads only hosts with a table header of their own";
             return Some(part(reason, node.key.range.clone()));
         }
     }
@@ -341,7 +341,9 @@ fn load(
                 }
             }
             Err(unread) if !unread.is_discarded => {
-                return Err(format!("what `{path}/{HOSTS_FILE}` gives is not known"));
+                return Err(format!(
+                    "`{path}/{HOSTS_FILE}` is not valid TOML, which containerd 1.x may read all the same"
+                ));
             }
             Err(_) => {}
         }
@@ -391,7 +393,7 @@ fn parse(
             if let Some(key) = names.find(|key| key.has_escapes()) {
                 return Err(Broken {
                     reason:
-                        "an escape sequence in a table name, which containerd 1.x does not decode"
+                        "a table name has an escape sequence, which containerd 1.x does not decode"
                             .to_owned(),
                     range: key.range.clone(),
                 });
@@ -497,7 +499,7 @@ fn entry(
                 "referrers" if behaviour.referrers => {}
                 _ => {
                     let name = shown_word(capability);
-                    let reason = format!("the capability {name:?} is not known");
+                    let reason = format!("the capability {name:?} does not exist");
                     return Err(broken(node, reason));
                 }
             }
@@ -592,7 +594,7 @@ fn find<'a>(table: &'a Table, name: &str, reader: Major) -> Result<Option<&'a No
                 .filter(|node| node.key.name.eq_ignore_ascii_case(name));
             let first = spellings.next();
             if let (Some(first), Some(_)) = (first, spellings.next()) {
-                let reason = format!("`{name}` stands there in several spellings");
+                let reason = format!("`{name}` appears more than once, in different capitals");
                 return Err(broken(first, reason));
             }
             first
@@ -620,6 +622,6 @@ fn boolean(table: &Table, name: &str, reader: Major) -> Result<Option<bool>, Bro
     };
     match node.value().map(|value| &value.kind) {
         Some(ValueKind::Boolean(value)) => Ok(Some(*value)),
-        _ => Err(broken(node, format!("`{name}` must be true or false"))),
+        _ => Err(broken(node, format!("`{name}` must be `true` or `false`"))),
     }
 }

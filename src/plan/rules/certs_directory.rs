@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::containerd::hosts_file::directory::{CertsDirectory, Dangling, HostsFile};
+use crate::containerd::hosts_file::directory::{
+    CertsDirectory, Dangling, HostsFile, looks_like_hosts_file,
+};
 use crate::containerd::hosts_file::reader::{self, Discarded};
 use crate::containerd::legacy::unmatchable;
 use crate::containerd::release::{Version, ranges};
@@ -10,6 +12,7 @@ use crate::finding::{self, Findings, Place};
 use crate::node::NodePath;
 use crate::plan::change::Change;
 use crate::plan::planner::Planner;
+use crate::plan::rules::wrong_places::hosts_files;
 
 /// Findings about what is in a certs directory, other than that it would change pulls. `written` are the files
 /// that are written over.
@@ -23,6 +26,7 @@ pub(crate) fn check_directory(
         true => planner.carried.iter().map(|file| &file.path).collect(),
         false => BTreeSet::new(),
     };
+    hosts_files::check(planner, certs, written, findings);
     for (name, directory) in &certs.directories {
         // What is only to be written there is looked at where it is.
         if carried.contains(&directory.hosts_path()) {
@@ -39,12 +43,18 @@ pub(crate) fn check_directory(
             );
             continue;
         }
-        if directory.is_file && is_registry(name) && !is_looked_at(planner, name) {
+        if directory.is_file
+            && is_registry(name)
+            && !looks_like_hosts_file(name)
+            && !is_looked_at(planner, name)
+        {
             findings.add(
                 &finding::STRAY_FILE,
                 None,
                 format!("`{path}` is a file: pulls of a registry of this name fail"),
-                "move it out of the certs directory if there is such a registry",
+                format!(
+                    "move it to `{path}/hosts.toml` if it is a hosts file, and else out of the certs directory"
+                ),
             );
         }
         let Some(file) = directory

@@ -20,8 +20,8 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
             findings.add(
                 &finding::UNSUPPORTED_VERSION,
                 loaded.file.version_place(),
-                format!("config.toml of version {}", contents.version),
-                "containerd knows the versions 1 to 4; a newer file needs a newer release of this program",
+                format!("no containerd reads a config.toml of version {}", contents.version),
+                "fix the number: containerd knows the versions 1 to 4; for a newer one you need a newer release of this program",
             );
         }
         if readers.contains(&Major::One) {
@@ -46,7 +46,7 @@ pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
                 .generations()
                 .any(|g| g.behaviour.reads_legacy_tls());
             let help = if error.in_tls && !reads_tls {
-                "it cannot be carried as it is; fix it"
+                "it cannot be carried over; fix the value"
             } else {
                 "containerd does not start with this value; fix it"
             };
@@ -71,8 +71,8 @@ fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
             findings.add(
                 &finding::KEY_CASE,
                 file.place(key.range.clone()),
-                "containerd 1.x does not decode the escape in this name, and 2.x does: it is not the same name to both",
-                format!("write the name without an escape: {}", edit::quote(&shown_url(&key.name), true)),
+                "containerd 2.x decodes the escape sequence in this name, 1.x does not: it is another name to each",
+                format!("write the name without an escape sequence: {}", edit::quote(&shown_url(&key.name), true)),
             );
         }
     }

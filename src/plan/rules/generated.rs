@@ -29,11 +29,11 @@ const GENERATED_BELOW: [(&str, &str); 6] = [
     ),
     (
         "/var/lib/k0s/",
-        "k0s writes it at every start; put drop-ins into /etc/k0s/containerd.d",
+        "k0s writes it at every start; drop-ins belong into /etc/k0s/containerd.d",
     ),
     (
         "/run/k0s/",
-        "k0s writes it at every start; put drop-ins into /etc/k0s/containerd.d",
+        "k0s writes it at every start; drop-ins belong into /etc/k0s/containerd.d",
     ),
     (
         "/var/snap/microk8s/",
@@ -91,10 +91,10 @@ fn check_file(
 ) {
     let source = match kind {
         FileKind::Configuration => {
-            "change what is rendered at its source, too: with `mirrors` rendered again CRI fails at its next restart"
+            "change its source as well: if that renders `mirrors` again, CRI does not load after the next restart"
         }
         FileKind::HostsFile => {
-            "change what is rendered at its source, too: it would be written over again"
+            "change its source as well: else the file is overwritten the next time"
         }
     };
     let named = path.as_str();
@@ -122,10 +122,10 @@ fn check_file(
     }
     let message = match below {
         Some(_) if template => {
-            format!("`{path}` is a template: what is rendered from it has registries of its own")
+            format!("`{path}` is a template: the files that are rendered from it are not migrated")
         }
-        Some((_, by)) => format!("`{path}` is written by something else: {by}"),
-        None => format!("`{path}` says of itself that something else writes it"),
+        Some((_, by)) => format!("another program writes `{path}`: {by}"),
+        None => format!("a comment in `{path}` says that another program writes it"),
     };
     let range = head.unwrap_or(0..0);
     let place = file.map(|file| Place { file, range });
