@@ -491,7 +491,6 @@ fn every_option_of_the_documents_is_in_the_help() {
         "--check",
         "--hosts-dir",
         "--ignore-missing",
-        "--inert",
         "--locked",
         "--path",
         "--release",
