@@ -60,8 +60,10 @@ pub fn settle(node: &Node, inputs: &mut Inputs, base: &Findings) -> Settled {
         verified: Vec::new(),
         asked: BTreeMap::new(),
     };
-    let first = trials.attempt(given.clone(), BTreeMap::new());
-    if !base.blocked() {
+    let mut first = trials.attempt(given.clone(), BTreeMap::new());
+    if !first.findings.refused() {
+        trials.hint(&mut first);
+    } else if !base.blocked() {
         trials.explore(&first);
     }
     let Trials {
@@ -181,8 +183,17 @@ impl Attempt {
                 let pulls = |wanted: &Wanted| target.sight.pulls(&wanted.name);
                 let mut namespaces = namespaces.iter();
                 namespaces.all(|wanted| pulls(wanted).same(&wanted.after))
+                    && from.headers() == target.sight.headers()
                     && from.other_credentials(&target.sight).is_empty()
             })
+    }
+
+    /// The `config_path` that each release reads afterwards.
+    fn config_paths(&self, inputs: &Inputs) -> Option<Vec<String>> {
+        let after = self.plan.after(inputs)?;
+        let releases = inputs.releases.iter().filter(|one| one.is_verified());
+        let sights = releases.map(|release| after.seen_by(&release.generation.behaviour));
+        Some(sights.map(|sight| sight.config_path.clone()).collect())
     }
 
     fn settled(self, questions: Vec<Open>) -> Settled {
@@ -232,6 +243,23 @@ impl Trials<'_> {
         }
     }
 
+    /// Where nothing has to be asked, but `--inert carry` would make something take effect, says so if that works.
+    fn hint(&mut self, attempt: &mut Attempt) {
+        if !attempt.findings.hints_carry() || attempt.options.inert.is_some() {
+            return;
+        }
+        let carry = Options {
+            inert: Some(Inert::Carry),
+            ..attempt.options.clone()
+        };
+        let carried = self.attempt(carry, BTreeMap::new());
+        if !carried.findings.refused() && carried.plan.changes != attempt.plan.changes {
+            attempt
+                .findings
+                .add_hint("; --inert carry makes it take effect");
+        }
+    }
+
     /// Makes a plan and verifies it. Where a conversion to version 2 that nobody has asked for fails, the file is kept.
     fn attempt(&mut self, options: Options, answers: BTreeMap<Kind, String>) -> Attempt {
         let converts = options.version_1 == Version1::Auto;
@@ -275,8 +303,8 @@ impl Trials<'_> {
     }
 }
 
-/// Why the first of these plans is taken without a question, if it is: all of them write the same, or it is the only one
-/// and loses nothing. What has to be accepted is never taken so.
+/// Why the first of these plans is taken without a question, if it is: all of them write the same, or leave all pulls as
+/// they are, or it is the only one and loses nothing. What has to be accepted is never taken so.
 fn why_taken(inputs: &Inputs, verified: &[Attempt]) -> Option<&'static str> {
     let first = verified.first()?;
     let accepts = |attempt: &Attempt| attempt.answers.contains_key(&Kind::Accept);
@@ -285,9 +313,19 @@ fn why_taken(inputs: &Inputs, verified: &[Attempt]) -> Option<&'static str> {
     }
     let same = |attempt: &Attempt| attempt.plan.changes == first.plan.changes;
     if verified.len() > 1 {
-        let all = verified.iter().all(same);
-        return all
-            .then_some("every answer writes the same files, so that nothing has to be decided");
+        if verified.iter().all(same) {
+            return Some("every answer writes the same files, so that nothing has to be decided");
+        }
+        let paths = first.config_paths(inputs);
+        let is_alike = |attempt: &Attempt| {
+            attempt.answers.contains_key(&Kind::Inert)
+                && attempt.loses_nothing(inputs)
+                && attempt.config_paths(inputs) == paths
+        };
+        return verified
+            .iter()
+            .all(is_alike)
+            .then_some("they are what containerd does anyway, and are removed");
     }
     first
         .loses_nothing(inputs)
@@ -384,7 +422,7 @@ impl Attempt {
         let is_different = |wanted: &&Wanted| match (other, theirs.get(wanted.name.as_str())) {
             (None, _) => wanted.changed.is_some(),
             (Some(_), Some(theirs)) => !theirs.after.same(&wanted.after),
-            (Some(_), None) => true,
+            (Some(_), None) => wanted.changed.is_some(),
         };
         let namespaces = self.plan.namespaces.iter().filter(is_different);
         let mut phrases: Vec<String> = listed(namespaces.map(pulls), "registries");
@@ -436,7 +474,7 @@ fn listed(phrases: impl Iterator<Item = String>, of: &str) -> Vec<String> {
     let more = listed.len().saturating_sub(LISTED);
     if more > 0 {
         listed.truncate(LISTED);
-        listed.push(format!("{more} more {of}"));
+        listed.push(format!("{more} more of the {of}"));
     }
     listed
 }

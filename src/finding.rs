@@ -176,6 +176,11 @@ codes! {
         "No hosts file is written for the entry that the comment belongs to, or the hosts file exists and more users can \
          read it than the file with the comment. The old file stays in the journal of the run. Write the comment down \
          elsewhere if it is needed.";
+    CREDENTIALS_SENT "credentials-sent" Warning HandEdit,
+        "credentials that the target has and the installed containerd does not have, with --inert carry",
+        "Credentials are in a section that the installed containerd does not read, and the target reads. Credentials stay \
+         where they are in the files, whatever is migrated. After the upgrade containerd sends them to these hosts when \
+         they ask for a login. Remove them first if they are not meant.";
     CRI_DISABLED "cri-disabled" { said_once: true } Warning HandEdit,
         "CRI is in disabled_plugins, so that the registry settings have no effect",
         "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
@@ -243,10 +248,11 @@ codes! {
          a change since the daemon was started. The file may have CRI settings, so nothing is planned without it. \
          Restore it, or remove its name from `imports`; or accept the finding, which plans as if the file were empty.";
     INERT_SECTION "inert-section" Warning HandEdit,
-        "registry settings in a section that no containerd from --from to --to reads; they stay",
-        "The CRI plugin's table of this name is read by no containerd from --from to --to: the name does not fit the \
-         file's version, or another table takes its place. The settings have no effect today and none after the \
-         upgrade, and stay as they are. Remove them, or move them to where they count.";
+        "registry settings that take effect neither on --from nor on a target",
+        "The CRI plugin's table of this name is read neither by --from nor by a target: the name does not fit the \
+         file's version, or another table takes its place. Or it has TLS settings alone, and is read by 2.x only, which \
+         ignores those. The settings have no effect today and none after the upgrade. Remove them, or move them to \
+         where they take effect.";
     INTERMEDIATE_VERSION "intermediate-version" Warning HandEdit,
         "a release between --from and the newest target, but none of the targets, pulls differently",
         "`plan` verifies the planned files for --from and for every target, and `check` compares the files as they are on \
@@ -319,7 +325,8 @@ codes! {
          version of the last file for all of them, and does not start with 3 or 4 since 1.6.32 and 1.7.17; 2.0 to 2.2 \
          drop version-2 sections below a version-3 drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than \
          config.toml. Which of them is meant cannot be seen. Give every file the same version, or accept the finding \
-         if the versions named never run here.";
+         if the versions named never run here. Registry settings that only some of them read are removed with \
+         --inert drop, and take effect on every release with --inert carry.";
     NO_USABLE_ENDPOINT "no-usable-endpoint" Error
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today",
@@ -335,13 +342,13 @@ codes! {
          containerd read the temporary file if it started at that moment, and CRI would not load with mirrors in the \
          one and config_path in the other. Write *.toml, as containerd's own default does.";
     OTHER_PLUGIN_ID "other-plugin-id" Error
-        Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "registry settings under the CRI plugin's name of another file version, live on one containerd and inert on another",
+        Choose("--inert drop: what --from does stays so; --inert carry: the settings take effect on every release"),
+        "registry settings under the name that the CRI plugin has in files of another version",
         "The CRI plugin has had three names: `cri` in files of version 1, io.containerd.grpc.v1.cri in version 2, \
          io.containerd.cri.v1.images in version 3 and 4. Under a name that does not fit the file's version, settings \
-         are dead on one containerd and alive on another: 2.3 and later read the version-2 name in version-3 files, \
-         2.x reads the version-3 name in version-2 files. Move the settings, or accept that they go, which keeps what \
-         --from does.";
+         take effect on some releases only: 2.3 and later read the version-2 name in version-3 files, 2.x reads the \
+         version-3 name in version-2 files. --inert drop removes them, --inert carry lets them take effect on every \
+         release.";
     OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
         "a file that is read later sets the same again, so that this one has no effect",
         "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is read \
@@ -409,12 +416,13 @@ codes! {
         "The comment looks like a password or token. Everyone may be able to read a hosts.toml file, so it is not moved \
          into one. The old file with it stays in the journal of the run.";
     SECTION_SHADOWED "section-shadowed" Error
-        Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "registry settings that imports make inert on one containerd and live on another",
+        Choose("--inert drop: what --from does stays so; --inert carry: the settings take effect on every release"),
+        "registry settings that a drop-in replaces on 1.x, and that 2.x merges with it",
         "containerd 1.x takes a plugin's section whole from the last file that has it, so a drop-in with any CRI \
          setting replaces the registry settings of the files before it; 2.x merges the sections key by key, and what \
-         was replaced comes back, credentials and all. --from says whose view is kept. On 1.x the replaced settings \
-         go if you accept that; with --from 2.0 the merged ones are migrated.";
+         was replaced takes effect, credentials and all. --inert drop removes the replaced settings, so that pulls \
+         stay as they are on --from. --inert carry migrates what the target makes of all files, and lists the pulls \
+         that change by that and the credentials that are sent newly.";
     SEVERAL_CONFIG_PATHS "several-config-paths" Warning HandEdit,
         "config_path names several directories, which containerd 2.1 and later do not find; it becomes the first one",
         "containerd's own puller splits config_path at colons and looks into one directory after the other; the \
@@ -443,10 +451,12 @@ codes! {
          settings with a line in its log. They are carried into hosts files, which ends the conflict. Look at the \
          pulls that are shown: these settings have no effect today.";
     TLS_IGNORED_TODAY "tls-ignored-today" Warning HandEdit,
-        "containerd 2.x ignores configs.*.tls; the settings are carried as 1.x meant them",
+        "containerd 2.x ignores configs.*.tls; certificates are carried, skip_verify is not",
         "containerd 2.0 and later ignore configs.*.tls with no more than a line in the log, so a registry with its \
-         own CA or a client certificate has not got them since the upgrade. The settings are carried as 1.x meant \
-         them. Pulls that fail today may work afterwards; if that is not wanted, remove the settings first.";
+         own CA or a client certificate has been asked without them since the upgrade. CA files and client certificates \
+         are carried, as 1.x meant them: no pull that works today fails with them. insecure_skip_verify is not, since \
+         it would switch verification off; --inert carry carries it, too. Where a hosts file takes effect today, that \
+         decides, and the settings are removed.";
     TLS_ON_HTTP_ENDPOINT "tls-on-http-endpoint" Warning HandEdit,
         "certificates for an http endpoint are left out; they only matter where it redirects to https",
         "Certificates do nothing on plain http, unless the registry redirects to https or its token server uses it. \
@@ -525,7 +535,9 @@ codes! {
          that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \
          later read it. By default (--v1 auto) the file is converted where a later release would drop the section: \
          every plugin gets its version-2 name, which all releases read. Where that is not possible, the message says \
-         why, and the file stays version 1, as it does with --v1 keep. Do not upgrade such a node to 2.0 to 2.2.";
+         why, and the file stays version 1, as it does with --v1 keep. Do not upgrade such a node to 2.0 to 2.2. Where \
+         --from drops the section, --inert drop removes the registry settings, and --inert carry converts the file so \
+         that they take effect on every release.";
     VERSION_1_SETTING "version-1-setting" Warning HandEdit,
         "a setting of a version-1 file that containerd 2.x does not read under any name",
         "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \
@@ -533,13 +545,12 @@ codes! {
          disabled_plugins. They are not about registries, so the program does not change them. Look at them before the \
          upgrade.";
     VERSION_MISSING "version-missing" Error
-        Allow("removes the registry settings that --from does not read; the journal keeps them"),
-        "the file has registry settings but no version, which containerd versions read differently",
+        Choose("--inert drop: what --from does stays so; --inert carry: the settings take effect on every release"),
+        "registry settings under the version-2 name in a file without a version",
         "Without `version` in its first lines a file is of version 1, in which the CRI plugin is called `cri`; a \
-         `version` below a table belongs to that table. Settings under the version-2 name are dead on 1.x and 2.0 to \
-         2.2, and come alive on 2.3, so whether they are meant to count has to be decided. If so, add `version = 2`, \
-         which changes pulls at once: try that on one node first. If not, accept that they go, which keeps what \
-         --from does.";
+         `version` below a table belongs to that table. Settings under the version-2 name have no effect on 1.x and 2.0 \
+         to 2.2, and take effect on 2.3 and later. --inert drop removes them. --inert carry writes `version = 2`, so \
+         that all releases read the file, and with it every other table with a full name.";
     VERSION_NEWER_THAN_KNOWN "version-newer-than-known" Warning HandEdit,
         "the release line of a containerd version is not known to this program",
         "This program does not know the release line of the version, so it cannot know what changed there. It takes the \
@@ -627,6 +638,8 @@ pub struct Findings {
     /// Where something was said, whatever the words.
     at: HashSet<(&'static str, FileId, usize, usize)>,
     allowed: BTreeSet<&'static str>,
+    /// Findings about what `--inert carry` would make take effect.
+    carry_hints: Vec<usize>,
 }
 
 impl Findings {
@@ -718,6 +731,7 @@ impl Findings {
 
     /// Takes the findings of this code back.
     pub fn remove(&mut self, code: &Code) {
+        self.carry_hints.clear();
         self.found.retain(|finding| finding.code != code);
         self.seen.retain(|(name, ..)| *name != code.name);
     }
@@ -776,6 +790,25 @@ impl Findings {
         self.found
             .iter()
             .any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Marks the last finding: if `--inert carry` works on this node, its help says so.
+    pub fn hint_carry(&mut self) {
+        self.carry_hints.extend(self.found.len().checked_sub(1));
+    }
+
+    /// Whether a finding is marked for that.
+    pub fn hints_carry(&self) -> bool {
+        !self.carry_hints.is_empty()
+    }
+
+    /// Adds to the help of those that are marked.
+    pub fn add_hint(&mut self, hint: &str) {
+        for index in std::mem::take(&mut self.carry_hints) {
+            if let Some(finding) = self.found.get_mut(index) {
+                finding.help.push_str(hint);
+            }
+        }
     }
 
     /// The questions that are open, each with the findings that ask it.

@@ -282,8 +282,11 @@ pub(super) struct Common {
     /// HOST=keep and HOST=replace answer for one registry
     #[arg(long, value_name = "[HOST=]ANSWER")]
     existing: Vec<ExistingValue>,
-    // Hidden until a plan goes by it.
-    #[arg(long, value_name = "ANSWER", value_enum, hide = true)]
+    /// If only some releases read registry settings: drop or carry them
+    ///
+    /// drop: remove them, so that pulls stay as they are on --from. carry: let them take effect on every release, as the
+    /// target version reads them
+    #[arg(long, value_name = "ANSWER", value_enum, hide_possible_values = true)]
     inert: Option<Inert>,
     /// If the file has version 1: auto, convert or keep
     ///

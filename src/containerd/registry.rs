@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::lookup::Lookup;
+use crate::containerd::release::Behaviour;
 use crate::finding::{Place, Placed};
 use crate::go::url::{self, GoUrlError};
 use crate::node::NodePath;
@@ -228,6 +229,19 @@ impl Registry {
             || !self.configs.is_empty()
             || !self.auths.is_empty()
             || !self.headers.is_empty()
+    }
+
+    /// Whether there is anything in it besides `config_path` that could change a pull of this release: 2.x does not look at
+    /// `configs.*.tls`.
+    pub fn says_more_to(&self, behaviour: &Behaviour) -> bool {
+        let tls = behaviour.reads_legacy_tls();
+        !self.mirrors.is_empty()
+            || !self.auths.is_empty()
+            || !self.headers.is_empty()
+            || self
+                .configs
+                .iter()
+                .any(|config| config.has_more || tls && config.tls.is_some())
     }
 
     /// Whether it keeps containerd 2.1 and later from pulling through the transfer service

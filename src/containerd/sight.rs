@@ -71,6 +71,11 @@ impl Sight {
         &self.legacy
     }
 
+    /// The same, to keep.
+    pub fn settings(&self) -> Rc<Legacy> {
+        Rc::clone(&self.legacy)
+    }
+
     /// Why CRI refuses the registry settings.
     pub fn conflict(&self) -> Option<&Reason> {
         self.conflict.as_ref()

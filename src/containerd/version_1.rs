@@ -42,15 +42,26 @@ fn refuse<T>(range: &Range<usize>, reason: impl Into<String>) -> Result<T, Refus
     })
 }
 
+/// What is done with tables whose names are those of version 2 already: containerd 1.x does not find them in a version-1
+/// file, 2.3 and later do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullNames {
+    /// The file is refused, since they would take effect.
+    Refuse,
+    /// They are to take effect.
+    Keep,
+}
+
 /// The edits that make a version-2 file of a version-1 file, in order and apart from each other.
 ///
 /// `syntax` is that of `text`.
-pub fn convert(text: &str, syntax: &Syntax) -> Result<Vec<Rename>, Refusal> {
+pub fn convert(text: &str, syntax: &Syntax, full_names: FullNames) -> Result<Vec<Rename>, Refusal> {
     let tree = syntax.tree();
     spelled_exactly(tree)?;
     let mut converter = Converter {
         text,
         tree,
+        full_names,
         renames: Vec::new(),
     };
     converter.version()?;
@@ -153,6 +164,7 @@ const GONE: [&str; 3] = ["aufs", "linux", "shim"];
 struct Converter<'s> {
     text: &'s str,
     tree: &'s Table,
+    full_names: FullNames,
     renames: Vec<Rename>,
 }
 
@@ -257,6 +269,9 @@ impl Converter<'_> {
 
     /// One mention of a plugin's table.
     fn table(&mut self, key: &Key) -> Result<(), Refusal> {
+        if key.name.contains('.') && self.full_names == FullNames::Keep {
+            return Ok(());
+        }
         self.is_id(&key.name, &key.range)?;
         let kind = match plugin(&key.name) {
             Plugin::One(kind) => kind,
@@ -366,7 +381,8 @@ mod tests {
     use crate::toml::spelling::GoToml;
 
     fn converted(text: &str) -> String {
-        let renames = convert(text, &Syntax::parse(text).unwrap()).unwrap();
+        let syntax = Syntax::parse(text).unwrap();
+        let renames = convert(text, &syntax, FullNames::Refuse).unwrap();
         let converted = apply(text, &renames).unwrap();
         for reader in GoToml::ALL {
             let is_read = |text| Syntax::parse(text).unwrap().refusal(reader).is_none();
@@ -376,7 +392,8 @@ mod tests {
     }
 
     fn refused(text: &str) -> (&str, String) {
-        let refusal = convert(text, &Syntax::parse(text).unwrap()).unwrap_err();
+        let syntax = Syntax::parse(text).unwrap();
+        let refusal = convert(text, &syntax, FullNames::Refuse).unwrap_err();
         (text.get(refusal.range).unwrap(), refusal.reason)
     }
 

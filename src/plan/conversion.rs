@@ -1,11 +1,12 @@
 //! Whether a version-1 file becomes one of version 2, the last step of its edit.
 
+use super::placement::{Effect, Placement};
 use crate::containerd::configuration::Configuration;
 use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Behaviour, Major, NEWEST, Version};
-use crate::containerd::version_1;
-use crate::finding::Place;
+use crate::containerd::version_1::{self, FullNames};
+use crate::finding::{self, Place};
 use crate::question::Version1;
 use crate::read::Inputs;
 use crate::secret::TextKind;
@@ -16,7 +17,7 @@ pub(crate) enum Conversion {
     /// It stays.
     No,
     /// The file becomes one of version 2.
-    Yes,
+    Yes(FullNames),
     /// It is asked for, or needed, and cannot be done.
     Impossible(Obstacle),
 }
@@ -32,24 +33,36 @@ pub(crate) struct Obstacle {
 impl Conversion {
     /// Whether the file is to be converted, and can be. Where `--from` drops the section, a conversion would make it
     /// take effect.
-    pub(crate) fn of(inputs: &Inputs) -> Self {
+    pub(crate) fn of(inputs: &Inputs, inert: &[Placement<'_>]) -> Self {
         let configuration = inputs.snapshot.configuration();
         let is_wanted = match inputs.options.version_1 {
             Version1::Keep => false,
             Version1::Convert => true,
             Version1::Auto => later_release_loses_it(inputs.from),
         };
-        if !is_wanted
-            || inputs.behaviour().loses_version_1
+        // What only newer releases read for want of a version takes effect on all with one.
+        let takes_effect = inputs.carries() && inert.iter().any(is_of_version_1);
+        let full_names = match takes_effect {
+            true => FullNames::Keep,
+            false => FullNames::Refuse,
+        };
+        if !(is_wanted && !inputs.behaviour().loses_version_1 || takes_effect)
             || !says_something_in_version_1(configuration)
         {
             return Self::No;
         }
-        match obstacle(configuration) {
+        match obstacle(configuration, full_names) {
             Some(obstacle) => Self::Impossible(obstacle),
-            None => Self::Yes,
+            None => Self::Yes(full_names),
         }
     }
+}
+
+/// Whether it is for want of a version that a release does not read these settings.
+fn is_of_version_1(inert: &Placement<'_>) -> bool {
+    let codes = [&finding::VERSION_1, &finding::VERSION_MISSING];
+    matches!(&inert.effect, Effect::Later { code, .. } if codes.contains(code))
+        || inert.version <= 1 && matches!(inert.effect, Effect::Idle)
 }
 
 /// Whether a release that this node may be upgraded to drops the CRI section of a version-1 file, wherever `--to` leads.
@@ -77,7 +90,7 @@ fn says_something_in_version_1(configuration: &Configuration) -> bool {
 }
 
 /// Why the file cannot be converted, if it cannot.
-fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
+fn obstacle(configuration: &Configuration, full_names: FullNames) -> Option<Obstacle> {
     let config = configuration.main()?;
     // Whichever file is converted first, containerd 1.x does not start between the two (docs/containerd.md §12.2).
     let names_plugins = |file: &&ConfigFile| {
@@ -103,7 +116,8 @@ fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
             ),
         });
     }
-    let refusal = version_1::convert(&config.toml.text, &config.toml.syntax).err()?;
+    let (text, syntax) = (&config.toml.text, &config.toml.syntax);
+    let refusal = version_1::convert(text, syntax, full_names).err()?;
     Some(Obstacle {
         place: config.place(refusal.range),
         reason: refusal.reason,
@@ -111,9 +125,9 @@ fn obstacle(configuration: &Configuration) -> Option<Obstacle> {
 }
 
 /// The text of a version-1 file as one of version 2. `None` if it cannot be converted.
-pub(crate) fn converted(text: &FileText) -> Option<FileText> {
+pub(crate) fn converted(text: &FileText, full_names: FullNames) -> Option<FileText> {
     let toml = text.toml()?;
-    let renames = version_1::convert(&toml.text, &toml.syntax).ok()?;
+    let renames = version_1::convert(&toml.text, &toml.syntax, full_names).ok()?;
     let converted = version_1::apply(&toml.text, &renames)?;
     Some(FileText::new(
         converted.into_bytes(),

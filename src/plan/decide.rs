@@ -1,7 +1,7 @@
 //! Who decides what every namespace must have after the migration: the legacy settings, or a hosts file that exists.
 
 use super::namespaces::{AllWanted, Decider, Wanted};
-use super::planner::{InEffect, Planner};
+use super::planner::{InEffect, Planner, in_effect};
 use super::settings::{check_no_host, check_trouble};
 use crate::containerd::host::{Host, Pulls, Scheme, default_host};
 use crate::containerd::hosts_file::difference::difference;
@@ -73,14 +73,13 @@ impl std::fmt::Display for Both<'_> {
 /// The hosts that each interesting namespace must have.
 pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWanted {
     let behaviour = planner.behaviour();
-    let nobody = planner.from.last.is_none()
-        || planner.in_effect == InEffect::Settings && !planner.migrates();
+    let nobody = planner.from.last.is_none() || !planner.uses_hosts_files;
     let (default_decider, default_hosts) = match planner.namespaces.last() {
         Some(unnamed) if !nobody => default_directory(planner, &unnamed.name, findings),
         _ => (Decider::Nobody, None),
     };
     // Where the operator accepts that, the daemon that is there may start all the same.
-    let refused = planner.from.text_refused().map(|reason| reason.code);
+    let refused = planner.installed.text_refused().map(|reason| reason.code);
     let not_started = refused.filter(|code| !findings.allows(code));
     let mut namespaces = Vec::new();
     for namespace in &planner.namespaces {
@@ -98,11 +97,12 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
         } else {
             decider(planner, name, &settings, default_decider, findings)
         };
-        let before = match planner.in_effect {
-            InEffect::Settings | InEffect::HostsFiles => planner.from.pulls(name),
+        let before = match in_effect(&planner.installed) {
+            InEffect::Settings | InEffect::HostsFiles => planner.installed.pulls(name),
             InEffect::Nothing(_) => Pulls::Fail("CRI does not load".to_owned()),
         };
         let after = match decider {
+            Decider::Nobody if planner.in_effect != InEffect::HostsFiles => settings,
             Decider::Nobody => before.clone(),
             Decider::HostsFile => reader::pulls(&planner.certs, name, behaviour),
             Decider::KeptFile => read_otherwise(planner, name, &before).1,
@@ -112,7 +112,11 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
             Some(_) => Pulls::Fail("containerd does not start".to_owned()),
             None => before,
         };
+        let carried = planner.inert_code().filter(|_| planner.inputs.carries());
         let changed = (!before.same(&after)).then(|| match (planner.in_effect, decider) {
+            (InEffect::Settings | InEffect::HostsFiles, _) if carried.is_some() => {
+                carried.unwrap_or(&finding::PROOF_FAILED)
+            }
             (InEffect::Nothing(code), _) => code,
             (InEffect::HostsFiles, Decider::Settings)
                 if planner.registry().config_paths().len() > 1 =>

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::change::{Change, ConfigEdit, EditStep, FileKind, NEW_FILE};
-use super::conversion;
+use super::conversion::{self, Conversion};
 use super::placement::{Effect, Placement};
-use super::planner::Planner;
+use super::planner::{InEffect, Planner};
 use crate::containerd::contents::{Contents, PluginId};
 use crate::containerd::file::ConfigFile;
 use crate::containerd::release::Major;
+use crate::containerd::sight::Sight;
 use crate::finding::{self, Findings};
 use crate::node::NodePath;
+use crate::read::DOCKER_CERTS_DIRECTORY;
 use crate::secret::TextKind;
 use crate::text::{FileText, TomlText};
 use crate::toml::edit::{self, MovedComment, NewValue, PathSet, Setting};
+use crate::toml::syntax::Table;
 
 /// The edits of all files, with the comments that leave each.
 pub(crate) struct Edits {
@@ -29,10 +32,31 @@ impl Edits {
     }
 }
 
+/// A section in which `config_path` is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Site {
+    file: usize,
+    id: PluginId,
+    /// Whether the section is made for it.
+    is_new: bool,
+}
+
 /// Takes the legacy settings out of every file, sets `config_path`, and converts config.toml. `None` if there is no
 /// place for `config_path`, which is then a finding.
 pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Edits> {
-    let sets_config_path = !planner.registry().config_path_stays() && planner.migrates();
+    match build(planner, &sites(planner)) {
+        Ok(edits) => Some(edits),
+        Err(file) => {
+            let mut files = planner.configuration().files.get(file).into_iter();
+            let file = files.next().map_or(planner.config, |loaded| &loaded.file);
+            no_place(file, "config_path", findings);
+            None
+        }
+    }
+}
+
+/// The edits with `config_path` set in these sections; the error is the file in which there is no place for it.
+fn build(planner: &Planner<'_>, sites: &[Site]) -> Result<Edits, usize> {
     let mut edits = Edits {
         files: Vec::new(),
         comments: Vec::new(),
@@ -45,18 +69,15 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
     for (index, loaded) in files.iter().enumerate() {
         // Of several names of one file the last one says what becomes of it.
         let decides = last_names.get(&loaded.file.real).copied().unwrap_or(index);
-        let last = planner
-            .from
-            .last
-            .filter(|(file, _)| sets_config_path && *file == decides);
-        let Some((step, comments)) = edit(planner, decides, &loaded.file, last.map(|(_, id)| id))
-        else {
-            no_place(&loaded.file, "config_path", findings);
-            return None;
+        let sites = sites.iter().filter(|site| site.file == decides);
+        let (step, comments) = edit(planner, decides, &loaded.file, sites).ok_or(index)?;
+        let converted = match planner.conversion {
+            Conversion::Yes(full_names) if index == 0 => {
+                conversion::converted(&step.after, full_names)
+            }
+            _ => None,
         };
-        let converts = planner.converts() && index == 0;
-        let converted = converts.then(|| conversion::converted(&step.after));
-        let text = converted.flatten().unwrap_or_else(|| step.after.clone());
+        let text = converted.unwrap_or_else(|| step.after.clone());
         edits.files.push(ConfigEdit {
             file: index,
             text,
@@ -67,7 +88,116 @@ pub(crate) fn edits(planner: &Planner<'_>, findings: &mut Findings) -> Option<Ed
             .comments
             .extend(comments.map(|comment| (index, comment)));
     }
-    Some(edits)
+    Ok(edits)
+}
+
+/// Where `config_path` is set: in the last file that has the section on the installed containerd (L in
+/// docs/containerd.md §12.1). Where settings are to take effect on every release that not all of them read, it may have
+/// to be in another one, or in two.
+fn sites(planner: &Planner<'_>) -> Vec<Site> {
+    let sets = planner.uses_hosts_files && planner.migrates();
+    let existing = |(file, id)| Site {
+        file,
+        id,
+        is_new: false,
+    };
+    let last = planner.from.last.map(existing);
+    if !planner.inputs.carries() {
+        let stays = planner.registry().config_path_stays();
+        return last.filter(|_| sets && !stays).into_iter().collect();
+    }
+    if !sets {
+        return Vec::new();
+    }
+    let installed = planner.installed.last.map(existing);
+    let file = last.map_or(0, |site| site.file);
+    let files = &planner.configuration().files;
+    let version = files.get(file).map_or(0, |loaded| {
+        loaded.contents(planner.behaviour().major).version
+    });
+    let new = Site {
+        file,
+        // A file without a version becomes one of version 2.
+        id: PluginId::of_version(version.max(2)),
+        is_new: true,
+    };
+    let candidates = [
+        vec![],
+        installed.into_iter().collect(),
+        last.into_iter().collect(),
+        installed.into_iter().chain(last).collect(),
+        vec![new],
+        last.into_iter().chain([new]).collect(),
+    ];
+    let takes = |sites: &&Vec<Site>| {
+        let edits = build(planner, sites).ok();
+        let after = edits.and_then(|edits| planner.inputs.snapshot.after(&edits.texts(), []));
+        after.is_some_and(|after| {
+            planner.verified().all(|release| {
+                let sight = after.seen_by(&release.generation.behaviour);
+                sight.config_path.starts_with('/')
+                    && NodePath::new(&sight.config_path) == planner.certs.path
+                    && !is_replaced(&release.sight, &sight)
+            })
+        })
+    };
+    let found = candidates.iter().find(takes);
+    found.map_or_else(|| last.into_iter().collect(), Clone::clone)
+}
+
+/// Whether another file's section takes the place of one that is gone, as on 1.x, with all that it says besides `registry`.
+fn is_replaced(before: &Sight, after: &Sight) -> bool {
+    match (before.last, after.last) {
+        (Some((before, _)), Some((other, _))) => {
+            after.behaviour.major == Major::One && before != other
+        }
+        _ => false,
+    }
+}
+
+/// Whether `config_path` is set after the migration: where a hosts file is needed for what the settings give, or where
+/// the files without it would be read in another way.
+pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
+    let directories = planner.inputs.snapshot.certs();
+    let is_filled = |root: &str| {
+        let directory = directories.get(root);
+        directory.is_some_and(|directory| !directory.directories.is_empty())
+    };
+    // A built-in `config_path` matters if there is anything where it leads.
+    let is_read = planner.in_effect == InEffect::HostsFiles;
+    if planner.registry().config_path.is_some()
+        || is_read && planner.from.roots().into_iter().any(is_filled)
+    {
+        return true;
+    }
+    if !planner.migrates() || planner.from.last.is_none() {
+        return false;
+    }
+    let mut names = planner.namespaces.iter().map(|one| one.name.as_str());
+    if names.any(|name| {
+        !planner
+            .settings_pulls(name)
+            .same(&planner.default_pulls(name))
+    }) {
+        return true;
+    }
+    let Some(after) = build(planner, &[])
+        .ok()
+        .and_then(|edits| planner.inputs.snapshot.after(&edits.texts(), []))
+    else {
+        return true;
+    };
+    planner.verified().any(|release| {
+        let (today, after) = (&release.sight, after.seen_by(&release.generation.behaviour));
+        // Without mirrors the built-in directories take effect, and with them what Docker has there.
+        let is_built_in = today.config_path.is_empty()
+            && !after.config_path.is_empty()
+            && is_filled(DOCKER_CERTS_DIRECTORY);
+        let mut names = planner.namespaces.iter().map(|one| one.name.as_str());
+        is_replaced(today, &after)
+            || is_built_in
+            || names.any(|name| !after.pulls(name).same(&planner.settings_pulls(name)))
+    })
 }
 
 fn no_place(file: &ConfigFile, key: &str, findings: &mut Findings) {
@@ -79,30 +209,44 @@ fn no_place(file: &ConfigFile, key: &str, findings: &mut Findings) {
     );
 }
 
-/// One file without what is removed, with `config_path` if `last` is the name of the section in the last file that has
-/// it.
-fn edit(
+/// One file without what is removed, with `config_path` in these sections.
+fn edit<'s>(
     planner: &Planner<'_>,
     index: usize,
     file: &ConfigFile,
-    last: Option<PluginId>,
+    sites: impl Iterator<Item = &'s Site>,
 ) -> Option<(EditStep, Vec<MovedComment>)> {
-    let removed = removed(planner, index);
+    let sites: Vec<&Site> = sites.collect();
+    let removed = removed(planner, index, &sites);
     let mut removed_set = PathSet::default();
     for path in &removed {
         removed_set.insert(path);
     }
     let loaded = planner.configuration().files.get(index)?;
     let contents = loaded.contents(planner.behaviour().major);
+    let path = || NewValue::String(planner.certs.path.to_string());
     let mut settings = Vec::new();
-    if let Some(section) = last.and_then(|id| contents.section(id)) {
-        let spelling = &section.spelling;
-        settings.push(Setting {
-            table: spelling.table.to_vec(),
-            key: spelling.config_path.clone(),
-            value: NewValue::String(planner.certs.path.to_string()),
-            new_header: None,
-        });
+    for site in sites {
+        match contents.section(site.id) {
+            Some(section) => settings.push(Setting {
+                table: section.spelling.table.to_vec(),
+                key: section.spelling.config_path.clone(),
+                value: path(),
+                new_header: None,
+            }),
+            None if site.is_new => {
+                let (plugins, quoted) = spelled_like_others(&loaded.file, contents, site.id);
+                settings.push(Setting {
+                    table: [&plugins, site.id.name(), "registry"]
+                        .map(str::to_owned)
+                        .to_vec(),
+                    key: "config_path".to_owned(),
+                    value: path(),
+                    new_header: Some(format!("{plugins}.{quoted}.registry")),
+                });
+            }
+            None => {}
+        }
     }
     let edited = edit::edit(&file.toml.text, &file.toml.syntax, &removed_set, &settings)?;
     let step = EditStep {
@@ -209,16 +353,37 @@ pub(crate) fn changes(planner: &Planner<'_>, edits: &[ConfigEdit]) -> Vec<Change
 
 /// The key paths that are removed from one file: of sections that take effect `mirrors`, every `configs.*.tls`, and
 /// those of their parents that are empty by that; of sections that would take effect later all registry settings.
-fn removed(planner: &Planner<'_>, file: usize) -> Vec<Vec<String>> {
+fn removed(planner: &Planner<'_>, file: usize, sites: &[&Site]) -> Vec<Vec<String>> {
     let mut removed = Vec::new();
     for placement in planner.placements_of(file) {
         match placement.effect {
-            Effect::Now => removed_legacy(placement, &mut removed),
-            Effect::Later { .. } => removed.push(placement.section.spelling.table.to_vec()),
+            Effect::Now | Effect::Idle => removed_legacy(placement, &mut removed),
+            Effect::Later { .. } => {
+                let is_site = sites.iter().any(|site| site.id == placement.id.1);
+                removed_later(placement, is_site, &mut removed);
+            }
             Effect::UnderAnotherName | Effect::Overruled | Effect::Never => {}
         }
     }
     removed
+}
+
+/// The whole registry table, or all but the `config_path` that is set in it.
+fn removed_later(placement: &Placement<'_>, is_site: bool, removed: &mut Vec<Vec<String>>) {
+    let spelling = &placement.section.spelling;
+    let table = spelling.table.to_vec();
+    if !is_site {
+        removed.push(table);
+        return;
+    }
+    let names = spelling.table.each_ref().map(String::as_str);
+    let registry = placement.file.tree().table_at(&names);
+    let others = registry.into_iter().flat_map(Table::iter);
+    let others = others.filter(|node| node.key.name != *spelling.config_path);
+    removed.extend(others.map(|node| {
+        let name = [node.key.name.to_string()];
+        table.iter().cloned().chain(name).collect()
+    }));
 }
 
 fn removed_legacy(placement: &Placement<'_>, removed: &mut Vec<Vec<String>>) {
@@ -261,8 +426,18 @@ fn removed_legacy(placement: &Placement<'_>, removed: &mut Vec<Vec<String>>) {
 
 /// `use_local_image_pull = true` in the table that 2.x reads and 1.x does not, in whatever file.
 fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
-    let id = PluginId::Images.name();
-    // In quotes like those of the other section.
+    let id = PluginId::Images;
+    let (plugins, quoted) = spelled_like_others(file, contents, id);
+    Setting {
+        table: vec![plugins.clone(), id.name().to_owned()],
+        key: "use_local_image_pull".to_owned(),
+        value: NewValue::True,
+        new_header: Some(format!("{plugins}.{quoted}")),
+    }
+}
+
+/// How a new section of the CRI plugin is spelled: `plugins`, and its name in quotes like those of the other sections.
+fn spelled_like_others(file: &ConfigFile, contents: &Contents, id: PluginId) -> (String, String) {
     let mut quoted = contents
         .sections
         .iter()
@@ -272,10 +447,5 @@ fn local_pull(file: &ConfigFile, contents: &Contents) -> Setting {
         let [plugins, _] = &section.table;
         plugins
     });
-    Setting {
-        table: vec![plugins.to_owned(), id.to_owned()],
-        key: "use_local_image_pull".to_owned(),
-        value: NewValue::True,
-        new_header: Some(format!("{plugins}.{}", edit::quote(id, literal))),
-    }
+    (plugins.to_owned(), edit::quote(id.name(), literal))
 }

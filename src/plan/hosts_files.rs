@@ -53,6 +53,10 @@ pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<
                 namespace.mirror.is_some() && !certs.directories.contains_key(DEFAULT);
             continue;
         }
+        if namespace.decider == Decider::Nobody {
+            // Without `config_path` no file is needed, whatever the mirror's entry says.
+            namespace.same_as_default = planner.legacy().mirror(&namespace.name).is_some();
+        }
         if namespace.decider != Decider::Settings {
             continue;
         }

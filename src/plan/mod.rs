@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::snapshot::Snapshot;
-use crate::finding::Findings;
+use crate::finding::{Code, Findings};
 use crate::node::NodePath;
 use crate::question::Question;
 use crate::read::Inputs;
@@ -52,6 +52,8 @@ pub struct Plan {
     pub certs: Rc<CertsDirectory>,
     /// Whether the file becomes one of version 2.
     pub converts: bool,
+    /// The code of settings that not every release reads today, and that are to take effect on all.
+    pub carried: Option<&'static Code>,
     /// Whether hosts files take effect as soon as they are written, since `config_path` names their directory already.
     pub hosts_files_take_effect: bool,
 }
@@ -66,6 +68,7 @@ impl Plan {
             edits: Vec::new(),
             certs,
             converts: false,
+            carried: None,
             hosts_files_take_effect: false,
         }
     }
@@ -128,7 +131,8 @@ fn stays_as_it_is(planner: &Planner<'_>, findings: &mut Findings) {
     }
 }
 
-fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
+fn migrate(mut planner: Planner<'_>, findings: &mut Findings) -> Plan {
+    planner.uses_hosts_files = edits::uses_hosts_files(&planner);
     rules::config_path::check_several(&planner, findings);
     rules::config_path::check_relative(&planner, findings);
     rules::generated::check_generated(&planner, findings);
@@ -170,6 +174,7 @@ fn migrate(planner: Planner<'_>, findings: &mut Findings) -> Plan {
         namespaces: wanted.namespaces,
         edits: edits.files,
         converts: planner.converts(),
+        carried: planner.inert_code().filter(|_| planner.inputs.carries()),
         hosts_files_take_effect: planner.in_effect == InEffect::HostsFiles
             && roots.any(|root| NodePath::new(root) == planner.certs.path),
         certs: planner.certs,

@@ -15,6 +15,8 @@ pub(crate) struct Placement<'i> {
     /// Which one it is.
     pub id: SectionId,
     pub file: &'i ConfigFile,
+    /// The version that the file says it has; 0 if it says none.
+    pub version: i64,
     pub section: &'i PluginSection,
     pub registry: &'i Registry,
     pub effect: Effect,
@@ -33,6 +35,8 @@ pub(crate) enum Effect {
     UnderAnotherName,
     /// Some version reads them, but another file says the same again there.
     Overruled,
+    /// Some version reads the section, but its settings are TLS settings alone, which none of those looks at.
+    Idle,
     /// Neither `--from` nor a target reads them.
     Never,
 }
@@ -102,12 +106,15 @@ pub(crate) fn placements<'i>(inputs: &'i Inputs, from: &Sight) -> Vec<Placement<
                 Effect::Later { code, versions }
             } else if reads.is_empty() {
                 Effect::Never
+            } else if registry.has_legacy() {
+                Effect::Idle
             } else {
                 Effect::Overruled
             };
             placements.push(Placement {
                 id,
                 file: &loaded.file,
+                version: contents.version,
                 section,
                 registry,
                 effect,
@@ -187,5 +194,5 @@ fn counts(registry: &Registry, sight: &Sight, from: &Sight, configuration: &Conf
         contents.section(*id)?.registry.as_ref()
     });
     registry.config_path.is_some() && (decides(registry) || !today.any(|other| decides(other)))
-        || registry.says_more_than_config_path()
+        || registry.says_more_to(&sight.behaviour)
 }

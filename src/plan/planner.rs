@@ -8,9 +8,10 @@ use super::carry::{Carried, carry};
 use super::change::{NEW_FILE, mode_of_new};
 use super::conversion::Conversion;
 use super::namespaces::{Namespace, namespaces};
-use super::placement::{self, Placement};
+use super::placement::{self, Effect, Placement};
 use crate::containerd::configuration::Configuration;
 use crate::containerd::file::ConfigFile;
+use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::legacy::Legacy;
 use crate::containerd::registry::Registry;
@@ -35,8 +36,12 @@ pub(crate) enum InEffect {
 /// What all rules look at.
 pub(crate) struct Planner<'i> {
     pub inputs: &'i Inputs,
-    /// What the containerd whose behaviour is kept makes of the node.
+    /// What the release whose view is kept makes of the node: the installed one, or with `--inert carry` the newest target.
     pub from: Rc<Sight>,
+    /// What the installed containerd makes of it.
+    pub installed: Rc<Sight>,
+    /// The settings that are kept, by name.
+    pub settings: Rc<Legacy>,
     /// That one, the targets, and every known release between them, with what each makes of it.
     pub releases: &'i [Release],
     /// config.toml itself.
@@ -44,7 +49,11 @@ pub(crate) struct Planner<'i> {
     /// Every configuration file by its number in findings.
     files: HashMap<FileId, &'i ConfigFile>,
     pub placements: Vec<Placement<'i>>,
+    /// The same as the installed containerd has it: what `--inert` decides about.
+    pub inert: Vec<Placement<'i>>,
     pub in_effect: InEffect,
+    /// Whether `config_path` is set after the migration.
+    pub uses_hosts_files: bool,
     /// The directory that `config_path` names afterwards, with `carried` already in it.
     pub certs: Rc<CertsDirectory>,
     /// Files that are to be written into it, since another directory of `config_path` gives them today.
@@ -62,7 +71,7 @@ impl<'i> Planner<'i> {
     /// `None` if there is no configuration at all.
     pub(crate) fn new(inputs: &'i Inputs) -> Option<Self> {
         let config = inputs.snapshot.configuration().main()?;
-        let from = inputs.sight();
+        let (from, installed) = (inputs.kept(), inputs.sight());
         let releases = inputs.releases.as_slice();
         let path = inputs.certs_path();
         let empty = || Rc::new(CertsDirectory::empty(path.clone()));
@@ -76,14 +85,18 @@ impl<'i> Planner<'i> {
             Rc::make_mut(&mut certs).write(&file.path, &file.content);
         }
         let namespaces = namespaces(inputs, &from, &certs);
+        let inert = placement::placements(inputs, &installed);
         let files = inputs.snapshot.configuration().files.iter();
         let files = files.map(|loaded| &loaded.file);
         Some(Self {
             in_effect: in_effect(&from),
+            conversion: Conversion::of(inputs, &inert),
             placements: placement::placements(inputs, &from),
+            inert,
+            uses_hosts_files: true,
+            settings: inputs.kept_settings(),
             namespace_names: namespaces.iter().map(|one| one.name.clone()).collect(),
             first_mentions: from.registry().first_mentions(),
-            conversion: Conversion::of(inputs),
             namespaces,
             inputs,
             config,
@@ -92,6 +105,7 @@ impl<'i> Planner<'i> {
             carried,
             releases,
             from,
+            installed,
         })
     }
 
@@ -100,9 +114,32 @@ impl<'i> Planner<'i> {
         self.from.registry()
     }
 
-    /// The same settings, by name.
+    /// Those of them that are kept, by name.
     pub(crate) fn legacy(&self) -> &Legacy {
-        self.from.legacy()
+        &self.settings
+    }
+
+    /// The hosts that they give for a registry, without what fails; where nothing is left, its default host.
+    pub(crate) fn settings_pulls(&self, registry: &str) -> Pulls {
+        let resolved = self.legacy().resolve(registry, self.behaviour(), true);
+        if resolved.hosts.is_empty() {
+            return self.default_pulls(registry);
+        }
+        resolved.usable()
+    }
+
+    /// The hosts of a registry for which nothing is set.
+    pub(crate) fn default_pulls(&self, registry: &str) -> Pulls {
+        let nothing = Legacy::default();
+        nothing.resolve(registry, self.behaviour(), true).usable()
+    }
+
+    /// The code of the settings that one release reads and another does not, if there are any.
+    pub(crate) fn inert_code(&self) -> Option<&'static Code> {
+        self.inert.iter().find_map(|one| match &one.effect {
+            Effect::Later { code, .. } => Some(*code),
+            _ => None,
+        })
     }
 
     pub(crate) fn behaviour(&self) -> &Behaviour {
@@ -133,6 +170,7 @@ impl<'i> Planner<'i> {
     pub(crate) fn migrates(&self) -> bool {
         self.registry().pending()
             || self.placements.iter().any(Placement::is_silenced)
+            || self.inputs.carries() && self.inert.iter().any(Placement::is_silenced)
             || self.several_directories_matter()
             // What is converted is written, and then with one directory.
             || self.converts() && self.from.roots().len() > 1
@@ -140,7 +178,7 @@ impl<'i> Planner<'i> {
 
     /// Whether the file becomes one of version 2.
     pub(crate) fn converts(&self) -> bool {
-        matches!(self.conversion, Conversion::Yes)
+        matches!(self.conversion, Conversion::Yes(_))
     }
 
     /// Whether hosts files that take effect today are not found by a target, since `config_path` names several directories.
@@ -205,7 +243,7 @@ impl<'i> Planner<'i> {
 
 /// What decides pulls today. Where CRI is disabled, or the daemon does not start for another reason, what is kept is
 /// what it would do.
-fn in_effect(from: &Sight) -> InEffect {
+pub(crate) fn in_effect(from: &Sight) -> InEffect {
     match from.conflict() {
         Some(reason) => InEffect::Nothing(reason.code),
         None if from.config_path.is_empty() => InEffect::Settings,

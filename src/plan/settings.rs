@@ -17,7 +17,7 @@ use crate::node::NodePath;
 use crate::plan::rules::wrong_places::advice::Adviser;
 use crate::plan::rules::wrong_places::names;
 use crate::read::CertificateFile;
-use crate::secret::shown_path;
+use crate::secret::{shown_path, shown_url};
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ struct Settled<'w> {
     files_of_host: HashMap<&'w str, BTreeSet<NodePath>>,
     /// Mirror entries for whose namespace a hosts file decides that exists.
     overruled: BTreeSet<&'w str>,
+    /// The hosts that the settings give for such namespaces.
+    overruled_hosts: BTreeSet<&'w str>,
     /// Mirror entries for which no hosts file is needed.
     needless: BTreeSet<&'w str>,
 }
@@ -65,6 +67,7 @@ impl<'w> Settled<'w> {
             files_of_mirror: HashMap::new(),
             files_of_host: HashMap::new(),
             overruled: BTreeSet::new(),
+            overruled_hosts: BTreeSet::new(),
             needless: BTreeSet::new(),
         };
         let certs = &planner.certs;
@@ -81,6 +84,11 @@ impl<'w> Settled<'w> {
             if [Decider::HostsFile, Decider::KeptFile].contains(&namespace.decider) {
                 let own = mirror.filter(|mirror| *mirror == namespace.name);
                 settled.overruled.extend(own);
+                let hosts = settings_hosts(namespace).map(|host| host.host.as_str());
+                settled.overruled_hosts.extend(hosts);
+                continue;
+            }
+            if !planner.uses_hosts_files {
                 continue;
             }
             // The directory that decides afterwards.
@@ -235,8 +243,16 @@ fn settle_tls(
     let used = settled.uses.get(host);
     let takes_effect = used.http || used.https;
     let dead = Fate::WithoutEffect(&finding::DEAD_CONFIG_KEY);
+    let files = settled.files_of_host.get(host);
+    let is_overruled = files.is_none() && settled.overruled_hosts.contains(host);
+    let is_ignored = !planner.behaviour().reads_legacy_tls();
     if takes_effect {
-        check_tls(planner, tls, host, used, findings);
+        if is_ignored {
+            check_ignored_tls(planner, tls, host, used.https && !is_overruled, findings);
+        }
+        if !is_ignored || planner.inputs.carries() {
+            check_tls(planner, tls, host, used, findings);
+        }
     } else {
         dead_config(planner, config, tls, findings);
     }
@@ -255,8 +271,13 @@ fn settle_tls(
         push(setting.clone(), &tls.place, fate);
     }
     for key in &tls.keys {
+        let is_skip = key.value.eq_ignore_ascii_case("insecure_skip_verify");
+        let has_no_effect =
+            is_ignored && !planner.inputs.carries() && (is_skip || is_overruled || !used.https);
         let fate = match takes_effect {
-            true => tls_key_fate(tls, key, used, carried(settled.files_of_host.get(host))),
+            true if has_no_effect => Fate::WithoutEffect(&finding::TLS_IGNORED_TODAY),
+            true if is_overruled => Fate::Overruled(&finding::EXISTING_HOSTS_FILE),
+            true => tls_key_fate(tls, key, used, carried(files)),
             false => dead.clone(),
         };
         let setting = format!("{setting}.{}", quote_name(&key.value));
@@ -287,10 +308,17 @@ fn settle_without_effect(
         });
         let fate = match &placement.effect {
             Effect::Now => Fate::WithoutEffect(&finding::OVERRIDDEN_SETTING),
-            Effect::Later { code, .. } => Fate::LeftOut(code),
+            Effect::Later { code, .. } => {
+                let code = planner
+                    .inert_code()
+                    .filter(|_| planner.inputs.carries())
+                    .unwrap_or(code);
+                Fate::LeftOut(code)
+            }
             // Said of the other name.
             Effect::UnderAnotherName => continue,
             Effect::Overruled | Effect::Never => Fate::Stays,
+            Effect::Idle => Fate::WithoutEffect(&finding::INERT_SECTION),
         };
         let mut leaves = placement.registry.leaves();
         if let (Some(path), true) = (&placement.registry.config_path, placement.is_silenced()) {
@@ -509,6 +537,50 @@ fn check_endpoints(
     }
 }
 
+/// What becomes of TLS settings that containerd 2.x ignores. `matters` is whether a hosts file could carry them: the host
+/// is asked over HTTPS, and no hosts file that takes effect today decides.
+fn check_ignored_tls(
+    planner: &Planner<'_>,
+    tls: &Tls,
+    host: &str,
+    matters: bool,
+    findings: &mut Findings,
+) {
+    let kept = planner.inputs.kept_version();
+    if !matters || !tls.says_something() {
+        return;
+    }
+    if planner.inputs.carries() {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            tls.place.clone(),
+            format!(
+                "containerd {kept} ignores `configs.*.tls`, and with it these settings for `{host}`"
+            ),
+            "they take effect after the migration, as --inert carry says",
+        );
+        return;
+    }
+    if certificate_files(tls).next().is_some() {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            tls.place.clone(),
+            format!("containerd {kept} ignores `configs.*.tls`: `{host}` is asked without these certificates"),
+            "they take effect after the migration; pulls that work today still do",
+        );
+        check_certificates(planner, tls, findings);
+    }
+    if let Some(place) = &tls.skip_verify {
+        findings.add(
+            &finding::TLS_IGNORED_TODAY,
+            place.clone(),
+            format!("containerd {kept} ignores this, and verifies the certificate of `{host}`"),
+            "it is removed, and the certificate is still verified",
+        );
+        findings.hint_carry();
+    }
+}
+
 fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: &mut Findings) {
     if used.http {
         if let Some(place) = &tls.skip_verify {
@@ -529,9 +601,13 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
             );
         }
     }
-    if !used.https {
-        return;
+    if used.https {
+        check_certificates(planner, tls, findings);
     }
+}
+
+/// What is wrong with the files that TLS settings name.
+fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings) {
     if let Some(file) = &tls.empty_ca_file {
         findings.add(
             &finding::CA_WITHOUT_CERTIFICATE,
@@ -540,10 +616,7 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
             "containerd ignores it today, but a hosts file that names it would fail every pull; it is left out",
         );
     }
-    for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
-        .into_iter()
-        .flatten()
-    {
+    for file in certificate_files(tls) {
         let path = absolute(&file.value);
         if path != file.value {
             findings.add(
@@ -567,7 +640,8 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
                         &finding::CERTIFICATE_FILE_MISSING,
                         file.place.clone(),
                         format!("`{}` does not exist", shown_path(&path)),
-                        "pulls fail without it: before the migration on containerd 1.x, after it everywhere; the path is carried",
+                        "pulls fail without it: on containerd 1.x as before, after the migration on every release; the \
+                         path is carried",
                     );
                 }
             }
@@ -579,6 +653,13 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
             ),
         }
     }
+}
+
+/// The files that a hosts file can name: a certificate without its key, or a key alone, is left out.
+fn certificate_files(tls: &Tls) -> impl Iterator<Item = &Placed<String>> {
+    let is_lone = tls.cert_file.is_some() != tls.key_file.is_some();
+    let pair = [&tls.cert_file, &tls.key_file].into_iter().flatten();
+    tls.ca_file.iter().chain(pair.filter(move |_| !is_lone))
 }
 
 /// Whether no earlier setting names the same file.
@@ -594,17 +675,21 @@ pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings
                 &finding::UNPARSABLE_ENDPOINT,
                 place.clone(),
                 format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
-                "fix the endpoint, or leave it out with --allow unparsable-endpoint",
+                "fix the endpoint",
             ),
+            Trouble::LonePair { place, host } if !planner.behaviour().reads_legacy_tls() => {
+                findings.add_decided(
+                    &finding::CERTIFICATE_WITHOUT_KEY,
+                    place.clone(),
+                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing"),
+                    "it is left out; containerd 2.x ignores it today",
+                );
+            }
             Trouble::LonePair { place, host } => findings.add(
                 &finding::CERTIFICATE_WITHOUT_KEY,
                 place.clone(),
-                if planner.behaviour().reads_legacy_tls() {
-                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails")
-                } else {
-                    format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: it cannot be carried")
-                },
-                "add the other one, or leave this one out with --allow certificate-without-key",
+                format!("`cert_file` and `key_file` of `{host}` go together, and one is missing: every pull through it fails"),
+                "add the other one",
             ),
             Trouble::WithoutBrackets { place, host } => findings.add(
                 &finding::IPV6_WITHOUT_BRACKETS,
@@ -627,7 +712,7 @@ pub(crate) fn check_no_host(namespace: &str, mirror: Option<&Mirror>, findings: 
         &finding::NO_USABLE_ENDPOINT,
         mirror.map(|mirror| mirror.name.place.clone()),
         format!("no endpoint of `{namespace}` can be asked, so every pull of it fails"),
-        "fix the endpoints; --allow no-usable-endpoint leaves them out, so that the registry itself is asked",
+        "fix the endpoints",
     );
 }
 

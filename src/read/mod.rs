@@ -11,9 +11,9 @@ use crate::containerd::contents::Contents;
 use crate::containerd::file::ConfigFile;
 use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory, DEFAULT};
 use crate::containerd::hosts_file::reader;
-use crate::containerd::legacy::WILDCARD;
+use crate::containerd::legacy::{Legacy, WILDCARD};
 use crate::containerd::loader::Startup;
-use crate::containerd::registry::absolute;
+use crate::containerd::registry::{HostConfig, absolute};
 use crate::containerd::release::{
     Behaviour, Major, NEWEST, OLDEST, Version, default_targets, generations,
 };
@@ -526,6 +526,44 @@ impl Inputs {
         self.snapshot.seen_by(&self.behaviour())
     }
 
+    /// Whether settings that one release reads and another does not are to take effect everywhere.
+    pub fn carries(&self) -> bool {
+        self.options.inert == Some(Inert::Carry)
+    }
+
+    /// The release whose view of the files is kept: `from`, or with `--inert carry` the newest target.
+    pub fn kept_version(&self) -> Version {
+        let target = self.targets.last().filter(|_| self.carries());
+        target.copied().unwrap_or(self.from)
+    }
+
+    /// What that release makes of the node.
+    pub fn kept(&self) -> Rc<Sight> {
+        let behaviour = Behaviour::of(self.kept_version());
+        self.snapshot.seen_by(&behaviour)
+    }
+
+    /// The legacy settings whose meaning is kept: those that take effect on that release. TLS settings that it ignores are
+    /// among them, but do not switch verification off unless that is asked for.
+    pub fn kept_settings(&self) -> Rc<Legacy> {
+        let kept = self.kept();
+        let settings = kept.settings();
+        let skips = |config: &HostConfig| {
+            let tls = config.tls.as_ref();
+            tls.is_some_and(|tls| tls.skip_verify.is_some())
+        };
+        let is_ignored = !kept.behaviour.reads_legacy_tls() && !self.carries();
+        if !is_ignored || !settings.registry().configs.iter().any(skips) {
+            return settings;
+        }
+        let mut registry = settings.registry().clone();
+        let configs = registry.configs.iter_mut();
+        for tls in configs.filter_map(|config| config.tls.as_mut()) {
+            tls.skip_verify = None;
+        }
+        Rc::new(Legacy::new(Rc::new(registry)))
+    }
+
     /// The version that config.toml says it has; 0 if it says none.
     pub fn file_version(&self) -> i64 {
         let main = self.snapshot.configuration().files.first();
@@ -539,7 +577,7 @@ impl Inputs {
 
     /// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
     pub fn certs_path(&self) -> NodePath {
-        let sight = self.sight();
+        let sight = self.kept();
         let mut paths = sight.registry().config_paths().into_iter();
         match (
             paths.find(|path| !path.is_empty()),

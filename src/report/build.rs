@@ -197,6 +197,10 @@ impl Basis<'_> {
                     assumed: asked.to.is_none(),
                 })
                 .collect(),
+            carried: self
+                .inputs
+                .filter(|inputs| inputs.carries())
+                .map(Inputs::kept_version),
         }
     }
 

@@ -276,6 +276,9 @@ pub struct Versions {
     /// `from`.
     #[serde(default)]
     pub to: Vec<UsedVersion>,
+    /// With `--inert carry` the target version that says what the files mean, on every release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Version>,
 }
 
 impl Versions {
@@ -288,6 +291,12 @@ impl Versions {
     pub fn promise(&self) -> Option<String> {
         let from = self.from.as_ref()?;
         let targets = list(&self.targets(), "and");
+        if let Some(carried) = self.carried {
+            return Some(format!(
+                "Gives every release the pulls that containerd {carried} has with these files, verified for {from} and \
+                 {targets}"
+            ));
+        }
         Some(format!(
             "Preserves the pulls of containerd {from}, verified for {targets}"
         ))

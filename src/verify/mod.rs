@@ -42,7 +42,7 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
         as_it_is(inputs, findings);
         return;
     }
-    let bug = "nothing is written; report this as a bug, with the file";
+    let (failed, help) = failure(plan);
     for edit in &plan.edits {
         let Some(loaded) = inputs.snapshot.configuration().files.get(edit.file) else {
             continue;
@@ -50,17 +50,12 @@ pub fn verify(inputs: &Inputs, plan: &mut Plan, findings: &mut Findings) {
         if let Err(reason) = edit.steps.iter().try_for_each(edit::step_is_right) {
             let path = &loaded.file.path;
             let message = format!("the edited `{path}` is not what it should be: {reason}");
-            findings.add(
-                &finding::PROOF_FAILED,
-                loaded.file.place(0..0),
-                message,
-                bug,
-            );
+            findings.add(failed, loaded.file.place(0..0), message, help);
         }
     }
     let Some(after) = plan.after(inputs) else {
         let message = "an edited configuration file cannot be read any more";
-        findings.add(&finding::PROOF_FAILED, None, message, bug);
+        findings.add(failed, None, message, help);
         return;
     };
     let proof = Proof::new(inputs, plan, &after);
@@ -149,8 +144,10 @@ impl Failure {
 /// The node as it will be, with what each release makes of it.
 struct Proof<'i> {
     inputs: &'i Inputs,
-    /// What the containerd whose behaviour is kept makes of the node as it is.
+    /// What the release whose view is kept makes of the node as it is.
     from: Rc<Sight>,
+    /// The settings that are kept.
+    settings: Rc<Legacy>,
     /// Before and after the migration, by behaviour.
     releases: Vec<Compared<'i>>,
     /// One of each [kind](Sight::kind) of those that are compared, by their numbers; empty if one of them is of no kind, or
@@ -160,6 +157,8 @@ struct Proof<'i> {
     kept_certs: Rc<CertsDirectory>,
     certs: Rc<CertsDirectory>,
     converts: bool,
+    /// What is said where the plan does not do what it should.
+    failure: (&'static Code, &'static str),
 }
 
 /// Releases that behave alike, and what they make of the node as it will be.
@@ -177,7 +176,7 @@ struct Compared<'i> {
 
 impl<'i> Proof<'i> {
     fn new(inputs: &'i Inputs, plan: &Plan, after: &Snapshot) -> Self {
-        let from = inputs.sight();
+        let from = inputs.kept();
         let releases = inputs.releases.iter().map(|release| {
             let after = after.seen_by(&release.generation.behaviour);
             let startup = inputs.startup(&after);
@@ -188,7 +187,9 @@ impl<'i> Proof<'i> {
                     Startup::Loads | Startup::CriDisabled(_) => true,
                 },
                 startup,
-                same_headers: after.headers() == from.headers(),
+                // Headers stay in their files as credentials do.
+                same_headers: after.headers() == from.headers()
+                    || inputs.carries() && after.headers() == release.sight.headers(),
                 same_credentials: after.all_credentials() == from.all_credentials(),
                 release,
                 after,
@@ -200,17 +201,19 @@ impl<'i> Proof<'i> {
             inputs,
             kinds: kinds(&releases).unwrap_or_default(),
             releases,
+            settings: inputs.kept_settings(),
             from,
             certs: certs.cloned().unwrap_or_else(|| Rc::clone(&plan.certs)),
             kept_certs: Rc::clone(&plan.certs),
             converts: plan.converts,
+            failure: failure(plan),
         }
     }
 
     /// `--from` and every target must start and load CRI with the planned files. Where one does not today for the same
     /// reason, that is for an operator to decide; where it does, the plan is wrong.
     fn starts(&self, others: &mut Others, findings: &mut Findings) {
-        let bug = "nothing is written; report this as a bug, with the file";
+        let (failed, help) = self.failure;
         // Versions that fail for the same reason at the same place are one finding.
         let mut failures: Vec<Failure> = Vec::new();
         let mut fixed: Vec<(Reason, Vec<Version>)> = Vec::new();
@@ -220,7 +223,7 @@ impl<'i> Proof<'i> {
             let (before, after) = (self.inputs.startup(&release.sight), &compared.startup);
             if release.is_verified() && compared.after.registry().has_legacy() {
                 let message = "legacy settings would be left";
-                findings.add(&finding::PROOF_FAILED, None, message, bug);
+                findings.add(failed, None, message, help);
             }
             let reason = match after {
                 Startup::Loads | Startup::CriDisabled(_) => {
@@ -261,7 +264,7 @@ impl<'i> Proof<'i> {
                     let versions = ranges(versions.clone());
                     let message =
                         format!("containerd {versions} would not come up: {}", reason.text);
-                    findings.add(&finding::PROOF_FAILED, None, message, bug);
+                    findings.add(failed, None, message, help);
                     continue;
                 }
             };
@@ -350,7 +353,7 @@ impl<'i> Proof<'i> {
         others: &mut Others,
         findings: &mut Findings,
     ) {
-        let from_settings = from_settings(&self.from, wanted);
+        let from_settings = from_settings(&self.settings, &self.from.behaviour, wanted);
         let expected = |behaviour: &Behaviour| match wanted.decider {
             Decider::Settings => Cow::Borrowed(&from_settings),
             Decider::HostsFile | Decider::Nobody => Cow::Borrowed(&wanted.after),
@@ -379,8 +382,7 @@ impl<'i> Proof<'i> {
             let planned = view.pulls(&wanted.name);
             let expected = &*expected(behaviour);
             let same_credentials = compared.same_headers
-                && (compared.same_credentials
-                    || view.credentials_of(expected) == self.from.credentials_of(expected));
+                && (compared.same_credentials || self.has_credentials(compared, expected));
             if planned.same(expected) && same_credentials {
                 continue;
             }
@@ -400,7 +402,7 @@ impl<'i> Proof<'i> {
                 self.unread(behaviour, view)
                     .or_else(|| cause(behaviour, expected, &self.certs, &wanted.name))
             };
-            let code = cause.unwrap_or(&finding::PROOF_FAILED);
+            let code = cause.unwrap_or(self.failure.0);
             if release.is_verified() {
                 changed.get_or_insert(code);
             }
@@ -425,8 +427,24 @@ impl<'i> Proof<'i> {
             wanted.after = on_target;
         }
         for difference in differences {
-            difference.report(self.inputs, wanted, others, findings);
+            let way_out = self.way_out(difference.code);
+            difference.report(self.inputs, wanted, way_out, others, findings);
         }
+    }
+
+    fn way_out(&self, code: &Code) -> String {
+        match self.failure {
+            (failed, help) if failed == code => help.to_owned(),
+            _ => way_out(code),
+        }
+    }
+
+    /// Whether the credentials for these hosts are those that are kept. Where settings are to take effect on every release,
+    /// credentials stay in their files, so that a release which does not read them there does without, as today.
+    fn has_credentials(&self, compared: &Compared<'_>, pulls: &Pulls) -> bool {
+        let planned = compared.after.credentials_of(pulls);
+        planned == self.from.credentials_of(pulls)
+            || self.inputs.carries() && planned == compared.release.sight.credentials_of(pulls)
     }
 
     /// Why this version does not read the section that `config_path` is set in, if that is known.
@@ -474,11 +492,16 @@ impl<'i> Proof<'i> {
                 continue;
             }
             let mut other = self.from.other_credentials(view).into_iter();
-            let Some(host) = other.find(|host| !known.contains(host.as_str())) else {
+            let as_today = |host: &str| {
+                let today = &release.sight;
+                self.inputs.carries() && view.credentials(host) == today.credentials(host)
+            };
+            let is_other = |host: &String| !known.contains(host.as_str()) && !as_today(host);
+            let Some(host) = other.find(is_other) else {
                 continue;
             };
             let unread = self.unread(&release.generation.behaviour, view);
-            let code = unread.unwrap_or(&finding::PROOF_FAILED);
+            let code = unread.unwrap_or(self.failure.0);
             let mut differences_known = differences.iter_mut();
             match differences_known.find(|(other, known)| *other == host && known.code == code) {
                 Some((_, difference)) => difference.extend(release),
@@ -501,7 +524,7 @@ impl<'i> Proof<'i> {
                 "{PLANNED}, containerd {versions} does not have the credentials for `{host}` that {from} has"
             );
             let code = difference.code;
-            findings.add(code, None, message, way_out(code));
+            findings.add(code, None, message, self.way_out(code));
         }
     }
 }
@@ -518,6 +541,21 @@ fn kinds(releases: &[Compared<'_>]) -> Option<Vec<usize>> {
         }
     }
     Some(kinds.into_values().collect())
+}
+
+/// The code for what a plan does not do although it should, and what to do about it. Settings of which not all releases
+/// read the file cannot always be made to take effect on every one of them; anything else is a bug.
+fn failure(plan: &Plan) -> (&'static Code, &'static str) {
+    match plan.carried {
+        Some(code) => (
+            code,
+            "they cannot take effect on every release where they are; move them by hand",
+        ),
+        None => (
+            &finding::PROOF_FAILED,
+            "nothing is written; report this as a bug, with the file",
+        ),
+    }
 }
 
 /// What to do about a difference.
@@ -616,6 +654,7 @@ impl Difference {
         self,
         inputs: &Inputs,
         wanted: &Wanted,
+        way_out: String,
         others: &mut Others,
         findings: &mut Findings,
     ) {
@@ -659,17 +698,16 @@ impl Difference {
             }
             return;
         }
-        findings.add(self.code, None, message, way_out(self.code));
+        findings.add(self.code, None, message, way_out);
     }
 }
 
 /// What the settings give the namespace, computed anew.
-fn from_settings(from: &Sight, wanted: &Wanted) -> Pulls {
-    let resolved = from.legacy().resolve(&wanted.name, &from.behaviour, true);
+fn from_settings(settings: &Legacy, behaviour: &Behaviour, wanted: &Wanted) -> Pulls {
+    let resolved = settings.resolve(&wanted.name, behaviour, true);
     if resolved.hosts.is_empty() {
-        return Legacy::default()
-            .resolve(&wanted.name, &from.behaviour, true)
-            .pulls();
+        let nothing = Legacy::default();
+        return nothing.resolve(&wanted.name, behaviour, true).pulls();
     }
     resolved.usable()
 }

@@ -11,7 +11,7 @@ use containerd_registry_migrate::containerd::legacy::Legacy;
 use containerd_registry_migrate::containerd::release::Version;
 use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
-use containerd_registry_migrate::plan::{self, Decider, Plan};
+use containerd_registry_migrate::plan::{self, Decider, FileKind, Plan};
 use containerd_registry_migrate::question::{Existing, ExistingAnswers, Version1};
 use containerd_registry_migrate::read::locate::{Found, Located};
 use containerd_registry_migrate::read::{self, Inputs, Options, Sources};
@@ -24,7 +24,7 @@ use containerd_registry_migrate::verify;
 
 use crate::layout::{Fate, Kind, Line, Written};
 use crate::node::{CONFIG, Node, SECRETS, stays_inside};
-use crate::tree::Meaning;
+use crate::tree::{Meaning, Path};
 
 /// How a run ended, as `plan` would exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ impl Planned {
                 "replace" => Existing::Replace.into(),
                 _ => ExistingAnswers::default(),
             },
-            inert: None,
+            inert: options.inert,
             version_1: if options.keeps_version_1 {
                 Version1::Keep
             } else {
@@ -85,6 +85,7 @@ impl Planned {
         };
         let request = Request {
             existing: options.existing.clone(),
+            inert: options.inert,
             version_1: options.version_1,
             ..Request::default()
         };
@@ -223,8 +224,19 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
     let after = fs::read_to_string(root.join(CONFIG)).map_err(|error| error.to_string())?;
     // A conversion gives every plugin another name; `version_1` has tests of that.
     if !planned.plan.converts {
-        meaning(node, &after)?;
-        lines(node, &written, &after)?;
+        // Where no hosts file is needed, `config_path` is not, either.
+        let edits = planned.plan.edits.iter();
+        let sets = edits
+            .flat_map(|edit| &edit.steps)
+            .any(|step| !step.set.is_empty());
+        let mut changes = planned.plan.changes.iter();
+        let writes = changes.any(|change| change.kind == FileKind::HostsFile);
+        ensure(sets || !writes || node.setting().is_none(), || {
+            "config_path: not set beside hosts files".to_owned()
+        })?;
+        let setting = node.setting().filter(|_| sets);
+        meaning(node, setting.as_ref(), &after)?;
+        lines(&written, setting, &after)?;
     }
     comments(&written, &planned, &after)?;
     let second = Planned::of(node, root)?;
@@ -238,13 +250,13 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
 }
 
 /// The tree is the old one less what goes, with `config_path`.
-fn meaning(node: &Node, after: &str) -> Result<(), String> {
+fn meaning(node: &Node, setting: Option<&(Path, String)>, after: &str) -> Result<(), String> {
     let mut wanted = node.tree.meaning();
     for path in node.removed() {
         wanted.remove(&path);
     }
-    if let Some((path, value)) = node.setting() {
-        wanted.set(&path, &value);
+    if let Some((path, value)) = setting {
+        wanted.set(path, value);
     }
     let found = Meaning::parse(after).map_err(|error| format!("meaning: {error}\n{after}"))?;
     ensure(found == wanted, || {
@@ -253,8 +265,7 @@ fn meaning(node: &Node, after: &str) -> Result<(), String> {
 }
 
 /// Every line that has to stay is there, byte for byte and in order, and nothing is new but `config_path`.
-fn lines(node: &Node, written: &Written, after: &str) -> Result<(), String> {
-    let setting = node.setting();
+fn lines(written: &Written, setting: Option<(Path, String)>, after: &str) -> Result<(), String> {
     let settings = setting.map(|(path, value)| (path[..path.len() - 1].to_vec(), path, value));
     check_lines(
         &written.lines,
@@ -617,9 +628,8 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
     if accepted.iter().any(|code| planned.says(code)) {
         return Ok(());
     }
-    let sight = inputs.sight();
-    let legacy = sight.legacy();
-    let behaviour = inputs.behaviour();
+    let legacy = inputs.kept_settings();
+    let behaviour = inputs.kept().behaviour;
     let unnamed = planned.plan.namespaces.iter().find(|wanted| wanted.unnamed);
     let unnamed = unnamed.ok_or("pulls: nobody stands for the others")?;
     let mut asked: Vec<(&str, Decider)> = Vec::new();

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path as DiskPath;
 
+use containerd_registry_migrate::question::Inert;
+
 use crate::layout::{Fate, Style, Written, write};
 use crate::random::Random;
 use crate::tree::{Path, Tree, table};
@@ -144,6 +146,7 @@ pub(crate) struct Options {
     pub(crate) from: Option<&'static str>,
     pub(crate) to: Option<&'static str>,
     pub(crate) existing: &'static str,
+    pub(crate) inert: Option<Inert>,
     pub(crate) keeps_version_1: bool,
     pub(crate) certs_directory: Option<&'static str>,
     /// All codes that can be accepted, or none.
@@ -180,6 +183,13 @@ impl Node {
             options: options(&mut random),
         };
         node.files = files(&mut random, &node.certs_directory());
+        let answers = [
+            None,
+            Some(Inert::Drop),
+            Some(Inert::Drop),
+            Some(Inert::Carry),
+        ];
+        node.options.inert = answers[Random::of(seed, "inert").below(answers.len())];
         node
     }
 
@@ -648,6 +658,7 @@ fn options(random: &mut Random) -> Options {
         from: None,
         to: None,
         existing: ["refuse", "keep", "replace", "replace"][random.below(4)],
+        inert: None,
         keeps_version_1: random.percent(70),
         certs_directory: random.percent(5).then_some("/opt/certs.d"),
         allows_all: random.percent(75),

@@ -17,8 +17,8 @@ use crate::random::Random;
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_containerd-registry-migrate");
 
-/// Plans a node without any answer and runs every command that is printed; the result is how many there were.
-pub(crate) fn check(seed: u64, root: &Path) -> Result<usize, String> {
+/// Plans a node without any answer and runs every command that is printed; the result is the answers that were tried.
+pub(crate) fn check(seed: u64, root: &Path) -> Result<Vec<String>, String> {
     if root.exists() {
         fs::remove_dir_all(root).unwrap();
     }
@@ -39,11 +39,11 @@ pub(crate) fn check(seed: u64, root: &Path) -> Result<usize, String> {
     if report.outcome != Outcome::Refused && !report.questions.is_empty() {
         return Err(format!("asked without need: {:?}", report.questions));
     }
-    let mut commands = 0;
+    let mut tried = Vec::new();
     for question in &report.questions {
         let mut written = Vec::new();
         for answer in &question.answers {
-            commands += 1;
+            tried.push(answer.option.clone());
             let files = run(&answer.command)?;
             if written.contains(&files) {
                 return Err(format!("the same files: {question:?}"));
@@ -52,7 +52,7 @@ pub(crate) fn check(seed: u64, root: &Path) -> Result<usize, String> {
         }
     }
     is_said_in_full(&report.questions)?;
-    Ok(commands)
+    Ok(tried)
 }
 
 /// A random node: one file, or config.toml with a drop-in of its own version, of another one, or of none.

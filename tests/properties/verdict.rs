@@ -82,6 +82,7 @@ fn request(node: &Node) -> Request {
             "replace" => Existing::Replace.into(),
             _ => ExistingAnswers::default(),
         },
+        inert: options.inert,
         version_1: if options.keeps_version_1 {
             Version1::Keep
         } else {

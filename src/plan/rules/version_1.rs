@@ -5,7 +5,7 @@ use crate::containerd::release::{Major, Version, list};
 use crate::finding::{self, Findings};
 use crate::plan::conversion::{Conversion, Obstacle};
 use crate::plan::planner::Planner;
-use crate::question::Version1;
+use crate::question::{Question, Version1};
 use crate::toml::syntax::{Node, ValueKind};
 
 /// A version-1 file whose registry settings some release drops, and that stays version 1.
@@ -42,13 +42,14 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
     let losing = planner.verified();
     let losing = losing.filter(|release| release.generation.behaviour.loses_version_1);
     let losing: Vec<Version> = losing.flat_map(|release| release.targets.clone()).collect();
-    if !losing.is_empty() {
-        findings.add(
+    if planner.inputs.options.to.is_some() && !losing.is_empty() {
+        findings.ask(
+            Question::Version1,
             &finding::VERSION_1,
             place.clone(),
             message,
             format!(
-                "fix this, or set --to to 2.3 or later; --v1 keep accepts that containerd {} has no registry settings",
+                "fix this, or set --to to 2.3 or later; with --v1 keep containerd {} has no registry settings",
                 list(&losing, "and")
             ),
         );
