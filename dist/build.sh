@@ -77,7 +77,7 @@ mkdir -p "$common/completions" "$common/docs"
 "$native" generate completions bash >"$common/completions/$name.bash"
 "$native" generate completions zsh >"$common/completions/_$name"
 "$native" generate completions fish >"$common/completions/$name.fish"
-cp README.md CHANGELOG.md LICENSE "$common/"
+cp README.md README.zh-CN.md SECURITY.md CHANGELOG.md LICENSE "$common/"
 cp docs/*.* "$common/docs/"
 cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" "$common/rust-standard-library.html"
 
@@ -101,7 +101,7 @@ packages() { # packages TARGET
   mkdir -p "$stage/doc/docs"
   cp -r "$from/$name" "$from/completions" "$from/man" "$stage/"
   gzip -9n "$stage"/man/*
-  cp "$from"/{README.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
+  cp "$from"/{README.md,README.zh-CN.md,SECURITY.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
   cp "$from"/docs/* "$stage/doc/docs/"
   gzip -9nc "$from/CHANGELOG.md" >"$stage/doc/changelog.gz"
   find "$stage" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +

@@ -198,6 +198,12 @@ class Files(unittest.TestCase):
             if target.startswith("docs/"):
                 self.assertTrue((folder / target).exists(), target)
 
+    def test_the_packages_of_the_readme_are_those_that_there_are(self):
+        for name in "README.md", "README.zh-CN.md":
+            named = set(re.findall(rf"{NAME}[-_]{re.escape(VERSION)}[\w.-]*\.(?:deb|rpm|tar\.gz|tar)", (PROJECT / name).read_text()))
+            self.assertEqual(len(named), 4, f"{name}: {named}")
+            self.assertLessEqual(named, {path.name for path in PACKAGES.iterdir()}, name)
+
     def test_the_manual_pages_are_well_formed(self):
         for page in sorted((unpacked("x86_64") / "man").iterdir()):
             run("mandoc", "-T", "lint", "-W", "error", page)

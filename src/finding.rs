@@ -24,14 +24,14 @@ pub enum Severity {
     Note,
     /// Someone should look, nothing is in the way.
     Warning,
-    /// Nothing is written until it is decided or mended.
+    /// Nothing is written until it is decided or fixed.
     Error,
 }
 
 /// What an operator can do about an error besides editing the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: the file has to be mended.
+    /// Nothing: the file has to be fixed.
     HandEdit,
     /// `--allow CODE`, which does what the text says.
     Allow(&'static str),
@@ -117,21 +117,22 @@ use Decision::{Allow, HandEdit, Option as Choose};
 
 codes! {
     BUILT_IN_CONFIG_PATH "built-in-config-path" Warning HandEdit,
-        "without config_path, newer containerd reads /etc/containerd/certs.d by itself: what is there comes alive",
+        "without config_path, newer containerd reads /etc/containerd/certs.d by itself, and the files there take \
+         effect",
         "containerd 2.2.0 and 2.2.1 have a built-in config_path, and 2.2.2 and later have it where no mirrors are \
-         configured: /etc/containerd/certs.d and /etc/docker/certs.d. The transfer service takes the two for one name \
-         and finds nothing; the local puller, which any entry of `configs` or `auths` and some other settings keep in \
+         configured: /etc/containerd/certs.d and /etc/docker/certs.d. The transfer service reads the two as one name \
+         and finds nothing; CRI's own puller, which any entry of `configs` or `auths` and some other settings keep in \
          use, reads the hosts files in them although nobody has set config_path. Whether those files are meant cannot \
          be seen. Look at them before the upgrade: delete what is not meant, or set config_path yourself.";
     BYTE_ORDER_MARK "byte-order-mark" Error
         Allow("migrates and keeps the mark; containerd 2.x will not start with it"),
         "the file begins with a byte order mark, with which containerd 2.x does not start",
         "containerd 1.x skips a byte order mark at the start of config.toml; the TOML reader of every 2.x refuses it, \
-         and the daemon does not start. The tool keeps bytes that are not its own, so it does not take the mark out \
-         by itself. Remove it before the upgrade, or accept the finding if the node stays on 1.x for now.";
+         and the daemon does not start. The program does not change bytes outside of the registry settings, so it does \
+         not remove the mark. Remove it before the upgrade, or accept the finding if the node stays on 1.x for now.";
     CA_WITHOUT_CERTIFICATE "ca-without-certificate" Warning HandEdit,
         "a CA file that holds no certificate is left out: ignored today, in a hosts file it would fail every pull",
-        "containerd 1.x ignores a ca_file in which it finds no certificate, and pulls go on with the system's \
+        "containerd 1.x ignores a ca_file in which it finds no certificate, and pulls work with the system's \
          certificates; 2.x does not read ca_file at all. In a hosts.toml the same file fails every pull of the \
          registry, on every version. It was read completely and holds no certificate by Go's rules, so leaving it out \
          keeps the pulls as they are. If the registry needs a CA, put its certificate into the file in PEM form and \
@@ -145,18 +146,18 @@ codes! {
          With --existing keep the directory decides, with --existing replace a hosts.toml with what the settings give \
          is written into it; --existing HOST=keep answers for one registry.";
     CERTIFICATE_FILE_MISSING "certificate-file-missing" Warning HandEdit,
-        "a certificate or key file is not there or cannot be read; the setting is carried as written",
-        "A file that ca_file, cert_file or key_file names is not there, or cannot be read. containerd 1.x fails every \
-         pull through that registry without it, with the old settings as with the new ones; 2.x does not read the old \
-         settings, so there pulls that work today would fail. The path is carried as it is written, since a tree that \
-         was copied from a node may lack the file. See that it is there on the node before you apply.";
+        "a certificate or key file does not exist or cannot be read; the setting is carried as written",
+        "A file that ca_file, cert_file or key_file names does not exist, or cannot be read. containerd 1.x fails \
+         every pull through that registry without it, with the old settings as with the new ones; 2.x does not read \
+         the old settings, so there pulls that work today would fail. The path is carried as it is written, since a \
+         tree that was copied from a node may lack the file. Make sure that it exists on the node before you apply.";
     CERTIFICATE_WITHOUT_KEY "certificate-without-key" Error
         Allow("leaves the lone file out; pulls that fail today then work without a client certificate"),
         "a client certificate without its key, or a key alone, fails every pull through this host on containerd 1.x",
         "containerd 1.x fails every pull through a registry that has cert_file without key_file, or the reverse; 2.x \
-         reads neither. A hosts.toml cannot say half of a pair, and only you know whether the registry asks for a \
-         client certificate. Name the missing file; or accept that the lone one is left out, after which pulls that \
-         fail today go on without a client certificate.";
+         reads neither. A hosts.toml cannot have half of a pair, and only you know whether the registry asks for a \
+         client certificate. Set the missing file; or accept that the lone one is left out, after which pulls that \
+         fail today work without a client certificate.";
     CERTS_DIR_CONTRADICTS_CONFIG_PATH "certs-dir-contradicts-config-path" Error
         Choose("leave --certs-dir out, or name the directory that config_path names"),
         "--certs-dir names another directory than config_path",
@@ -183,36 +184,36 @@ codes! {
     CRI_DISABLED "cri-disabled" { said_once: true } Warning HandEdit,
         "CRI is in disabled_plugins, so that the registry settings have no effect",
         "CRI is in `disabled_plugins` of one of the files, as in the config.toml that Docker's packages ship, so that \
-         the kubelet cannot use this containerd and no pull goes through these registry settings. They are migrated \
-         all the same. Take the name out of the list if this node is to run pods.";
+         the kubelet cannot use this containerd and no pull uses these registry settings. They are migrated all the \
+         same. Remove the name from the list if this node is to run pods.";
     DEAD_CONFIG_KEY "dead-config-key" Warning HandEdit,
-        "TLS settings under a name that no endpoint has; they have no effect and go",
+        "TLS settings under a name that no endpoint has; they have no effect and are removed",
         "containerd 1.x looks TLS settings up by the host of the endpoint that it asks, port and all; 2.x does not \
          read them at all. No endpoint has this host: a name with a scheme or a path and `*` never match, and \
          `docker.io` only where an endpoint names it, since its registry's own host is registry-1.docker.io. The \
          entry has no effect today and is removed. If another name was meant, write that before you migrate, and see \
          what changes.";
     DEAD_CREDENTIALS "dead-credentials" Warning HandEdit,
-        "credentials that containerd never uses, today or afterwards; they stay",
+        "credentials that containerd uses neither before nor after the migration; they stay",
         "containerd 1.x looks credentials up by the endpoint's host and 2.x by the host that answers 401, port and \
          all: those of Docker Hub belong under registry-1.docker.io. These are under a name that no host has, or one \
-         level too high, or below a name in `auths` that containerd reads as something else. They are not used today \
-         and not afterwards, and stay as they are: the tool never moves a credential, since containerd would begin to \
-         send it. Remove them, or write them under the right name yourself.";
+         level too high, or below a name in `auths` that containerd reads as something else. They are used neither \
+         before nor after the migration, and stay as they are: the program never moves a credential, since containerd \
+         would begin to send it. Remove them, or write them under the right name yourself.";
     DEAD_MIRROR_KEY "dead-mirror-key" Warning HandEdit,
-        "a mirror under a name that no image has; it has no effect and goes",
+        "a mirror under a name that no image has; it has no effect and is removed",
         "On every version a mirror's name must be the host of an image's name, with its port and nothing else; only \
-         `*` stands for all others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of \
-         quotes match no image. The entry has no effect today and is removed, because bringing it to life would \
-         change pulls. The message says what was probably meant: write that before you migrate if you want it.";
+         `*` means all others. Names with a scheme or a path, `index.docker.io`, or names cut apart for want of quotes \
+         match no image. The entry has no effect today and is removed, because pulls would change if it took effect. \
+         The message says what was probably meant: write that before you migrate if you want it.";
     DISCARDED_HOSTS_FILE "discarded-hosts-file" Warning HandEdit,
-        "a hosts file that containerd discards, so that it counts for nothing",
-        "containerd does without a hosts.toml that it cannot read, with one line in its log, and pulls go to the \
-         registry itself. What it cannot read depends on the version: a file without a host table up to 1.7.31, the \
-         capability `referrers` before 2.2, a byte order mark on 2.x, and more. Sometimes only a part is lost: a \
-         `server` below the first host table on every version, and on 2.x hosts without a table header of their own. \
-         The message names the versions. The file stays as it is, since mending it changes pulls; mend it if it is \
-         meant to count.";
+        "a hosts file that containerd discards, so that it has no effect",
+        "containerd ignores a hosts.toml that it cannot read, with one line in its log, and pulls from the registry \
+         itself. What it cannot read depends on the version: a file without a host table up to 1.7.31, the capability \
+         `referrers` before 2.2, a byte order mark on 2.x, and more. Sometimes only a part is lost: a `server` below \
+         the first host table on every version, and on 2.x hosts without a table header of their own. The message \
+         names the versions. The file stays as it is, since pulls change when it is fixed; fix it if it is meant to \
+         take effect.";
     EXISTING_HOSTS_FILE "existing-hosts-file" Error
         Choose("--existing keep: the file decides; --existing replace: the settings decide"),
         "a hosts file that exists, and has no effect today, would change pulls",
@@ -233,20 +234,19 @@ codes! {
     GENERATED_FILE "generated-file" Warning HandEdit,
         "something else writes this file: if it renders mirrors again, CRI fails at its next restart",
         "The head of the file or its path says that another program writes it. If that program renders mirrors again \
-         beside config_path, CRI does not load at the next restart of containerd and the node goes NotReady. Change \
+         beside config_path, CRI does not load at the next restart of containerd and the node becomes NotReady. Change \
          what is rendered at its source, too.";
     GO_TEMPLATE "go-template" Error HandEdit,
         "the file is a template, not the configuration that is made of it",
         "The file has Go template marks (`{{`), so it is what a configuration is made from and not the configuration \
-         itself. Run the tool on the file that containerd reads, and change the template by hand.";
+         itself. Run the program on the file that containerd reads, and change the template by hand.";
     IMPORT_MISSING "import-missing" { stays: true } Error
         Allow("plans as if the file were empty; containerd does not start without it"),
-        "an imported file is not there, so that containerd does not start",
-        "A file that `imports` names is not there, or the link that a pattern finds leads nowhere, or the pattern is none to \
-         Go. No containerd starts like that, so on a running node \
-         this is a copy that lacks a file, or a change since the daemon was started. What the file says of CRI would \
-         count, so nothing is planned without it. Put it in its place, or take its name out of `imports`; or accept \
-         that it is taken for empty.";
+        "an imported file does not exist, so that containerd does not start",
+        "A file that `imports` names does not exist, or a link that a pattern matches leads nowhere, or Go does not \
+         accept the pattern. No containerd starts like that, so on a running node this is a copy that lacks a file, or \
+         a change since the daemon was started. The file may have CRI settings, so nothing is planned without it. \
+         Restore it, or remove its name from `imports`; or accept the finding, which plans as if the file were empty.";
     INERT_SECTION "inert-section" Warning HandEdit,
         "registry settings that take effect neither on --from nor on a target",
         "The CRI plugin's table of this name is read neither by --from nor by a target: the name does not fit the \
@@ -263,14 +263,14 @@ codes! {
         "a plugin name that containerd 1.x does not accept in a version-2 file: it does not start",
         "In a file of version 2 containerd 1.x wants full names of plugins, such as io.containerd.grpc.v1.cri, and \
          does not start with any other: `[plugins.cri]`, or a name with dots that is not in quotes, which TOML takes \
-         apart. 2.x ignores such tables, but wants names with a dot in disabled_plugins and required_plugins. Mend \
-         the name, or remove it.";
+         apart. 2.x ignores such tables, but wants names with a dot in disabled_plugins and required_plugins. Fix the \
+         name, or remove it.";
     INVALID_TOML "invalid-toml" Error HandEdit,
         "the file is not valid TOML",
-        "The file cannot be taken apart as TOML, so nothing can be planned. containerd 1.x reads some texts that are \
-         no TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x refuses them and does not start. No \
-         line of the file is shown, since nobody knows what in it is secret. Mend what the message says, and plan \
-         again.";
+        "The file cannot be parsed as TOML, so nothing can be planned. containerd 1.x reads some texts that are no \
+         TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x \
+         refuses them and does not start. No line of the file is shown, since the program cannot know what in it is \
+         secret. Fix what the message says, and plan again.";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error
         Allow("writes the table; containerd 1.x then ignores the whole hosts file"),
         "containerd 1.x cannot read a hosts file with an IPv6 address in a table name",
@@ -284,10 +284,11 @@ codes! {
          the address in brackets, as in `http://[::1]:5000`, in the endpoint and in the names of its TLS settings and \
          credentials.";
     KEY_CASE "key-case" Error HandEdit,
-        "a key whose capitals or escapes make one containerd read it and another not",
-        "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in \
-         a quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
-         something to one and not to the other. Write it plainly, once, if it is meant, or remove it.";
+        "a key that one containerd reads and another does not, because of its capitals or escapes",
+        "The TOML reader of containerd 1.x takes a key as it is documented, or all in capitals, and takes escapes in a \
+         quoted table name literally; that of 2.x does not look at capitals and decodes escapes. So this name means \
+         something to one and not to the other. Write it in lower case and without escapes, once, if it is meant, or \
+         remove it.";
     LINKED_HOSTS_FILE "linked-hosts-file" Error HandEdit,
         "several registries share one hosts file through a link, but need different ones",
         "Two names in the certs directory lead to one hosts.toml through a link, but the registries need different \
@@ -295,8 +296,8 @@ codes! {
     MIRRORS_BESIDE_CONFIG_PATH "mirrors-beside-config-path" Warning HandEdit,
         "with mirrors and config_path both set CRI does not load; the mirrors are carried",
         "`mirrors` and `config_path` exclude each other: CRI does not load, on any version, and the node is NotReady. \
-         2.2.0 and 2.2.1 have a config_path built in, so there mirrors alone do it. The mirrors are carried into \
-         hosts files, which ends the conflict; registries that only the old hosts files name go on with them.";
+         2.2.0 and 2.2.1 have a config_path built in, so there mirrors alone do it. The mirrors are carried into hosts \
+         files, which ends the conflict; registries that only the existing hosts files name keep them.";
     MISPLACED_HOSTS_FILE "misplaced-hosts-file" Warning HandEdit,
         "a hosts file under a name or in a directory where containerd does not look; it is kept",
         "For a registry containerd reads exactly one file: CERTS/REGISTRY/hosts.toml, where REGISTRY is the host of the \
@@ -320,8 +321,8 @@ codes! {
     MIXED_VERSIONS "mixed-versions" { stays: true } Error
         Allow("accepts what the containerd versions named make of the files"),
         "imported files of another version than the main file, which containerd versions read differently",
-        "The files are not all of one version, and containerd versions make different things of that. 1.x takes the \
-         number of the last file for all of them, and does not start with 3 or 4 since 1.6.32 and 1.7.17; 2.0 to 2.2 \
+        "The files are not all of one version, and containerd versions make different things of that. 1.x uses the \
+         version of the last file for all of them, and does not start with 3 or 4 since 1.6.32 and 1.7.17; 2.0 to 2.2 \
          drop version-2 sections below a version-3 drop-in; 2.3.0 to 2.3.4 do not start with a drop-in newer than \
          config.toml. Which of them is meant cannot be seen. Give every file the same version, or accept the finding \
          if the versions named never run here. Registry settings that only some of them read are removed with \
@@ -330,16 +331,16 @@ codes! {
         Allow("leaves the unusable endpoints out, so that the registry itself is asked"),
         "no host is left for this name: every pull fails today",
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
-         today. Mend the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
+         today. Fix the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
     NOT_UTF8 "not-utf8" Error HandEdit,
         "the file is not UTF-8, which TOML and containerd 2.x require",
-        "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x lets broken bytes pass in comments. \
+        "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x accepts invalid bytes in comments. \
          Save the file as UTF-8; the message says which byte is the first that is not.";
     OPEN_IMPORT_PATTERN "open-import-pattern" Error HandEdit,
-        "a pattern in imports that takes every name, also those of temporary files",
+        "a pattern in imports that matches every name, also those of temporary files",
         "A file is replaced by writing a new one beside it and renaming that. A pattern such as conf.d/* would let \
-         containerd read the new file before its time if it started at that moment, and CRI would not load with mirrors \
-         in the one and config_path in the other. Write *.toml, as containerd's own default does.";
+         containerd read the temporary file if it started at that moment, and CRI would not load with mirrors in the \
+         one and config_path in the other. Write *.toml, as containerd's own default does.";
     OTHER_PLUGIN_ID "other-plugin-id" Error
         Choose("--inert drop: what --from does stays so; --inert carry: the settings take effect on every release"),
         "registry settings under the name that the CRI plugin has in files of another version",
@@ -350,64 +351,66 @@ codes! {
          release.";
     OVERRIDDEN_SETTING "overridden-setting" Note HandEdit,
         "a file that is read later sets the same again, so that this one has no effect",
-        "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is \
-         read last counts. This setting is set again by a later file, so it has no effect, and goes with the others. \
-         Nothing is to be done, unless the later file is the wrong one.";
+        "Imported files are read after the file that imports them, and on 2.x they are merged key by key: what is read \
+         last takes effect. This setting is set again by a later file, so it has no effect, and is removed with the \
+         others. Nothing has to be done, unless the later file is the wrong one.";
     OVERRIDE_PATH_UNSUPPORTED "override-path-unsupported" Error
         Allow("writes override_path, which containerd 1.5 ignores"),
         "containerd 1.5 has no override_path, without which an endpoint's path cannot be kept",
-        "containerd knows override_path since 1.6.0. 1.5 ignores it and puts /v2 behind every path that does not end \
-         in it, so that an endpoint such as https://host/proxy cannot be written for it. If the node runs a newer \
-         containerd, name that with --from; if not, upgrade first, or accept that 1.5 asks the endpoint under another \
-         path.";
+        "containerd knows override_path since 1.6.0. 1.5 ignores it and appends /v2 to every path that does not end in \
+         it, so that an endpoint such as https://host/proxy cannot be written for it. If the node runs a newer \
+         containerd, set --from to its version; if not, upgrade first, or accept that 1.5 asks the endpoint under \
+         another path.";
     PATH_WITHOUT_V2 "path-without-v2" Warning HandEdit,
-        "an endpoint whose path has no /v2 is asked without it, today and afterwards; most registries answer 404",
-        "The old settings take an endpoint's path as it is: https://host/proxy asks /proxy/library/..., and a lone \
-         slash asks /library/..., without /v2. Most registries answer 404 to that, and containerd goes on to the next \
-         host. The path is kept with override_path, so that requests stay the same; if this mirror never worked, this \
-         is why.";
+        "an endpoint whose path has no /v2 is asked without it, before and after the migration; most registries answer \
+         404",
+        "The old settings use an endpoint's path as it is: https://host/proxy asks /proxy/library/..., and a lone \
+         slash asks /library/..., without /v2. Most registries answer 404 to that, and containerd tries the next host. \
+         The path is kept with override_path, so that requests stay the same; if this mirror never worked, this is \
+         why.";
     PROOF_FAILED "proof-failed" Error HandEdit,
         "the planned files would not give the same pulls",
-        "Before anything is written, the planned files are read back as each containerd on the way reads them, and \
-         compared with what the settings give. They do not give the same, and no known reason covers it. Nothing is \
-         written, and nothing in the files is known to be wrong: please report it, with the files, but first take the \
-         credentials out of them.";
+        "Before anything is written, the planned files are read back as each release that the plan is verified for \
+         reads them, and compared with what the settings give. They give other pulls, and the program knows no reason \
+         for it. Nothing is written. This is a bug in the program: report it with the files, but remove the \
+         credentials from them first.";
     PULL_SERVICE_CHANGES "pull-service-changes" Note HandEdit,
         "without legacy settings containerd 2.1 and later pull through the transfer service",
         "containerd 2.1 and later pull through their transfer service, unless a legacy registry setting or one of a \
-         few others keeps the local puller. With the last legacy setting gone, that changes. Requests, credentials \
-         and images are the same; `registry.headers` no longer reach token servers, image_pull_progress_timeout \
-         acts only once the first mebibyte of a layer has arrived, and error texts differ. --keep-local-pull writes use_local_image_pull = true, which 2.1 and \
-         later read and 1.x does not.";
+         few others keeps CRI's own puller. With the last legacy setting gone, that changes. Requests, credentials and \
+         images are the same; `registry.headers` no longer reach token servers, image_pull_progress_timeout acts only \
+         once the first mebibyte of a layer has arrived, and error texts differ. --keep-local-pull writes \
+         use_local_image_pull = true, which 2.1 and later read and 1.x does not.";
     RELATIVE_CERTIFICATE_PATH "relative-certificate-path" Warning HandEdit,
         "a relative certificate path is made absolute against /, where containerd runs",
         "The old settings resolve a relative path against the directory that containerd was started in, which is / \
          under systemd; a hosts.toml resolves it against its own directory. It becomes absolute, so that it means the \
-         same file. If containerd is started elsewhere here, write the whole path yourself before you migrate.";
+         same file. If containerd is started in another directory on this node, write the absolute path before you \
+         migrate.";
     RELATIVE_CONFIG_PATH "relative-config-path" Warning HandEdit,
         "a relative config_path is made absolute against /, where containerd runs",
         "A relative config_path is resolved against the directory that containerd was started in, which is / under \
-         systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started \
-         elsewhere here, write the whole path yourself before you migrate.";
+         systemd. It becomes absolute, so that it does not depend on that any more. If containerd is started in \
+         another directory on this node, write the absolute path before you migrate.";
     RELATIVE_IMPORT_PATTERN "relative-import-pattern" Error HandEdit,
         "a relative pattern in imports, which older containerd looks up in its working directory",
         "containerd 1.5, 1.6.0 to 1.6.28 and 1.7.0 to 1.7.15 resolve a relative pattern in `imports` against the \
-         directory that they were started in, and newer ones against the importing file. So they read different \
-         files, and no plan is the same for both. Write the pattern with its whole path.";
+         directory that they were started in, and newer ones against the importing file. So they read different files, \
+         and no plan is the same for both. Write the pattern as an absolute path.";
     REPEATED_ENDPOINT "repeated-endpoint" Note HandEdit,
-        "an endpoint that stands twice is tried once, where it stands first",
-        "The same host stands twice in the list, or containerd appends it itself at the end, and asks it twice. Asked \
-         again it gives the same answer. In a hosts.toml a table that stands twice would make every version discard \
-         the file, so the host is written once, where it stands first. Nothing is to be done.";
+        "an endpoint that appears twice is tried once, at its first place",
+        "The same host appears twice in the list, or containerd itself appends it at the end, and asks it twice. Asked \
+         again it gives the same answer. In a hosts.toml a table that appears twice makes every version discard the \
+         file, so the host is written once, at its first place. Nothing has to be done.";
     SAME_AS_DEFAULT "same-as-default" Note HandEdit,
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \
-         settings that change nothing. It goes, and no hosts file is needed. Nothing is to be done.";
+         settings that change nothing. It is removed, and no hosts file is needed. Nothing has to be done.";
     SAME_PLUGIN_TWICE "same-plugin-twice" Error HandEdit,
-        "two names of the CRI plugin in one file of version 1: containerd 2.x takes one of them at random",
+        "two names of the CRI plugin in one file of version 1: containerd 2.x uses one of them at random",
         "containerd 2.x renames the plugins of a version-1 file, or of one without a version, before it reads them. \
-         Where `cri` and io.containerd.grpc.v1.cri both stand there, each takes the other's place or not, from one start \
-         to the next (`v1Migrate` goes over a map). Put what is meant under one name.";
+         Where the file has both `cri` and io.containerd.grpc.v1.cri, chance decides at each start which of them takes \
+         effect (`v1Migrate` iterates over a map). Put what is meant under one name.";
     SECRET_COMMENT "secret-comment" Note HandEdit,
         "a comment that looks like a secret is not moved into a hosts file",
         "The comment looks like a password or token. Everyone may be able to read a hosts.toml file, so it is not moved \
@@ -423,13 +426,13 @@ codes! {
     SEVERAL_CONFIG_PATHS "several-config-paths" Warning HandEdit,
         "config_path names several directories, which containerd 2.1 and later do not find; it becomes the first one",
         "containerd's own puller splits config_path at colons and looks into one directory after the other; the \
-         transfer service of 2.1 and later takes it for one name and finds no hosts file at all, without a line in \
-         its log. So config_path becomes its first directory, and what only the others give is written there, so that \
-         pulls stay the same. The other directories stay as they are, and have no effect afterwards.";
+         transfer service of 2.1 and later reads it as one name and finds no hosts file at all, without a line in its \
+         log. So config_path becomes its first directory, and what only the others give is written there, so that \
+         pulls stay the same. The other directories stay as they are, and have no effect after the migration.";
     SHADOWED_DIRECTORY "shadowed-directory" Warning HandEdit,
         "a directory in the certs directory that another spelling of its name hides",
         "containerd looks for HOST_PORT_ before HOST:PORT, and the first directory that exists decides. The other one \
-         is never read. It stays as it is; merge the two by hand if it is meant to count.";
+         is never read. It stays as it is; merge the two by hand if it is meant to take effect.";
     SKIP_VERIFY_ON_HTTP_ENDPOINT "skip-verify-on-http-endpoint" Note HandEdit,
         "insecure_skip_verify for an http endpoint is left out: newer containerd would try HTTPS first",
         "There is no certificate to verify on plain http. In a hosts.toml skip_verify on an http host, even false, \
@@ -437,11 +440,11 @@ codes! {
          and 2.0 also without one. So it is left out, which keeps the requests as they are. If the registry redirects \
          to https, write the endpoint with https.";
     STRAY_FILE "stray-file" Warning HandEdit,
-        "a file stands where containerd looks for the directory of a registry of that name",
-        "Below config_path containerd looks for a directory that is called like the registry. With a file of that name \
-         in its place every version fails all pulls of that registry; until config_path is set it does no harm. A \
-         README.md hurts nobody, since no registry is called so. The file stays, since nothing under the certs \
-         directory is ever deleted by the tool; move it out of there if a registry has its name.";
+        "a file where containerd looks for the directory of a registry of that name",
+        "Below config_path containerd looks for a directory that is called like the registry. Once config_path is set, \
+         a file in its place fails all pulls of that registry, on every version. A README.md does no harm, since no \
+         registry has that name. The file stays, since the program never deletes anything in the certs directory; move \
+         it elsewhere if a registry has its name.";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
         "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried",
         "containerd 1.x does not load CRI when configs.*.tls and config_path are both set; 2.x ignores the TLS \
@@ -463,21 +466,23 @@ codes! {
     TOML_DIALECT "toml-dialect" Error
         Allow("migrates and keeps the text; the containerd named does not start with it"),
         "a way to write TOML that one containerd reads and another does not",
-        "The release lines of containerd have different TOML readers: 1.x takes a line break in an inline table, 2.0 to \
-         2.3 do not, and 2.4 takes that and other things of TOML 1.1 again. A config.toml that is refused keeps the daemon from starting. The tool keeps \
-         what is not its own, so it does not rewrite the place. Write it in a way that all of them read; accept the \
-         finding if the versions named never run here.";
+        "The release lines of containerd have different TOML readers: 1.x accepts a line break in an inline table, 2.0 \
+         to 2.3 do not, and 2.4 accepts it again, and other parts of TOML 1.1. A config.toml that is refused keeps the \
+         daemon from starting. The program does not change text outside of the registry settings, so it does not \
+         rewrite this. Write it in a way that all of them read; accept the finding if the releases in the message \
+         never run here.";
     TOO_MANY_HOSTS "too-many-hosts" Error HandEdit,
         "the lists of hosts of all registries are too long for this program",
         "The mirrors and hosts files of this node give more hosts than this program works with: the lists of all \
-         registries that the node names, each with the hosts of the wildcard or of _default where these are for it, and \
-         the endpoints themselves, which are registries, too. No node needs so many, and what is said of each would not \
-         be read. Remove mirrors that nobody uses.";
+         registries that the node names, each with the hosts of the wildcard or of _default where these are for it, \
+         and the endpoints themselves, which are registries, too. No node needs so many. Remove mirrors that nobody \
+         uses.";
     UNKNOWN_CREDENTIAL_KEY "unknown-credential-key" Warning HandEdit,
         "a key beside credentials that containerd does not know; it stays, without effect",
         "containerd knows username, password, auth and identitytoken beside credentials, on every version. Anything \
-         else, such as identity_token, token, registrytoken or email, is ignored, today and afterwards. It stays as \
-         it is, since the tool never changes credentials. Write the right name if it is meant, or remove it.";
+         else, such as identity_token, token, registrytoken or email, is ignored, before and after the migration. It \
+         stays as it is, since the program never changes credentials. Write the right name if it is meant, or remove \
+         it.";
     UNKNOWN_HOSTS_KEY "unknown-hosts-key" Warning HandEdit,
         "a key in a hosts file that no containerd reads; it is kept",
         "containerd ignores keys in a hosts.toml that it does not know, without a line in its log: names from config.toml \
@@ -492,31 +497,31 @@ codes! {
          `rewrite` is read by the containerd of k3s and rke2 only, from registries.yaml.";
     UNPARSABLE_AUTHS_KEY "unparsable-auths-key" Error HandEdit,
         "a name in registry.auths that containerd cannot parse: CRI does not load",
-        "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without \
-         a scheme, is an error there, and CRI does not load on any version. The tool never changes credentials, so \
-         this is yours: write the name with https:// in front, after which they are used, or remove it.";
+        "containerd parses the names in registry.auths as URLs when CRI loads. A name such as 10.0.0.1:5000, without a \
+         scheme, is an error there, and CRI does not load on any version. The program never changes credentials: write \
+         the name with https:// in front, after which they are used, or remove it.";
     UNPARSABLE_ENDPOINT "unparsable-endpoint" Error
-        Allow("leaves the endpoint out; pulls that fail today then go to the other hosts"),
+        Allow("leaves the endpoint out; pulls that fail today then use the other hosts"),
         "an endpoint that containerd cannot parse, so that every pull of this name fails today",
         "containerd cannot parse this endpoint as a URL, and every version fails every pull of the name that it \
-         belongs to. What was meant cannot be known, so mend it. Accepting the finding leaves it out, after which the \
+         belongs to. What was meant cannot be known, so fix it. Accepting the finding leaves it out, after which the \
          other hosts are asked.";
     UNREACHABLE_ENDPOINT "unreachable-endpoint" Warning HandEdit,
         "an endpoint without a host, or with a scheme other than http and https, never answers and is left out",
-        "The endpoint has no host, or a scheme other than http and https. Every containerd fails to ask it and goes \
-         on to the next host, so pulls are the same without it. It is left out. If a mirror was meant, mend the \
-         endpoint before you migrate.";
+        "The endpoint has no host, or a scheme other than http and https. Every containerd fails to ask it and tries \
+         the next host, so pulls are the same without it. It is left out. If a mirror was meant, fix the endpoint \
+         before you migrate.";
     UNREADABLE_DIRECTORY "unreadable-directory" Error HandEdit,
         "containerd cannot read the directory of a registry, so that its pulls would fail",
-        "Below config_path stands something that containerd cannot read as a registry's directory: a file in its \
-         place, or a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a \
-         link that leads nowhere, where a file is to be written. Nothing under the certs directory is ever deleted by \
-         the tool. Move it out of there, and plan again.";
+        "Below config_path is something that containerd cannot read as a registry's directory: a file in its place, or \
+         a hosts.toml that is a directory, with which every version fails the pulls of that registry; or a link that \
+         leads nowhere, where a file is to be written. The program never deletes anything in the certs directory. Move \
+         it elsewhere, and plan again.";
     UNSUPPORTED_VERSION "unsupported-version" Error HandEdit,
         "the file's version is not 1, 2, 3 or 4",
-        "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means \
-         is not known to this release, so nothing is planned. Look for a newer release of this program, or mend the \
-         number if it is a slip.";
+        "containerd has had config.toml of version 1 to 4: 3 came with 2.0, and 4 with 2.3. What a newer file means is \
+         not known to this release, so nothing is planned. Look for a newer release of this program, or fix the number \
+         if it is a mistake.";
     UPGRADE_CHANGES_PULLS "upgrade-changes-pulls" Warning HandEdit,
         "a later release reads existing hosts files differently, with or without the migration",
         "Hosts files that take effect today, or that a later release reads by itself, are not changed; but releases read them \
@@ -537,7 +542,7 @@ codes! {
         "a setting of a version-1 file that containerd 2.x does not read under any name",
         "Some settings of a version-1 file have no successor on 2.x: [plugins.linux], default_runtime below \
          cri.containerd, a snapshotter without runtimes, and the old names of the restart and cgroups plugins in \
-         disabled_plugins. They are not about registries, so the tool does not change them. Look at them before the \
+         disabled_plugins. They are not about registries, so the program does not change them. Look at them before the \
          upgrade.";
     VERSION_MISSING "version-missing" Error
         Choose("--inert drop: what --from does stays so; --inert carry: the settings take effect on every release"),
@@ -562,9 +567,9 @@ codes! {
     WILDCARD_UNSUPPORTED "wildcard-unsupported" Error
         Allow("writes _default, which containerd before 1.6.17 does not look up"),
         "containerd before 1.6.17 has no _default directory, without which mirrors.\"*\" cannot be kept",
-        "The directory _default, which stands for mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
-         Without it the wildcard's mirrors are lost. If the node runs a newer containerd, name that with --from; if \
-         not, upgrade first, write a mirror for each registry by name, or accept the finding.";
+        "The directory _default, which replaces mirrors.\"*\", is looked up since 1.6.17 and 1.7.0, and in no 1.5. \
+         Without it the wildcard's mirrors are lost. If the node runs a newer containerd, set --from to its version; \
+         if not, upgrade first, write a mirror for each registry by name, or accept the finding.";
     WINDOWS_NODE "windows-node" Error HandEdit,
         "the configuration of a Windows node, which this program does not migrate",
         "A path in the file has a drive letter, or begins with two backslashes, so that the file is for containerd on \
@@ -572,9 +577,9 @@ codes! {
          rules, which this program does not know. Write the hosts files of such a node by hand.";
     WRONG_TYPE "wrong-type" { said_once: true, stays: true } Error HandEdit,
         "a value of the wrong type, with which containerd does not start",
-        "A value has another type than containerd expects, such as a string where a list must be. There are no \
-         conversions on any version: containerd does not start with it; only below configs.*.tls does 2.x not mind. \
-         What was meant cannot be known, so mend the value.";
+        "A value has another type than containerd expects, such as a string where a list must be. containerd converts \
+         no types, and does not start with it on any version; only below configs.*.tls does 2.x ignore it. What was \
+         meant cannot be known, so fix the value.";
 }
 
 /// The code with this name.

@@ -33,11 +33,13 @@ fn files(places: &[&str], ending: &str) -> Vec<PathBuf> {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let mut documents = files(&["docs"], ".md");
-    let top = fs::read_dir(ROOT)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    documents.extend(top.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    let mut documents = files(&["docs", "deploy"], ".md");
+    for folder in ["", "benches", "dist", "fuzz"] {
+        let entries = fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        documents.extend(paths.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(documents.len() > 10, "the documents are found");
     documents
 }
 

@@ -146,7 +146,7 @@ pub enum FileState {
 }
 
 impl ApplyError {
-    /// The exit code, as the help and the README list them.
+    /// The exit code, as the help and docs/guide.md list them.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ChangedSincePlan(_)

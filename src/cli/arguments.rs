@@ -544,8 +544,7 @@ fn parse_code(name: &str) -> Result<&'static Code, String> {
 }
 
 fn parse_any_code(name: &str) -> Result<&'static Code, String> {
-    finding::code(name)
-        .ok_or_else(|| "there is no such finding; the README lists them all".to_owned())
+    finding::code(name).ok_or_else(|| "no such finding; docs/findings.md lists them all".to_owned())
 }
 
 fn parse_directory(path: &str) -> Result<NodePath, String> {

@@ -35,7 +35,7 @@ use crate::text::FileText;
 use arguments::{AnyCommand, Cli, Color, Command, Format};
 use output::Output;
 
-/// Exit codes, as in the README.
+/// Exit codes, as in docs/guide.md.
 mod exit {
     pub(super) const DONE: u8 = 0;
     pub(super) const USAGE: u8 = 2;

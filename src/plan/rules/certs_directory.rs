@@ -96,7 +96,7 @@ pub(crate) fn check_directory(
                     ranges(versions),
                     discarded.reason
                 ),
-                format!("`{path}/hosts.toml` stays as it is; mend it if it is meant to count"),
+                format!("`{path}/hosts.toml` stays as it is; fix it if it is meant to take effect"),
             );
         }
     }

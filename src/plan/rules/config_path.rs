@@ -139,8 +139,8 @@ pub(crate) fn check_built_in_config_path(planner: &Planner<'_>, findings: &mut F
             &finding::BUILT_IN_CONFIG_PATH,
             None,
             format!(
-                "containerd {} reads {DEFAULT_CERTS_DIRECTORY} and {DOCKER_CERTS_DIRECTORY} by itself: what is \
-                 there comes alive",
+                "containerd {} reads {DEFAULT_CERTS_DIRECTORY} and {DOCKER_CERTS_DIRECTORY} by itself, and \
+                 the files there take effect",
                 ranges(versions)
             ),
             "look at what is there before the upgrade, or set `config_path`",
