@@ -288,9 +288,9 @@ fn a_health_command_that_fails_before_is_refused() {
     let health = format!("! grep -q mirrors {}", config.display());
     expect(&mut guarded(apply(&root), &health), 0);
     assert!(is_new(&scratch.read(CONFIG)));
-    let output = expect(&mut guarded(rollback(&root), "false"), 5);
+    let output = expect(&mut guarded(rollback(&root), "false"), 4);
     assert!(
-        stderr(&output).contains("CRI is not up with them"),
+        stderr(&output).contains("CRI was not up before, either"),
         "{output:?}"
     );
     assert!(!is_new(&scratch.read(CONFIG)));
