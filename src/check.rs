@@ -390,6 +390,18 @@ pub fn check(inputs: &Inputs, plan: Option<&Plan>, findings: &mut Findings) -> C
     }
 }
 
+/// What the targets do with the files as they are that `--from` does not. Where `--from` gets nowhere with them, nothing
+/// is lost.
+pub fn differences(inputs: &Inputs) -> Vec<String> {
+    match inputs.sight().startup(false) {
+        Startup::Loads | Startup::CriDisabled(_) => {}
+        Startup::CriFails(_) | Startup::DoesNotStart(_) => return Vec::new(),
+    }
+    let judge = Judge::new(&inputs.snapshot);
+    let compared = Comparison::new(inputs, &judge).compare(&mut Findings::default());
+    compared.not_ready
+}
+
 /// What a release does that `--from` does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Change {

@@ -402,6 +402,13 @@ codes! {
         "The same host appears twice in the list, or containerd itself appends it at the end, and asks it twice. Asked \
          again it gives the same answer. In a hosts.toml a table that appears twice makes every version discard the \
          file, so the host is written once, at its first place. Nothing has to be done.";
+    ROLLBACK_AFTER_UPGRADE "rollback-after-upgrade" Error
+        Allow("rolls back, although the installed containerd does something else with the old files"),
+        "the installed containerd reads the files from before a run differently than the one they were written for",
+        "The run preserved what an older containerd does, and another one is installed now. With the files from before the \
+         run it pulls differently, or CRI does not load: containerd 2.x ignores `configs.*.tls`, and 2.0 to 2.2 drop the CRI \
+         section of a version-1 file. Install the containerd that the files were written for before you roll back. Or accept \
+         the finding, if the differences that are named do not matter on this node.";
     SAME_AS_DEFAULT "same-as-default" Note HandEdit,
         "what is set is what containerd does anyway; no hosts file is needed",
         "What this entry says is what containerd does without it: an endpoint that is the registry itself, or TLS \

@@ -2,7 +2,7 @@
 //!
 //! Every path is one as the node sees it; with `--root` it is resolved inside that directory, links included.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -182,6 +182,8 @@ pub struct Node {
     root: OwnedFd,
     name: String,
     is_host: bool,
+    /// What stands in place of what is on the disk, by its real path: a file's bytes, or nothing.
+    instead: BTreeMap<NodePath, Option<Vec<u8>>>,
 }
 
 impl Node {
@@ -202,7 +204,14 @@ impl Node {
             root: directory,
             name: root.to_owned(),
             is_host,
+            instead: BTreeMap::new(),
         })
+    }
+
+    /// The tree as it would be read with these files in place of those on the disk, by their real paths; `None` stands
+    /// for a file or a directory that does not exist.
+    pub fn with(self, instead: BTreeMap<NodePath, Option<Vec<u8>>>) -> Self {
+        Self { instead, ..self }
     }
 
     /// Whether this is the machine that the program runs on, not a tree somewhere in it.
@@ -235,6 +244,17 @@ impl Node {
     }
 
     fn read_up_to(&self, limit: u64, path: &NodePath) -> Result<Option<NodeFile>, NodeError> {
+        if !self.instead.is_empty() {
+            let real = self.real(path)?;
+            if let Some(instead) = self.instead.get(&real) {
+                let mode = 0o600;
+                return Ok(instead.clone().map(|bytes| NodeFile {
+                    path: real,
+                    bytes,
+                    mode,
+                }));
+            }
+        }
         let (real, Some(file)) = self.open_existing(path)? else {
             return Ok(None);
         };
@@ -277,6 +297,11 @@ impl Node {
                 is_utf8,
                 kind,
             });
+        }
+        if !self.instead.is_empty() {
+            let real = self.real(path)?;
+            let is_gone = |name: &str| self.instead.get(&real.join(name)) == Some(&None);
+            entries.retain(|entry| !is_gone(&entry.name));
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Some(entries))

@@ -511,3 +511,78 @@ fn json_says_what_the_text_says() {
     );
     assert_eq!(setting["outcome"]["kind"], "carried");
 }
+
+const TLS: &str = "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"m.example\".tls]\ninsecure_skip_verify = true\n";
+
+/// A node that is migrated for the upgrade from 1.7 to 2.3.
+fn migrated(name: &str, config: &str) -> PathBuf {
+    let root = node(name, config);
+    let path = root.to_str().unwrap();
+    let ran = run([
+        "apply", "--yes", "--from", "1.7", "--to", "2.3", "--root", path,
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    root
+}
+
+#[test]
+fn a_rollback_after_the_upgrade_says_what_the_installed_containerd_does_differently() {
+    let root = migrated("cli-rollback-upgraded", &format!("{MIRROR}{TLS}"));
+    let path = root.to_str().unwrap();
+    let back = |arguments: &[&str]| {
+        let rollback = ["rollback", "--yes", "--root", path];
+        run([&rollback[..], arguments].concat())
+    };
+    let config = root.join("etc/containerd/config.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    let ran = back(&["--from", "2.3"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for part in [
+        "error[rollback-after-upgrade]: with the files from before run 1, containerd 2.3.",
+        "m.example",
+        "--allow rollback-after-upgrade",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(fs::read_to_string(&config).unwrap(), written);
+    let ran = back(&["--from", "2.3", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["outcome"], "refused");
+    assert_eq!(document["findings"][0]["code"], "rollback-after-upgrade");
+    let ran = back(&["--from", "2.3", "--allow", "rollback-after-upgrade"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stdout.contains("warning[rollback-after-upgrade]"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        fs::read_to_string(&config).unwrap(),
+        format!("{MIRROR}{TLS}")
+    );
+}
+
+#[test]
+fn a_rollback_that_the_installed_containerd_reads_alike_needs_no_answer() {
+    // What the other files of the tree are for is not known, so that nothing is compared.
+    for (name, config, arguments) in [
+        ("mirror", MIRROR.to_owned(), &["--from", "2.3"][..]),
+        ("tls-before", format!("{MIRROR}{TLS}"), &["--from", "1.7"]),
+        ("tls-unknown", format!("{MIRROR}{TLS}"), &[]),
+        // CRI is down with the old files, whichever reads them.
+        (
+            "rescue",
+            format!(
+                "{MIRROR}[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"
+            ),
+            &["--from", "2.3"],
+        ),
+    ] {
+        let root = migrated(&format!("cli-rollback-{name}"), &config);
+        let path = root.to_str().unwrap();
+        let rollback = ["rollback", "--yes", "--root", path];
+        let ran = run([&rollback[..], arguments].concat());
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        let now = fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap();
+        assert_eq!(now, config, "{name}");
+    }
+}

@@ -74,6 +74,8 @@ pub enum ApplyError {
     Interrupted,
     /// A step failed; everything is as it was.
     Failed(NodeError),
+    /// There is no shell, so that no command can be run; nothing was written.
+    NoShell(std::io::Error),
     /// There is no way to ask whether CRI is up; nothing was written.
     NoHealth(std::io::Error),
     /// The health command fails before anything is changed; nothing was written.
@@ -161,6 +163,7 @@ impl ApplyError {
             | Self::Locked { .. }
             | Self::Interrupted
             | Self::Failed(_)
+            | Self::NoShell(_)
             | Self::NoHealth(_) => 4,
             Self::Unhealthy {
                 is_up_again: Some(false),
@@ -307,15 +310,20 @@ impl fmt::Display for ApplyError {
             }
             Self::Interrupted => write!(formatter, "interrupted; every file is as it was"),
             Self::Failed(error) => write!(formatter, "{error}; every file is as it was"),
+            Self::NoShell(error) => write!(
+                formatter,
+                "no restart without a shell: {}; nothing was written",
+                printable(&error.to_string())
+            ),
             Self::NoHealth(error) => write!(
                 formatter,
-                "cannot ask whether CRI is up: {}; nothing was written (`--health-command` gives another way)",
+                "cannot ask whether CRI is up: {}; nothing was written; set `--health-command` to ask in another way",
                 printable(&error.to_string())
             ),
             Self::UnhealthyBefore { .. } => write!(
                 formatter,
-                "the health command fails before anything is changed, so it could not tell whether the restart \
-                 succeeds; nothing was written"
+                "the health command fails before anything is changed, so it cannot tell whether the restart succeeds; \
+                 nothing was written"
             ),
             Self::Unhealthy {
                 run,

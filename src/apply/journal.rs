@@ -17,6 +17,7 @@
 //!   lines that follow, one for each file. All of them are on disk before anything is changed.
 //! * `restart`: with `--restart`, how CRI was before, and the SHA-256 of the commands. The commands themselves are not
 //!   there: nothing that is read from a journal is ever executed.
+//! * `origin` is for a rollback: the version of containerd whose pulls the run preserves, and the path of its config.toml.
 //! * A file's line is a [`FileRecord`], in the order in which files are changed. `path` is the real one, and `named` is
 //!   there where a link on the path that was given leads to it. `kind` is `hosts-file` or `configuration`. `before` is
 //!   `null` for a file that did not exist, which gets `mode`. Bytes that are not UTF-8 are `{"hex":"…"}`. Where another line is damaged,
@@ -37,12 +38,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::ApplyError;
 use super::guard::{Restart, RestartRecord};
 use super::replace::{self, Metadata, NEW_DIRECTORY};
 use super::transaction::{FileChange, Image};
+use super::{ApplyError, Origin};
+use crate::containerd::release::Version;
 use crate::node::{LARGEST_JOURNAL, Node, NodeError, NodePath, read_all, too_large};
 use crate::plan::FileKind;
+use crate::shell;
 
 /// Raised whenever another program would misread a journal.
 const SCHEMA: u32 = 3;
@@ -69,6 +72,16 @@ pub(crate) struct Record {
     files: usize,
     /// With `--restart`: what the guard needs to go on after it was killed.
     pub(crate) restart: Option<RestartRecord>,
+    /// What the old files were written for, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<OriginRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginRecord {
+    from: String,
+    config: String,
 }
 
 /// What a journal keeps of a file: what it was, and what it is to be.
@@ -177,7 +190,26 @@ impl Record {
             directories: texts(directories),
             files: files.len(),
             restart: restart.map(Restart::record),
+            origin: None,
         }
+    }
+
+    /// The same with what the old files were written for.
+    pub(crate) fn with_origin(self, origin: Option<&Origin>) -> Self {
+        let origin = origin.map(|origin| OriginRecord {
+            from: origin.from.to_string(),
+            config: origin.config.as_str().to_owned(),
+        });
+        Self { origin, ..self }
+    }
+
+    /// What the old files were written for.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        let origin = self.origin.as_ref()?;
+        Some(Origin {
+            from: Version::parse(&origin.from)?,
+            config: NodePath::new(&origin.config),
+        })
     }
 }
 
@@ -605,8 +637,9 @@ impl<'a> Store<'a> {
         if mode.intersects(Mode::RWXG | Mode::RWXO) {
             if missing.is_empty() && !self.may_close(mode)? {
                 return Err(refused(format!(
-                    "others may enter it, and it is not this program's alone; give another --state-dir, or if it is \
-                     meant for this, set the mode of `{real}` to 0700"
+                    "others may enter it, and it holds other files or is shared; set another --state-dir, or make it private \
+                     (chmod 0700 {})",
+                    shell::quote(&self.path_of_machine(&real))
                 )));
             }
             rustix::fs::fchmod(&opened, Mode::RWXU).map_err(failed)?;
@@ -617,13 +650,24 @@ impl<'a> Store<'a> {
         Ok(opened)
     }
 
-    /// Whether a directory that was there may lose the bits that let others in: nobody else has anything in it, and
-    /// nobody else was meant to write to it.
+    /// Whether a directory that exists may lose the bits that let others in: it is empty, or holds nothing but journals and
+    /// only its owner could write to it. One that is shared on purpose, as /tmp is, stays as it is.
     fn may_close(&self, mode: Mode) -> Result<bool, NodeError> {
-        let shared = Mode::SVTX | Mode::SUID | Mode::SGID | Mode::WGRP | Mode::WOTH;
+        let shared = Mode::SVTX | Mode::SUID | Mode::SGID;
+        let writable = Mode::WGRP | Mode::WOTH;
         let is_ours = |name: &str| name == LOCK || name == TEMPORARY || number(name).is_some();
         let entries = self.node.list(&self.path)?.unwrap_or_default();
-        Ok(!mode.intersects(shared) && entries.iter().all(|entry| is_ours(&entry.name)))
+        let is_nobodys = entries.is_empty()
+            || !mode.intersects(writable) && entries.iter().all(|entry| is_ours(&entry.name));
+        Ok(!mode.intersects(shared) && is_nobodys)
+    }
+
+    /// A path of the node as this machine names it.
+    fn path_of_machine(&self, path: &NodePath) -> String {
+        match self.node.root().trim_end_matches('/') {
+            "" => path.as_str().to_owned(),
+            root => format!("{root}{path}"),
+        }
     }
 
     /// Writes the journal of a new run; when this returns, it is on disk.

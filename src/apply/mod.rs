@@ -15,6 +15,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::containerd::release::Version;
 use crate::node::{Node, NodePath};
 use crate::plan::FileKind;
 use crate::request::{Request, command_line};
@@ -140,6 +141,15 @@ impl fmt::Display for RunState {
     }
 }
 
+/// What the files from before a run were written for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The containerd whose pulls the run preserves.
+    pub from: Version,
+    /// The config.toml.
+    pub config: NodePath,
+}
+
 /// A run, as a list of runs shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -153,8 +163,12 @@ pub struct Run {
     pub tool: String,
     /// The digest of its plan.
     pub plan: String,
+    /// What the old files were written for, if the journal says it.
+    pub origin: Option<Origin>,
     /// The files that it changes.
     pub files: Vec<NodePath>,
+    /// The directories that it made.
+    pub directories: Vec<NodePath>,
 }
 
 /// What a rollback would do to one file.
@@ -217,7 +231,9 @@ impl Entry {
                 begun: String::new(),
                 tool: String::new(),
                 plan: String::new(),
+                origin: None,
                 files: Vec::new(),
+                directories: Vec::new(),
             },
         }
     }
@@ -258,7 +274,9 @@ impl Journal {
             begun: self.record.begun.clone(),
             tool: self.record.tool.clone(),
             plan: self.record.plan.clone(),
+            origin: self.record.origin(),
             files: self.files.iter().map(|file| file.path.clone()).collect(),
+            directories: self.directories.clone(),
         }
     }
 

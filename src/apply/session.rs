@@ -13,7 +13,7 @@ use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
 use super::obstacle;
 use super::transaction::{self, Content, FileChange, Found, NotAsBefore, OnFailure, Transaction};
-use super::{Applied, Notice, Recovered, Recovery, RolledBack, RunState, WayBack};
+use super::{Applied, Notice, Origin, Recovered, Recovery, RolledBack, RunState, WayBack};
 use crate::node::{Node, NodeError, NodePath};
 use crate::plan::Change;
 use crate::text::FileText;
@@ -65,6 +65,8 @@ pub struct Session<'a> {
     lock: Option<Lock>,
     /// The highest run that was there when the session began.
     seen: u32,
+    /// What the files that are changed were written for.
+    origin: Option<Origin>,
 }
 
 impl<'a> Session<'a> {
@@ -95,6 +97,7 @@ impl<'a> Session<'a> {
             changed,
             lock: None,
             seen: 0,
+            origin: None,
         };
         let mut recovered = Vec::new();
         // Before the runs are looked at: one that begins in between is then noticed by `lock`.
@@ -110,6 +113,11 @@ impl<'a> Session<'a> {
             session.seen = session.store.last()?;
         }
         Ok((session, recovered))
+    }
+
+    /// Says what the files were written for that a plan changes: a rollback compares it with what is installed then.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = Some(origin);
     }
 
     /// Takes the lock, before anybody is asked to confirm a plan. `false` if another run changed the node since this
@@ -158,6 +166,7 @@ impl<'a> Session<'a> {
         self.interrupt.check()?;
         let run = self.seen + 1;
         let record = Record::new(run, digest, &directories, &files, restart.as_ref());
+        let record = record.with_origin(self.origin.as_ref());
         let store = self.store.clone();
         let lock = self.take_lock()?;
         if let Err(error) = store.begin(lock, &record, &files) {

@@ -1144,14 +1144,17 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
     fs::write(scratch.0.join("var/lib/lock"), "").unwrap();
     set("etc/containerd", 0o711);
     set("tmp", 0o1777);
+    set("srv/open", 0o777);
+    fs::write(scratch.0.join("srv/open/lock"), "").unwrap();
     for (path, before) in [
         ("var/lib", 0o755),
         ("etc/containerd", 0o711),
         ("tmp", 0o1777),
+        ("srv/open", 0o777),
     ] {
         let error = lock_in(&node, path).unwrap_err();
         assert_eq!(error.exit_code(), 4);
-        let advice = format!("set the mode of `/{path}` to 0700");
+        let advice = format!("(chmod 0700 {})", scratch.0.join(path).display());
         assert!(error.to_string().contains(&advice), "{error}");
         assert_eq!(mode(path), before, "{path}");
     }
@@ -1161,9 +1164,12 @@ fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
         "{error}"
     );
     // One that was made for this, and one that is closed already.
-    set("srv/state", 0o755);
-    assert!(lock_in(&node, "/srv/state").unwrap());
-    assert_eq!(mode("srv/state"), 0o700);
+    for open in [0o755, 0o775, 0o777] {
+        let path = format!("srv/state-{open:o}");
+        set(&path, open);
+        assert!(lock_in(&node, &path).unwrap());
+        assert_eq!(mode(&path), 0o700);
+    }
     set("etc/containerd", 0o700);
     assert!(lock_in(&node, "/etc/containerd").unwrap());
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::arguments::{Apply, Format, parse_digest};
 use super::{Run, Stop, listen, unprinted};
-use crate::apply::{ApplyError, Purpose};
+use crate::apply::{ApplyError, Origin, Purpose};
 use crate::commands::Migration;
 use crate::containerd::loader::Startup;
 use crate::plan::Plan;
@@ -98,6 +98,10 @@ impl Run {
                 Startup::CriFails(_) | Startup::DoesNotStart(_)
             );
         }
+        session.set_origin(Origin {
+            from: pending.inputs.from,
+            config: pending.inputs.options.config.path.clone(),
+        });
         let shown = pending.shown(self.request.show_secrets);
         let progress = &mut |progress| self.show_progress(&progress, &shown, &interrupt);
         let changes = &pending.plan.changes;

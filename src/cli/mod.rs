@@ -235,9 +235,7 @@ impl Run {
     /// What is asked, and for which containerd.
     fn asked(&self, node: &Node) -> anyhow::Result<Request> {
         let mut request = self.request.clone();
-        if request.from.is_none() && node.is_host() {
-            request.from = installed_version();
-        }
+        request.from = request.from.or_else(|| installed_version(node));
         let to = request.to.unwrap_or(NEWEST).known();
         match request.from {
             Some(from) if from < OLDEST => Err(Stop::refused(format!(
@@ -347,8 +345,11 @@ fn listen() -> anyhow::Result<Interrupt> {
     Interrupt::listen().context("cannot catch signals")
 }
 
-/// The version of the containerd that is installed on this machine, if it says.
-fn installed_version() -> Option<Version> {
+/// The version of the containerd that is installed, if this is the node and it says.
+fn installed_version(node: &Node) -> Option<Version> {
+    if !node.is_host() {
+        return None;
+    }
     let mut containerd = std::process::Command::new("containerd");
     containerd.arg("--version");
     let text = command::run(containerd, Duration::from_secs(10))

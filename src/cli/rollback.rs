@@ -1,9 +1,11 @@
 //! `rollback`: who is asked, what is said, and which exit code comes of it. What it does to the disk is in `crate::apply`.
 
 use super::arguments::{Format, Rollback};
-use super::{Run, Stop, listen, unprinted};
+use super::{Run, Stop, installed_version, listen, unprinted};
 use crate::apply::guard::RESTART_COMMAND;
 use crate::apply::{self, ApplyError, Purpose, Recovered, Recovery, RunState};
+use crate::commands;
+use crate::containerd::release::Version;
 use crate::node::Node;
 use crate::read::Sources;
 use crate::report::{self, Outcome, Report, Shown, transaction};
@@ -58,10 +60,17 @@ impl Run {
             super::add(&mut sources, bytes.as_deref().unwrap_or_default());
         }
         let shown = Shown::knowing(self.request.show_secrets, sources.texts());
-        let mut report = Report {
-            node: self.request.node.clone(),
-            ..report::build::way_back(run, &files, guard.is_some(), &shown)
+        let mut request = self.request.clone();
+        request.from = request.from.or_else(|| installed_version(&node));
+        request.from = request.from.map(Version::known);
+        let runs = self.runs(&node)?;
+        let Some(undone) = runs.iter().find(|known| known.run == run) else {
+            return Ok(self.nothing(&format!("run {run} does not exist any more")));
         };
+        let mut report = commands::way_back(&request, undone, &files, guard.is_some(), &shown);
+        if report.outcome == Outcome::Refused {
+            return Ok(report);
+        }
         if !rollback.yes && !self.can_ask() {
             return Err(self.unasked_rollback(run).into());
         }

@@ -1,6 +1,7 @@
 //! The commands that only read, from the node to the report. Nothing here prints: the command line does, and tests look
 //! at the data.
 
+use crate::apply::{Run, WayBack};
 use crate::ask::{self, Open};
 use crate::check;
 use crate::containerd::reference::ImageReference;
@@ -12,7 +13,7 @@ use crate::plan::Plan;
 use crate::read::locate::{Located, locate};
 use crate::read::{self, Inputs, Options, ReadError, Sources};
 use crate::report::build::Basis;
-use crate::report::{Command, Report};
+use crate::report::{Command, Report, Shown};
 use crate::request::Request;
 
 #[cfg(test)]
@@ -93,6 +94,106 @@ pub fn hosts(
     let (names, references): (Vec<String>, Vec<ImageReference>) = names.iter().cloned().unzip();
     let images = images::images(inputs, plan.as_ref(), &references, all_releases);
     Ok(basis.hosts(&names, &images))
+}
+
+/// What a rollback of a run would change back, and what the installed containerd (`request.from`) makes of that.
+pub fn way_back(
+    request: &Request,
+    run: &Run,
+    files: &[WayBack],
+    restarts: bool,
+    shown: &Shown,
+) -> Report {
+    let mut findings = Findings::new(request.allow.iter().copied());
+    let mut notes = Vec::new();
+    if let Some(installed) = request.from {
+        match other_reading(request, run, files, installed) {
+            Ok(None) => {}
+            Ok(Some((from, differences))) => findings.add(
+                &finding::ROLLBACK_AFTER_UPGRADE,
+                None,
+                format!(
+                    "with the files from before run {}, containerd {installed} does not do what containerd {from} did: {}",
+                    run.run,
+                    some_of(&differences)
+                ),
+                format!(
+                    "install containerd {from} first, or accept it with --allow {}",
+                    finding::ROLLBACK_AFTER_UPGRADE.name
+                ),
+            ),
+            Err(error) => notes.push(format!(
+                "note: what containerd {installed} makes of the old files is not known: {error}"
+            )),
+        }
+    }
+    let basis = Basis {
+        command: Command::Rollback,
+        request,
+        config: None,
+        inputs: None,
+        findings: &findings,
+        questions: &[],
+        sources: &Sources::default(),
+    };
+    let mut report = basis.way_back(run, files, restarts, shown);
+    report.notes = notes;
+    report
+}
+
+/// What is said in one line; what is beyond it is counted.
+fn some_of(differences: &[String]) -> String {
+    const LISTED: usize = 3;
+    let mut text = differences
+        .iter()
+        .take(LISTED)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("; ");
+    if let Some(more @ 1..) = differences.len().checked_sub(LISTED) {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
+}
+
+/// What the installed containerd does with the files from before a run that the one that they were written for does not,
+/// and which one that is.
+fn other_reading(
+    request: &Request,
+    run: &Run,
+    files: &[WayBack],
+    installed: Version,
+) -> Result<Option<(Version, Vec<String>)>, ReadError> {
+    let files = files
+        .iter()
+        .map(|file| (file.path.clone(), file.old.clone()));
+    let made = run.directories.iter().map(|path| (path.clone(), None));
+    let node = Node::open(&request.root)?.with(files.chain(made).collect());
+    let given = run.origin.as_ref().map(|origin| &origin.config);
+    let config = locate(&node, request.config.as_ref().or(given))?;
+    let from = run.origin.as_ref().map(|origin| origin.from);
+    // Which of the two is newer does not matter to a comparison.
+    let (from, to) = match from {
+        Some(from) if from > installed => (Some(installed), from),
+        from => (from, installed),
+    };
+    let request = Request {
+        from,
+        to: Some(to),
+        ..Request::default()
+    };
+    let mut findings = Findings::default();
+    let options = options(&request, config, &mut findings);
+    let inputs = read::read(&node, options, &mut findings, &mut Sources::default())?;
+    let Some(inputs) = inputs else {
+        return Ok(None);
+    };
+    let differences = check::differences(&inputs);
+    let from = run
+        .origin
+        .as_ref()
+        .map_or(inputs.from, |origin| origin.from);
+    Ok((!differences.is_empty()).then_some((from, differences)))
 }
 
 /// What was read and found.

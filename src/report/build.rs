@@ -11,7 +11,7 @@ use super::{
     Outcome, Question, Report, Setting, SettingFate, Shown, ShownFinding, TakesEffect, UsedVersion,
     Versions, diff,
 };
-use crate::apply::WayBack;
+use crate::apply::{Run, WayBack};
 use crate::ask::{self, Open};
 use crate::check::{self, Check};
 use crate::containerd::file::ConfigFile;
@@ -151,6 +151,61 @@ impl Basis<'_> {
         report.findings.clear();
         report.questions.clear();
         report.images = super::images::shown(names, found);
+        report
+    }
+
+    /// The report of a rollback: what it would change back. `shown` knows the secrets of the files.
+    pub fn way_back(&self, run: &Run, files: &[WayBack], restarts: bool, shown: &Shown) -> Report {
+        let mut report = self.report(match self.findings.refused() {
+            true => Outcome::Refused,
+            false => Outcome::Changes,
+        });
+        report.versions = Versions {
+            from: run.origin.as_ref().map(|origin| UsedVersion {
+                version: origin.from,
+                assumed: false,
+            }),
+            to: self
+                .request
+                .from
+                .iter()
+                .map(|installed| UsedVersion {
+                    version: *installed,
+                    assumed: false,
+                })
+                .collect(),
+            carried: None,
+        };
+        let is_read_at_start = |file: &WayBack| file.kind == FileKind::Configuration;
+        report.run = Some(run.run);
+        report.restart_needed = !restarts && files.iter().any(is_read_at_start);
+        let file = |file: &WayBack| {
+            let kind = match file.kind {
+                FileKind::HostsFile => TextKind::HostsFile,
+                FileKind::Configuration => TextKind::Configuration,
+            };
+            let [now, old] =
+                [&file.now, &file.old].map(|bytes| Some(FileText::new(bytes.clone()?, kind)));
+            let diff = diff::of_file(&file.path, now.as_ref(), old.as_ref(), shown);
+            FileChange {
+                path: file.path.clone(),
+                named: None,
+                kind: file.kind,
+                action: match (&file.now, &file.old) {
+                    (None, _) => Action::Create,
+                    (Some(_), Some(_)) => Action::Change,
+                    (Some(_), None) => Action::Remove,
+                },
+                mode: None,
+                takes_effect: match file.kind {
+                    FileKind::HostsFile => TakesEffect::AtOnce,
+                    FileKind::Configuration => TakesEffect::AfterRestart,
+                },
+                diff: diff.text,
+                masked: diff.masked,
+            }
+        };
+        report.files = files.iter().map(file).collect();
         report
     }
 
@@ -334,42 +389,6 @@ impl Basis<'_> {
         arguments.extend(more);
         command_line(name, arguments)
     }
-}
-
-/// The report of a rollback: what it would change back.
-pub fn way_back(run: u32, files: &[WayBack], restarts: bool, shown: &Shown) -> Report {
-    let mut report = Report::new(Command::Rollback, Outcome::Changes);
-    let is_read_at_start = |file: &WayBack| file.kind == FileKind::Configuration;
-    report.run = Some(run);
-    report.restart_needed = !restarts && files.iter().any(is_read_at_start);
-    let file = |file: &WayBack| {
-        let kind = match file.kind {
-            FileKind::HostsFile => TextKind::HostsFile,
-            FileKind::Configuration => TextKind::Configuration,
-        };
-        let [now, old] =
-            [&file.now, &file.old].map(|bytes| Some(FileText::new(bytes.clone()?, kind)));
-        let diff = diff::of_file(&file.path, now.as_ref(), old.as_ref(), shown);
-        FileChange {
-            path: file.path.clone(),
-            named: None,
-            kind: file.kind,
-            action: match (&file.now, &file.old) {
-                (None, _) => Action::Create,
-                (Some(_), Some(_)) => Action::Change,
-                (Some(_), None) => Action::Remove,
-            },
-            mode: None,
-            takes_effect: match file.kind {
-                FileKind::HostsFile => TakesEffect::AtOnce,
-                FileKind::Configuration => TakesEffect::AfterRestart,
-            },
-            diff: diff.text,
-            masked: diff.masked,
-        }
-    };
-    report.files = files.iter().map(file).collect();
-    report
 }
 
 /// The files of a plan with their diffs, and the digest of it all.

@@ -590,6 +590,9 @@ pub struct RunRow {
     pub tool: String,
     /// The digest of its plan.
     pub digest: String,
+    /// The version of containerd whose pulls the run preserves, if its journal says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
     /// The files that it changes.
     pub files: Vec<NodePath>,
 }

@@ -382,6 +382,7 @@ mod tests {
             begun: FORGED.to_owned(),
             tool: FORGED.to_owned(),
             digest: FORGED.to_owned(),
+            from: None,
             files: Vec::new(),
         }]);
         assert_eq!(text.lines().count(), 2, "{text}");

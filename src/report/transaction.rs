@@ -116,6 +116,7 @@ pub fn row(run: &Run) -> RunRow {
         begun: run.begun.clone(),
         tool: run.tool.clone(),
         digest: run.plan.clone(),
+        from: run.origin.as_ref().map(|origin| origin.from),
         files: run.files.clone(),
     }
 }
@@ -297,6 +298,7 @@ mod tests {
                 holder: FORGED.to_owned(),
             },
             ApplyError::Failed(broken()),
+            ApplyError::NoShell(std::io::Error::other(FORGED)),
             ApplyError::NoHealth(std::io::Error::other(FORGED)),
             ApplyError::Unhealthy {
                 run: 1,
@@ -320,7 +322,9 @@ mod tests {
             begun: FORGED.to_owned(),
             tool: FORGED.to_owned(),
             plan: FORGED.to_owned(),
+            origin: None,
             files: vec![path.clone()],
+            directories: Vec::new(),
         };
         texts.push(unfinished(&run));
         let kept = Recovered {

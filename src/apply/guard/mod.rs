@@ -36,7 +36,8 @@ pub const RESTART_COMMAND: &str = "systemctl restart containerd";
 /// Where containerd listens, if nothing else is said.
 pub const ADDRESS: &str = "/run/containerd/containerd.sock";
 
-/// How long a restart may take: systemd gives a service 90 seconds to stop.
+/// How long a restart may take at least: systemd gives a service 90 seconds to stop. With a longer `--health-timeout` it
+/// may take as long as that.
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
 /// How long one question may take; `ctr` 1.x ignores its own limit when the daemon is frozen.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -216,7 +217,7 @@ impl Guard {
     /// Asks how CRI is before anything is changed; an error if the answer would not tell anything later.
     pub(crate) fn baseline(&self, report: Report<'_>) -> Result<Baseline, ApplyError> {
         // Without a shell there would be no restart, and this is known only after the files are changed.
-        command::run(command::shell(":"), PROBE_LIMIT).map_err(ApplyError::NoHealth)?;
+        command::run(command::shell(":"), PROBE_LIMIT).map_err(ApplyError::NoShell)?;
         self.check_socket(report).map_err(ApplyError::NoHealth)?;
         let Asked { cri, lines } = self.ask().map_err(ApplyError::NoHealth)?;
         let is_command = matches!(self.health, Health::Command(_));
@@ -250,7 +251,11 @@ impl Guard {
 
     /// Runs the restart command.
     pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), Unhealthy> {
-        self.run_restart_within(RESTART_LIMIT, report)
+        self.run_restart_within(self.restart_limit(), report)
+    }
+
+    fn restart_limit(&self) -> Duration {
+        RESTART_LIMIT.max(Duration::from_secs(self.timeout))
     }
 
     fn run_restart_within(&self, limit: Duration, report: Report<'_>) -> Result<(), Unhealthy> {
@@ -481,6 +486,18 @@ mod tests {
             }
         });
         assert_eq!((verdict, said), (Ok(()), 2));
+    }
+
+    #[test]
+    fn a_restart_may_take_as_long_as_the_wait_for_cri() {
+        let limit = |timeout| {
+            let guard = Guard {
+                timeout,
+                ..asking("true", false)
+            };
+            guard.restart_limit().as_secs()
+        };
+        assert_eq!([limit(1), limit(120), limit(300)], [120, 120, 300]);
     }
 
     fn asking(health: &str, is_rescue: bool) -> Guard {
