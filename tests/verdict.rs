@@ -114,7 +114,7 @@ fn a_node_with_one_mirror_is_ready_for_every_later_line_and_2_2_2_is_the_first_g
     let older = said.messages("intermediate-version");
     assert_eq!(older.len(), 1, "{older:?}");
     assert!(
-        older[0].contains("containerd 2.2.0 to 2.2.1 does not pull as 1.7."),
+        older[0].contains("pulls on containerd 2.2.0 to 2.2.1 are not those on 1.7."),
         "{older:?}"
     );
     assert!(older[0].contains("CRI does not load"), "{older:?}");
@@ -178,7 +178,7 @@ fn what_a_direct_upgrade_skips_is_a_warning_and_a_target_between_is_what_breaks(
     let said = check(&root, &["--from", "1.7", "--to", "2.3"]);
     let older = said.messages("intermediate-version");
     assert!(
-        older[0].contains("containerd 2.0.0 to 2.2.9 does not pull"),
+        older[0].contains("pulls on containerd 2.0.0 to 2.2.9 are not those"),
         "{older:?}"
     );
     assert!(older[0].contains("2.3.0 is the first"), "{older:?}");

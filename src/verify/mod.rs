@@ -675,7 +675,7 @@ impl Difference {
             return;
         }
         let message = format!(
-            "{PLANNED}, containerd {} does not pull from {name} as {} does: {}",
+            "{PLANNED}, pulls from {name} on containerd {} are not those on {}: {}",
             ranges(self.versions),
             inputs.from,
             self.changes

@@ -66,10 +66,11 @@ impl Others {
             }
             let last = run.last().copied();
             let first_good = last.and_then(|last| known.iter().find(|version| **version > last));
-            let help = match first_good {
-                Some(good) => format!("{good} is the first later release that does"),
-                None => "no later release up to the newest target does".to_owned(),
+            // The newest target is among them, and what it does is said in its own right.
+            let Some(good) = first_good else {
+                continue;
             };
+            let help = format!("{good} is the first later release with the same pulls");
             for (said, versions) in groups {
                 let more = match said.more {
                     0 => String::new(),
@@ -80,7 +81,7 @@ impl Others {
                     &finding::INTERMEDIATE_VERSION,
                     said.place.clone(),
                     format!(
-                        "{when}, containerd {} does not pull as {} does: {}{more}",
+                        "{when}, pulls on containerd {} are not those on {}: {}{more}",
                         ranges(versions),
                         inputs.from,
                         said.what

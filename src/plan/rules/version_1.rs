@@ -49,7 +49,7 @@ pub(crate) fn check_version_1(planner: &Planner<'_>, findings: &mut Findings) {
             place.clone(),
             message,
             format!(
-                "fix this, or set --to to 2.3 or later; with --v1 keep containerd {} has no registry settings",
+                "fix this, or set --to to 2.3 or later; with --v1 keep, no registry setting takes effect on containerd {}",
                 list(&losing, "and")
             ),
         );
