@@ -1,40 +1,59 @@
 //! Misspelt names.
 
+/// Longer names are not compared letter by letter.
+pub(crate) const LONGEST: usize = 32;
+
 /// Whether a name is another one with a letter or two wrong, missing, too many or swapped: one of four to seven letters,
 /// two of eight and more.
 pub(crate) fn is_near(name: &str, known: &str) -> bool {
-    let allowed = match known.chars().count() {
+    let allowed = match known.len() {
         ..=3 => 0,
         4..=7 => 1,
         _ => 2,
     };
-    name != known && distance(name, known, allowed).is_some()
+    let (a, b) = (name.as_bytes(), known.as_bytes());
+    name != known
+        && a.len().max(b.len()) <= LONGEST
+        && a.len().abs_diff(b.len()) <= allowed
+        // A slip changes what letters there are by two.
+        && (letters(a) ^ letters(b)).count_ones() as usize <= 2 * allowed
+        && slips_between(a, b) <= allowed
 }
 
-/// The number of letters in which two names differ (Damerau, optimal alignment), if it is not more than `most`.
-fn distance(one: &str, other: &str, most: usize) -> Option<usize> {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    if one.len().abs_diff(other.len()) > most {
-        return None;
+/// Which letters a word has, a bit for each, in either case.
+pub(crate) const fn letters(word: &[u8]) -> u32 {
+    let mut all = 0;
+    let mut rest = word;
+    while let [byte, others @ ..] = rest {
+        all |= 1 << (*byte & 31);
+        rest = others;
     }
-    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for (i, c) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, d) in other.iter().enumerate() {
-            let replaced = at(&last, j) + usize::from(c != d);
-            let mut least = replaced.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
-            let swapped =
-                i > 0 && j > 0 && one.get(i - 1) == Some(d) && other.get(j - 1) == Some(c);
+    all
+}
+
+/// How many letters are to be put in, left out, replaced or swapped to make one word of the other, neither of which is longer
+/// than [`LONGEST`].
+pub(crate) fn slips_between(a: &[u8], b: &[u8]) -> usize {
+    let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+    let mut before = [0; LONGEST + 1];
+    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|j| j);
+    for (i, x) in a.iter().enumerate() {
+        let mut row = [i + 1; LONGEST + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut least = (at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1)
+                .min(at(&last, j) + usize::from(x != y));
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 least = least.min(at(&before, j - 1) + 1);
             }
-            row.push(least);
+            if let Some(place) = row.get_mut(j + 1) {
+                *place = least;
+            }
         }
         before = std::mem::replace(&mut last, row);
     }
-    last.last().copied().filter(|distance| *distance <= most)
+    at(&last, b.len())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What gives a secret away in text that nobody else understands: names that announce one, and the shapes of tokens
 //! that everybody knows. Everything here takes one pass over its text.
 
+use crate::near::{letters, slips_between};
 use std::ops::Range;
 
 use crate::work;
@@ -311,42 +312,6 @@ const fn letters_of_each<const COUNT: usize>(names: &[&str]) -> [u32; COUNT] {
         at += 1;
     }
     all
-}
-
-/// Which letters a word has, a bit for each, in either case.
-const fn letters(word: &[u8]) -> u32 {
-    let mut all = 0;
-    let mut rest = word;
-    while let [byte, others @ ..] = rest {
-        all |= 1 << (*byte & 31);
-        rest = others;
-    }
-    all
-}
-
-/// How many letters are to be put in, left out, replaced or swapped to make one word of the other, neither of which is longer
-/// than [`LONGEST`].
-fn slips_between(a: &[u8], b: &[u8]) -> usize {
-    let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
-    let mut before = [0; LONGEST + 1];
-    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|j| j);
-    for (i, x) in a.iter().enumerate() {
-        let mut row = [i + 1; LONGEST + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut least = (at(&last, j + 1) + 1)
-                .min(at(&row, j) + 1)
-                .min(at(&last, j) + usize::from(x != y));
-            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
-            if swapped {
-                least = least.min(at(&before, j - 1) + 1);
-            }
-            if let Some(place) = row.get_mut(j + 1) {
-                *place = least;
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    at(&last, b.len())
 }
 
 /// Where in a text tokens of a known shape are.

@@ -3,6 +3,9 @@
 //! Names are compared without regard to capitals, `-`, `_` and spaces. What is not in the list is taken for a misspelling of a
 //! name of containerd's own if one or two letters make the difference.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::containerd::contents::PluginId;
 use crate::containerd::legacy::unmatchable;
 use crate::near::is_near;
@@ -70,14 +73,14 @@ pub(super) enum Part {
 const SETTINGS: &[(Setting, &str, &str)] = &[
     (Setting::ConfigPath, "config_path", "hosts_dir certs_dir certs_path cert_path certs.d registry_config_path"),
     (Setting::Endpoint, "endpoint", "endpoints url urls mirror_endpoint mirror_url proxy_url"),
-    (Setting::CaFile, "ca_file", "ca cas ca_cert ca_certs ca_cert_file ca_path cacert root_ca trusted_ca"),
+    (Setting::CaFile, "ca_file", "ca cas ca_cert ca_certs ca_cert_file ca_path root_ca trusted_ca"),
     (Setting::CertFile, "cert_file", "cert certificate certificate_file client_cert client_certificate client_cert_file"),
     (Setting::KeyFile, "key_file", "key private_key client_key client_key_file tls_key"),
     (Setting::SkipVerify, "insecure_skip_verify", "insecure skip_verify insecure_skip_tls_verify skip_tls_verify tls_skip_verify insecure_skip_tls insecure_tls insecure_skip_verification"),
-    (Setting::Username, "username", "user user_name login"),
+    (Setting::Username, "username", "user login"),
     (Setting::Password, "password", "passwd pass pwd"),
     (Setting::Auth, "auth", "authorization basic_auth"),
-    (Setting::IdentityToken, "identitytoken", "identity_token"),
+    (Setting::IdentityToken, "identitytoken", "id_token"),
     (Setting::Imports, "imports", "import include includes"),
     (Setting::InsecureRegistries, "insecure-registries", "insecure_registry insecure_hosts insecure_endpoints"),
     (Setting::RegistryMirrors, "registry-mirrors", "registry_mirror docker_mirrors"),
@@ -134,7 +137,8 @@ impl Setting {
 
     /// Which one is called like this.
     pub(super) fn called(name: &str) -> Option<Self> {
-        called(SETTINGS, name)
+        static NAMES: LazyLock<Names<Setting>> = LazyLock::new(|| Names::new(SETTINGS));
+        NAMES.called(name)
     }
 
     /// Whether it belongs in `configs.*.tls`.
@@ -166,7 +170,8 @@ impl Part {
         if is_like_cri(name) {
             return Some(Self::Cri);
         }
-        called(TABLES, name)
+        static NAMES: LazyLock<Names<Part>> = LazyLock::new(|| Names::new(TABLES));
+        NAMES.called(name)
     }
 }
 
@@ -250,26 +255,39 @@ pub(super) fn host(name: &str) -> &str {
     authority.rsplit('@').next().unwrap_or_default()
 }
 
-fn called<T: Copy>(list: &[(T, &str, &str)], name: &str) -> Option<T> {
-    let is_same = |other: &str| plain(other).eq(plain(name));
-    let is_called =
-        |(_, own, others): &&(T, &str, &str)| is_same(own) || others.split(' ').any(is_same);
-    let is_misspelt = |(_, own, _): &&(T, &str, &str)| {
-        // Most names are of another length.
-        own.len().abs_diff(name.len()) < 4
-            && is_near(
-                &plain(name).collect::<String>(),
-                &plain(own).collect::<String>(),
-            )
-    };
-    let found = list.iter().find(is_called);
-    let found = found.or_else(|| list.iter().find(is_misspelt));
-    found.map(|(what, _, _)| *what)
+/// A list of names, to look them up in.
+struct Names<T> {
+    all: HashMap<String, T>,
+    /// Those of containerd's own, of which there may be misspellings, in the order of the list.
+    own: Vec<(String, T)>,
 }
 
-fn plain(name: &str) -> impl Iterator<Item = char> + '_ {
+impl<T: Copy> Names<T> {
+    fn new(list: &[(T, &str, &str)]) -> Self {
+        let mut all = HashMap::new();
+        for (what, own, others) in list {
+            for name in std::iter::once(*own).chain(others.split(' ')) {
+                all.insert(plain(name), *what);
+            }
+        }
+        let own = list.iter().map(|(what, own, _)| (plain(own), *what));
+        Self {
+            all,
+            own: own.collect(),
+        }
+    }
+
+    fn called(&self, name: &str) -> Option<T> {
+        let name = plain(name);
+        let misspelt = || self.own.iter().find(|(own, _)| is_near(&name, own));
+        let found = self.all.get(&name);
+        found.copied().or_else(|| misspelt().map(|(_, what)| *what))
+    }
+}
+
+fn plain(name: &str) -> String {
     let kept = name.chars().filter(|c| !['-', '_', ' '].contains(c));
-    kept.map(|c| c.to_ascii_lowercase())
+    kept.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -342,7 +360,7 @@ mod tests {
             let all = list
                 .iter()
                 .flat_map(|(own, others)| std::iter::once(*own).chain(others.split(' ')));
-            let mut names: Vec<String> = all.map(|name| plain(name).collect()).collect();
+            let mut names: Vec<String> = all.map(plain).collect();
             names.sort();
             assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
         }
