@@ -34,16 +34,21 @@ pub(crate) const fn letters(word: &[u8]) -> u32 {
 /// How many letters are to be put in, left out, replaced or swapped to make one word of the other, neither of which is longer
 /// than [`LONGEST`].
 pub(crate) fn slips_between(a: &[u8], b: &[u8]) -> usize {
-    let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+    // No more slips than letters, which a byte counts.
+    let at = |row: &[u8], j: usize| row.get(j).copied().unwrap_or(u8::MAX / 2);
     let mut before = [0; LONGEST + 1];
-    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|j| j);
-    for (i, x) in a.iter().enumerate() {
+    let mut last = [0; LONGEST + 1];
+    for (place, count) in last.iter_mut().zip(0..) {
+        *place = count;
+    }
+    for (x, i) in a.iter().zip(0..) {
         let mut row = [i + 1; LONGEST + 1];
+        let previous = a.get(usize::from(i).wrapping_sub(1));
         for (j, y) in b.iter().enumerate() {
             let mut least = (at(&last, j + 1) + 1)
                 .min(at(&row, j) + 1)
-                .min(at(&last, j) + usize::from(x != y));
-            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+                .min(at(&last, j) + u8::from(x != y));
+            let swapped = j > 0 && previous == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 least = least.min(at(&before, j - 1) + 1);
             }
@@ -53,7 +58,7 @@ pub(crate) fn slips_between(a: &[u8], b: &[u8]) -> usize {
         }
         before = std::mem::replace(&mut last, row);
     }
-    at(&last, b.len())
+    usize::from(at(&last, b.len()))
 }
 
 #[cfg(test)]

@@ -286,8 +286,11 @@ impl<T: Copy> Names<T> {
 }
 
 fn plain(name: &str) -> String {
-    let kept = name.chars().filter(|c| !['-', '_', ' '].contains(c));
-    kept.map(|c| c.to_ascii_lowercase()).collect()
+    let mut plain = name.to_ascii_lowercase();
+    if plain.bytes().any(|byte| matches!(byte, b'-' | b'_' | b' ')) {
+        plain.retain(|c| !matches!(c, '-' | '_' | ' '));
+    }
+    plain
 }
 
 #[cfg(test)]
