@@ -124,6 +124,43 @@ fn every_document_is_valid_and_agrees_with_the_exit_code() {
 }
 
 #[test]
+fn what_is_written_and_undone_is_a_document_too() {
+    let validator = strict();
+    let scratch = support::MemoryScratch::new("formats-written");
+    on_every_fixture(|fixture| {
+        let root = scratch.join(fixture.name.replace('/', "-") + fixture.run_name());
+        support::copy_tree(&fixture.node(), &root);
+        let checked = |command: &str, ran: &Ran, outcome: &[&str]| {
+            let in_command = |error: String| format!("{command}: {error}");
+            let document = document(ran, &validator).map_err(in_command)?;
+            let is_it = outcome
+                .iter()
+                .any(|outcome| document["outcome"] == *outcome);
+            match is_it && document["command"] == command {
+                true => Ok(()),
+                false => Err(in_command(document.to_string())),
+            }
+        };
+        let applied = run_on(fixture, &root, &["apply", "--yes", "--format", "json"]);
+        let outcome = match fixture.exit {
+            0 => "nothing",
+            1 => "applied",
+            3 => "refused",
+            _ => "failed",
+        };
+        checked("apply", &applied, &[outcome])?;
+        let root = root.to_str().unwrap();
+        let rollback = |option: &str| run(["rollback", option, "--root", root, "--format", "json"]);
+        checked("rollback", &rollback("--list"), &["nothing", "shown"])?;
+        let undone = match outcome {
+            "applied" => "rolled-back",
+            _ => "nothing",
+        };
+        checked("rollback", &rollback("--yes"), &[undone])
+    });
+}
+
+#[test]
 fn a_node_that_cannot_be_read_is_a_document_too() {
     let root = support::scratch("formats-no-config");
     let root = Path::new(&root).to_str().unwrap();
