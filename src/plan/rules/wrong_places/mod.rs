@@ -260,7 +260,7 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
             let advice = self.advice(*spot, unread);
             let becomes = match code == &finding::UNKNOWN_KEY {
                 true => {
-                    "do that before the migration: this has no effect, and is removed with its table"
+                    "correct it before you migrate: it has no effect, and is removed with its table"
                 }
                 false => "this has no effect, and is kept",
             };
