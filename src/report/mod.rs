@@ -36,6 +36,7 @@ use sha2::{Digest, Sha256};
 
 use self::transaction::Failure;
 use crate::apply::RunState;
+use crate::apply::guard::RESTART_COMMAND;
 use crate::check::{ReleaseRow, Removal};
 use crate::containerd::host::ShownHost;
 use crate::containerd::release::{Version, list};
@@ -661,13 +662,12 @@ impl Shown {
         }
     }
 
-    /// A command as somebody has typed it: the files' secrets are not looked for in it.
+    /// A command as somebody has typed it, which may have a secret of the files in it; the program's own is no secret.
     pub fn typed(&self, command: &str) -> String {
-        if self.secrets {
-            return printable(command);
+        match command {
+            RESTART_COMMAND => command.to_owned(),
+            _ => self.printed(command),
         }
-        let secrets = Secrets::of_prose(command);
-        printable(&Masked::new(command, secrets.ranges()).text)
     }
 
     /// A line that a command has printed.
