@@ -586,3 +586,17 @@ fn a_rollback_that_the_installed_containerd_reads_alike_needs_no_answer() {
         assert_eq!(now, config, "{name}");
     }
 }
+
+#[test]
+fn the_help_of_a_command_describes_that_command() {
+    for command in ["check", "hosts"] {
+        for option in ["-h", "--help"] {
+            let help = run([command, option]).stdout;
+            assert!(help.contains("Report as text, json or markdown"), "{help}");
+            assert!(!help.contains("unified diff"), "{help}");
+        }
+    }
+    let help = run(["rollback", "--help"]).stdout;
+    assert!(!help.contains("`apply` puts"), "{help}");
+    assert!(help.contains("not with --list"), "{help}");
+}
