@@ -600,3 +600,49 @@ fn the_help_of_a_command_describes_that_command() {
     assert!(!help.contains("`apply` puts"), "{help}");
     assert!(help.contains("not with --list"), "{help}");
 }
+
+#[test]
+fn a_pipe_in_place_of_a_hosts_file_is_no_regular_file_and_leads_somewhere() {
+    let root = node("cli-pipe", MIRROR);
+    let directory = root.join("etc/containerd/certs.d/docker.io");
+    fs::create_dir_all(&directory).unwrap();
+    let made = Command::new("mkfifo")
+        .arg(directory.join("hosts.toml"))
+        .status();
+    assert!(made.unwrap().success());
+    let ran = run(["plan", "--root", root.to_str().unwrap()]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for part in [
+        "error[unreadable-directory]",
+        "docker.io/hosts.toml` is not a regular file",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert!(!ran.stdout.contains("leads nowhere"), "{ran:?}");
+}
+
+/// No path of a report can name it, so that nobody knows what is in it.
+#[test]
+fn a_drop_in_whose_name_is_not_utf_8_is_refused_and_no_answer_accepts_it() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = node(
+        "cli-not-utf8",
+        &format!("imports = [\"/etc/containerd/conf.d/*.toml\"]\n{MIRROR}"),
+    );
+    let directory = root.join("etc/containerd/conf.d");
+    fs::create_dir_all(&directory).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.toml");
+    fs::write(directory.join(name), MIRROR).unwrap();
+    for answers in [&[][..], &["--allow", "import-missing"]] {
+        let plan = ["plan", "--root", root.to_str().unwrap()];
+        let ran = run([&plan[..], answers].concat());
+        assert_eq!(ran.code, 3, "{ran:?}");
+        for part in [
+            "error[not-utf8]: the name of `/etc/containerd/conf.d/bad\\xff.toml` is not UTF-8",
+            "rename it",
+        ] {
+            assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+        }
+        assert!(!ran.stdout.contains("does not exist"), "{ran:?}");
+    }
+}

@@ -200,7 +200,7 @@ fn unit_files(node: &Node) -> Result<Vec<NodePath>, NodeError> {
         }
         let directory = directory.join(&format!("{UNIT}.d"));
         for entry in node.list(&directory)?.unwrap_or_default() {
-            if entry.is_utf8 && entry.name.ends_with(".conf") {
+            if entry.escaped.is_none() && entry.name.ends_with(".conf") {
                 let path = directory.join(&entry.name);
                 drop_ins.entry(entry.name).or_insert(path);
             }
