@@ -646,3 +646,64 @@ fn a_drop_in_whose_name_is_not_utf_8_is_refused_and_no_answer_accepts_it() {
         assert!(!ran.stdout.contains("does not exist"), "{ran:?}");
     }
 }
+
+#[test]
+fn a_node_with_only_what_a_configuration_is_made_of_is_told_what_to_edit() {
+    let k3s = "/var/lib/rancher/k3s/agent/etc/containerd";
+    let rke2 = "/var/lib/rancher/rke2/agent/etc/containerd";
+    let trees = [
+        (
+            vec![format!("{k3s}/config.toml.tmpl")],
+            "k3s",
+            "edit the template",
+        ),
+        (
+            vec![format!("{k3s}/config-v3.toml.tmpl")],
+            "k3s",
+            "edit the template",
+        ),
+        (
+            vec![format!("{rke2}/config.toml.tmpl")],
+            "rke2",
+            "edit the template",
+        ),
+        (
+            vec![format!("{rke2}/config-v3.toml.tmpl")],
+            "rke2",
+            "edit the template",
+        ),
+        (
+            vec!["/var/snap/microk8s/current/args/containerd-template.toml".to_owned()],
+            "microk8s",
+            "edit the template",
+        ),
+        (
+            vec![
+                "/run/k0s/containerd.toml".to_owned(),
+                "/etc/k0s/containerd.d/mirrors.toml".to_owned(),
+            ],
+            "k0s",
+            "edit the drop-ins in `/etc/k0s/containerd.d`",
+        ),
+    ];
+    for (number, (files, name, advice)) in trees.iter().enumerate() {
+        let root = scratch(&format!("cli-sources-{number}"));
+        for file in files {
+            let file = root.join(file.trim_start_matches('/'));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, MIRROR).unwrap();
+        }
+        for command in ["plan", "check"] {
+            let ran = run([command, "--root", root.to_str().unwrap()]);
+            assert_eq!(ran.code, 4, "{ran:?}");
+            let place = &files[0];
+            for part in [format!("but {name} has `{place}`").as_str(), advice] {
+                assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+            }
+            assert!(
+                !ran.stderr.contains("nothing else of containerd"),
+                "{ran:?}"
+            );
+        }
+    }
+}
