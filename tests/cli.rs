@@ -707,3 +707,53 @@ fn a_node_with_only_what_a_configuration_is_made_of_is_told_what_to_edit() {
         }
     }
 }
+
+#[test]
+fn the_list_of_runs_says_what_is_left_of_a_damaged_one_in_every_format() {
+    let root = migrated("cli-list", MIRROR);
+    let list = |format: &str| {
+        let root = root.to_str().unwrap();
+        run(["rollback", "--list", "--root", root, "--format", format])
+    };
+    let markdown = list("markdown").stdout;
+    assert!(markdown.starts_with("**1 run**.\n"), "{markdown}");
+    assert!(
+        markdown.contains("| run | begun | files | state | plan |"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("| 2 | applied | "), "{markdown}");
+
+    let journals =
+        root.join(containerd_registry_migrate::request::STATE_DIR.trim_start_matches('/'));
+    let journal = fs::read_dir(journals).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension()
+            .is_some_and(|end| end == "journal")
+            .then_some(path)
+    });
+    let journal = journal.unwrap();
+    let text = fs::read_to_string(&journal).unwrap();
+    let (record, _) = text.split_once('\n').unwrap();
+    fs::write(
+        &journal,
+        text.replacen(record, &"x".repeat(record.len()), 1),
+    )
+    .unwrap();
+    for format in ["text", "markdown", "json"] {
+        let ran = list(format);
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+        for part in [
+            "run 1 is damaged: ",
+            "0001.journal",
+            "config.toml",
+            ", intact",
+        ] {
+            let said = ran.stdout.replace("`1`", "1");
+            assert!(said.contains(part), "{format}: {part}: {}", ran.stdout);
+        }
+        assert!(!ran.stdout.contains("Nothing to migrate"), "{ran:?}");
+    }
+    let document: serde_json::Value = serde_json::from_str(&list("json").stdout).unwrap();
+    assert_eq!(document["runs"][0]["state"], "damaged");
+    assert_eq!(document["notes"].as_array().map(Vec::len), Some(1));
+}
