@@ -757,3 +757,64 @@ fn the_list_of_runs_says_what_is_left_of_a_damaged_one_in_every_format() {
     assert_eq!(document["runs"][0]["state"], "damaged");
     assert_eq!(document["notes"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn markdown_of_a_change_says_first_what_is_about_to_be_done_and_then_what_came_of_it() {
+    let root = node("cli-markdown-apply", MIRROR);
+    let change = |command: &str| {
+        let root = root.to_str().unwrap();
+        run([
+            command, "--yes", "--from", "1.7", "--root", root, "--format", "markdown",
+        ])
+    };
+    for (command, head, tail) in [
+        (
+            "apply",
+            "**To be applied** to `/etc/containerd/config.toml`, containerd 1.7.",
+            "### Result\n\n**Applied** to ",
+        ),
+        (
+            "rollback",
+            "**To be rolled back**: run 1, 1 file to change, 1 file to remove.\n",
+            "### Result\n\n**Rolled back**: run 1.\n",
+        ),
+    ] {
+        let ran = change(command);
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+        assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
+        let (before, after) = ran.stdout.split_once("### Result").unwrap();
+        assert!(ran.stdout.contains(tail), "{}", ran.stdout);
+        assert!(
+            !before.contains("```sh") && !before.contains("### Commands"),
+            "{before}"
+        );
+        assert!(after.contains("```text\n"), "{after}");
+    }
+}
+
+#[test]
+fn markdown_of_a_failure_has_what_a_command_printed_in_a_block() {
+    let root = node("cli-markdown-failure", MIRROR);
+    let ran = run([
+        "apply",
+        "--yes",
+        "--from",
+        "1.7",
+        "--format",
+        "markdown",
+        "--root",
+        root.to_str().unwrap(),
+        "--restart",
+        "--restart-command",
+        "printf 'one line\\nanother line\\n' >&2; exit 1",
+        "--health-command",
+        "true",
+        "--health-timeout",
+        "1",
+    ]);
+    let (_, result) = ran.stdout.split_once("### Result\n").unwrap();
+    assert!(
+        result.contains("```text\none line\nanother line\n```\n"),
+        "{result}"
+    );
+}
