@@ -56,7 +56,7 @@ impl Condition {
             Self::DoesNotStart => "daemon does not start",
             Self::CriFails => "CRI does not load",
             Self::CriDisabled => "CRI is disabled",
-            Self::RegistrySettingsIgnored => "registry settings ignored",
+            Self::RegistrySettingsIgnored => "some settings ignored",
             Self::TlsSettingsIgnored => "TLS settings ignored",
             Self::HostsFilesIgnored => "hosts files ignored",
             Self::Works => "works",

@@ -47,6 +47,42 @@ fn a_missing_config_is_a_failure_and_not_nothing_to_do() {
 }
 
 #[test]
+fn an_argument_forges_no_line_of_a_usage_error() {
+    for arguments in [
+        ["hosts", "a\nerror: forged"],
+        ["plan", "--from=x\nerror: forged\u{1b}[2J"],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, 2);
+        assert!(
+            !ran.stderr
+                .lines()
+                .any(|line| line.starts_with("error: forged")),
+            "{}",
+            ran.stderr
+        );
+        assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_list_of_digests_that_does_not_end_is_refused() {
+    let ran = run([
+        "apply",
+        "--expect-from",
+        "/dev/zero",
+        "--root",
+        "fixtures/mirrors/private-http-registry/node",
+    ]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("has more than 1048576 bytes"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn usage_errors_are_exit_2_and_old_versions_are_refused() {
     let root = node("cli-usage", MIRROR);
     let root = root.to_str().unwrap();

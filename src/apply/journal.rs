@@ -308,7 +308,13 @@ fn parse<T: DeserializeOwned>(number: usize, line: Option<&[u8]>) -> io::Result<
     let line = line.ok_or_else(|| failed("is missing".to_owned()))?;
     let json = json(line)
         .ok_or_else(|| failed("is damaged: its checksum is not that of its text".to_owned()))?;
-    serde_json::from_slice(json).map_err(|error| failed(format!("is not understood: {error}")))
+    // What serde says of it may have old bytes of a file in it.
+    serde_json::from_slice(json).map_err(|error| {
+        failed(format!(
+            "is not understood, from column {} on",
+            error.column()
+        ))
+    })
 }
 
 /// A run, read from its journal.

@@ -1,6 +1,7 @@
 //! `apply`: who is asked, what is said, and which exit code comes of it. What it does to the disk is in `crate::apply`.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 
 use anyhow::Context;
@@ -176,16 +177,26 @@ fn expected(apply: &Apply) -> anyhow::Result<Vec<String>> {
     Ok(expected)
 }
 
+/// The most bytes of a list of digests.
+const LONGEST_LIST: u64 = 1 << 20;
+
 /// The digests in a file, one a line.
 fn digests(file: &OsStr) -> anyhow::Result<Vec<String>> {
     let name = file.display();
     let mut text = String::new();
+    let most = LONGEST_LIST + 1;
     let read = if file == "-" {
-        std::io::stdin().read_to_string(&mut text).map(|_| ())
+        std::io::stdin().take(most).read_to_string(&mut text)
     } else {
-        std::fs::read_to_string(file).map(|read| text = read)
+        File::open(file).and_then(|file| file.take(most).read_to_string(&mut text))
     };
-    read.with_context(|| format!("cannot read --expect-from {name}"))?;
+    let length = read.with_context(|| format!("cannot read --expect-from {name}"))?;
+    if u64::try_from(length).unwrap_or(most) >= most {
+        return Err(Stop::usage(format!(
+            "--expect-from {name} has more than {LONGEST_LIST} bytes"
+        ))
+        .into());
+    }
     let mut digests = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let digest = parse_digest(line).map_err(|reason| {

@@ -24,6 +24,7 @@ use crate::apply::{ApplyError, Busy, Interrupt, command};
 use crate::commands::{self, Migration, Unread};
 use crate::containerd::release::{NEWEST, OLDEST, Version};
 use crate::node::{Node, NodeError, NodePath};
+use crate::printable::printable;
 use crate::read::Sources;
 use crate::report::transaction::{self, Failure};
 use crate::report::{self, Outcome, Report, Shown};
@@ -112,6 +113,22 @@ impl std::fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
+/// What clap says of a wrong command line. It repeats arguments as they are: one with a line break would forge a line.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> String {
+    let mut text = error.render().ansi().to_string();
+    for argument in arguments {
+        let argument = argument.to_string_lossy();
+        let (_, value) = argument.split_once('=').unwrap_or_default();
+        for shown in [&*argument, value] {
+            let printable = printable(shown);
+            if printable != shown {
+                text = text.replace(shown, &printable);
+            }
+        }
+    }
+    text
+}
+
 /// Runs the program; the result is its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -120,7 +137,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(AnyCommand::Generate(what)) => return generate::generate(&what),
         Ok(AnyCommand::Summarize(what)) => return summarize::summarize(&what),
         Err(error) if error.use_stderr() => {
-            output::error(&error.render().ansi().to_string());
+            output::error(&usage(&error, &arguments));
             if let Some(command) = hints::meant(&arguments, &error) {
                 output::error(&format!("next: {command}\n"));
             }

@@ -153,6 +153,7 @@ pub(crate) fn wanted(planner: &Planner<'_>, findings: &mut Findings) -> AllWante
             before,
             after,
             changed,
+            changed_on: Vec::new(),
             legacy: hosts,
             mirror: resolved.mirror.map(|mirror| mirror.name.value.clone()),
             decider,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::containerd::host::Pulls;
 use crate::containerd::hosts_file::directory::CertsDirectory;
 use crate::containerd::legacy::{LegacyHost, is_matchable, parse_endpoint, unmatchable};
+use crate::containerd::release::Version;
 use crate::containerd::sight::Sight;
 use crate::finding::Code;
 use crate::read::Inputs;
@@ -31,6 +32,8 @@ pub struct Wanted {
     pub after: Pulls,
     /// Why the two differ, if they do.
     pub changed: Option<&'static Code>,
+    /// The target versions on which they are not those of the containerd whose pulls are kept.
+    pub changed_on: Vec<Version>,
     /// The list that the legacy settings give.
     pub legacy: Vec<LegacyHost>,
     /// The mirror entry that the list comes from: the namespace's own name, or `*`.

@@ -442,5 +442,6 @@ fn namespace(wanted: &Wanted) -> NamespacePulls {
         after_fails: after.failure,
         same: wanted.changed.is_none(),
         changed_by: wanted.changed,
+        changed_on: wanted.changed_on.clone(),
     }
 }

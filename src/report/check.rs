@@ -129,7 +129,7 @@ fn verdict(report: &Report, text: &mut String) {
     } else if bad.is_empty() {
         let targets = list(targets, "and");
         format!(
-            "Not ready: containerd {targets} {pull} as {from} does, {as_they_are}, but something is open"
+            "Not ready: containerd {targets} {pull} as {from} does, {as_they_are}, but a finding has to be decided"
         )
     } else {
         let do_not = if bad.len() > 1 { "do" } else { "does" };

@@ -137,6 +137,7 @@ mod tests {
             after_fails: None,
             same: number.is_multiple_of(2),
             changed_by: None,
+            changed_on: Vec::new(),
         };
         let all: Vec<NamespacePulls> = (0..50).map(namespace).collect();
         let (shown, hidden) = namespaces(&all, Detail::Folded);

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::check::removal;
 use super::fold::{self, Detail};
 use super::images::{self, ImageHost, ImageHosts, ImagePull};
+use super::text::changed_on;
 use super::{
     Action, Command, NamespacePulls, Outcome, Question, ReleaseRow, Report, RunRow, ShownFinding,
     UsedVersion, text, transaction,
@@ -292,7 +293,7 @@ fn pulls(namespaces: &[NamespacePulls], detail: Detail, text: &mut String) {
         };
         let row = |pulls: &&NamespacePulls| {
             let changed = match pulls.changed_by {
-                Some(code) => format!("changed: {}", cell(code.name)),
+                Some(code) => format!("changed{}: {}", changed_on(pulls), cell(code.name)),
                 None if pulls.same => "unchanged".to_owned(),
                 None => "changed".to_owned(),
             };

@@ -25,6 +25,7 @@ pub mod text;
 pub mod transaction;
 mod wrap;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::rc::Rc;
@@ -138,6 +139,35 @@ pub struct Report {
 }
 
 impl Report {
+    /// What a plan is for, and the target versions that it cannot do it for; `None` if no configuration was read.
+    pub fn promise(&self) -> Option<String> {
+        let versions = &self.versions;
+        let from = versions.from.as_ref()?;
+        let changed = self.namespaces.iter().flat_map(|pulls| &pulls.changed_on);
+        let changed: BTreeSet<Version> = changed.copied().collect();
+        let mut targets = versions.targets();
+        targets.retain(|target| !changed.contains(target));
+        let mut promise = match versions.carried {
+            Some(carried) => format!(
+                "Gives every release the pulls that containerd {carried} has with these files, verified for {from}"
+            ),
+            None => format!("Preserves the pulls of containerd {from}"),
+        };
+        if !targets.is_empty() {
+            let word = if versions.carried.is_some() {
+                " and"
+            } else {
+                ", verified for"
+            };
+            promise.push_str(&format!("{word} {}", list(&targets, "and")));
+        }
+        if !changed.is_empty() {
+            let changed: Vec<Version> = changed.into_iter().collect();
+            promise.push_str(&format!("; pulls change on {}", list(&changed, "and")));
+        }
+        Some(promise)
+    }
+
     /// A report that says nothing of a node.
     pub fn new(command: Command, outcome: Outcome) -> Self {
         Self {
@@ -285,21 +315,6 @@ impl Versions {
     /// The target versions.
     pub fn targets(&self) -> Vec<Version> {
         self.to.iter().map(|used| used.version).collect()
-    }
-
-    /// What a plan is for; `None` if no configuration was read.
-    pub fn promise(&self) -> Option<String> {
-        let from = self.from.as_ref()?;
-        let targets = list(&self.targets(), "and");
-        if let Some(carried) = self.carried {
-            return Some(format!(
-                "Gives every release the pulls that containerd {carried} has with these files, verified for {from} and \
-                 {targets}"
-            ));
-        }
-        Some(format!(
-            "Preserves the pulls of containerd {from}, verified for {targets}"
-        ))
     }
 }
 
@@ -462,6 +477,9 @@ pub struct NamespacePulls {
     /// The finding that explains why they change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<&'static Code>,
+    /// The target versions on which they change, where that is not what the plan decides for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_on: Vec<Version>,
 }
 
 /// A legacy setting and what becomes of it.

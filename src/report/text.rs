@@ -6,7 +6,7 @@ use super::fold::{self, Detail};
 use super::wrap::wrapped;
 use super::{
     Action, Command, ConfigSummary, Conversion, FileChange, FoundBy, NamespacePulls, Outcome,
-    Report, RunRow, SettingFate, TakesEffect, check, diff, findings, images, questions,
+    Report, RunRow, SettingFate, TakesEffect, check, diff, findings, images, list, questions,
 };
 use crate::containerd::host::ShownHost;
 use crate::finding::Code;
@@ -88,7 +88,7 @@ fn changes(report: &Report, detail: Detail) -> String {
         let with = if number == 0 { "with" } else { "and" };
         let _ = writeln!(text, "{with} {}", printable(file.as_str()));
     }
-    if let Some(promise) = report.versions.promise() {
+    if let Some(promise) = report.promise() {
         let _ = writeln!(text, "{promise}\n");
     }
     diff_of(report, detail, &mut text);
@@ -145,6 +145,14 @@ fn rollback(report: &Report, detail: Detail, text: &mut String) {
     diff_of(report, detail, text);
 }
 
+/// On which target versions, where it is not all of them.
+pub(super) fn changed_on(namespace: &NamespacePulls) -> String {
+    match &*namespace.changed_on {
+        [] => String::new(),
+        versions => format!(" on {}", list(versions, "and")),
+    }
+}
+
 fn pulls(namespace: &NamespacePulls, text: &mut String) {
     let name = printable(namespace.name.as_deref().unwrap_or("any other registry"));
     let (before, after) = (
@@ -157,7 +165,8 @@ fn pulls(namespace: &NamespacePulls, text: &mut String) {
             hosts(after, "    ", text);
         }
         Some(code) => {
-            let _ = writeln!(text, "  {name}: changed: {}", code.name);
+            let on = changed_on(namespace);
+            let _ = writeln!(text, "  {name}: changed{on}: {}", code.name);
             text.push_str("    today\n");
             hosts(before, "      ", text);
             text.push_str("    after the migration\n");

@@ -254,7 +254,8 @@ impl Prose {
             self.in_pem = !rest.contains("-----END");
             return std::iter::once(at..whole.end).collect();
         }
-        if std::mem::take(&mut self.announced) {
+        // `echo SECRET | docker login --password-stdin HOST`: the secret is before the word that announces it.
+        if std::mem::take(&mut self.announced) || line.contains("-stdin") {
             return vec![whole];
         }
         let mut ranges = Vec::new();

@@ -412,6 +412,12 @@ a = 1 # this = ********
             ),
             ("curl --user=bob:S https://m", "curl --user=********"),
             (
+                "echo hunter2 | docker login -u bob --password-stdin quay.io",
+                "********",
+            ),
+            ("kata laluan hunter2", "kata laluan ********"),
+            ("Passw0rd: hunter2", "Passw0rd: ********"),
+            (
                 "docker login -u bob -p hunter2xyz quay.io",
                 "docker login -u bob -p ******** quay.io",
             ),

@@ -280,7 +280,7 @@ mod tests {
         for (broken, parts) in [
             ("{\"a\": {\n", vec!["1:0 BrokenOff", "2:8 {\"b\": 2}"]),
             ("{\"a\": \"x\n", vec!["1:0 BrokenOff", "2:9 {\"b\": 2}"]),
-            ("{\n  \"a\": [\n", vec!["1:0 BrokenOff", "3:10 {\"b\": 2}"]),
+            ("{\n  \"a\": [\n", vec!["1:0 BrokenOff", "3:11 {\"b\": 2}"]),
             ("oops: x\nmore\n", vec!["1:0 Text", "3:13 {\"b\": 2}"]),
             ("{x} \n", vec!["1:0 {x}", "2:5 {\"b\": 2}"]),
         ] {

@@ -375,6 +375,7 @@ impl<'i> Proof<'i> {
         }
         let mut differences: Vec<Difference> = Vec::new();
         let mut on_target = None;
+        let mut changed_on = Vec::new();
         let mut changed = wanted.changed;
         for compared in self.releases.iter().filter(|compared| compared.pulls) {
             let (release, view) = (compared.release, &compared.after);
@@ -408,6 +409,7 @@ impl<'i> Proof<'i> {
             }
             if !release.targets.is_empty() {
                 on_target = Some(planned.clone());
+                changed_on.extend(&release.targets);
             }
             let unnamed = wanted.unnamed.then_some(wanted.name.as_str());
             let [expected, planned] = [expected, &planned].map(|pulls| pulls.shown(unnamed));
@@ -423,6 +425,8 @@ impl<'i> Proof<'i> {
             }
         }
         wanted.changed = changed;
+        changed_on.sort_unstable();
+        wanted.changed_on = changed_on;
         if let Some(on_target) = on_target {
             wanted.after = on_target;
         }
@@ -609,7 +613,7 @@ fn report(
     } else if reason.code == &finding::MIXED_VERSIONS {
         (
             format!("{what}: {}", reason.text),
-            "give every file the same `version`, or --allow mixed-versions if those releases never run here",
+            "give every file the same `version`, or set --from to a containerd that starts with them",
         )
     } else if reason.code == &finding::UNPARSABLE_AUTHS_KEY {
         (

@@ -152,6 +152,13 @@ const EXPECTED: &[Expected] = &[
         reason: "the behaviour kept is 1.6.8's, for which this address was not loopback",
     },
     Expected {
+        case: "ignored-beside-a-hosts-file",
+        namespace: Some("h.example"),
+        versions: EVERY,
+        from: From::Prediction,
+        reason: "the host is asked again with its certificate verified, which ends before there is a path",
+    },
+    Expected {
         case: "toml-dialect-nothing-pending-skipped",
         namespace: None,
         versions: DEBIAN_2,

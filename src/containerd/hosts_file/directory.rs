@@ -32,6 +32,7 @@ pub fn looks_like_hosts_file(name: &str) -> bool {
     ]
     .contains(&ending);
     !name.starts_with('.')
+        && !name.ends_with('~')
         && (ending == "toml"
             || is_near(&name, HOSTS_FILE)
             || is_text && ["host", "hosts", "hosts.toml", "host.toml"].contains(&stem))

@@ -259,7 +259,9 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
             }
             let advice = self.advice(*spot, unread);
             let becomes = match code == &finding::UNKNOWN_KEY {
-                true => "this has no effect, and is removed with its table",
+                true => {
+                    "correct it before you migrate: it has no effect, and is removed with its table"
+                }
                 false => "this has no effect, and is kept",
             };
             findings.add(
