@@ -333,9 +333,10 @@ codes! {
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
          today. Fix the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
     NOT_UTF8 "not-utf8" Error HandEdit,
-        "the file is not UTF-8, which TOML and containerd 2.x require",
+        "the file is not UTF-8, which TOML and containerd 2.x require, or the name of an imported file is not",
         "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x accepts invalid bytes in comments. \
-         Save the file as UTF-8; the message says which byte is the first that is not.";
+         Save the file as UTF-8; the message says which byte is the first that is not. A file whose name is not UTF-8 \
+         is read by containerd if a pattern in `imports` matches it, and this program cannot name it: rename it.";
     OPEN_IMPORT_PATTERN "open-import-pattern" Error HandEdit,
         "a pattern in imports that matches every name, also those of temporary files",
         "A file is replaced by writing a new one beside it and renaming that. A pattern such as conf.d/* would let \

@@ -158,8 +158,10 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// Anything else: a device, a socket, a link that leads nowhere.
-    Other,
+    /// A pipe, a socket or a device.
+    Special,
+    /// A link that leads nowhere.
+    Dangling,
 }
 
 /// One name in a directory.
@@ -167,8 +169,8 @@ pub enum EntryKind {
 pub struct DirectoryEntry {
     /// The name; where it is not UTF-8, with replacement characters.
     pub name: String,
-    /// Whether `name` is exactly the name on disk. An entry that is not cannot be opened.
-    pub is_utf8: bool,
+    /// The name on disk, its bytes escaped, where it is not UTF-8. Such an entry cannot be opened.
+    pub escaped: Option<String>,
     /// What it is, after following links inside the root.
     pub kind: EntryKind,
 }
@@ -281,20 +283,27 @@ impl Node {
             if bytes == b"." || bytes == b".." {
                 continue;
             }
-            let (name, is_utf8) = match str::from_utf8(bytes) {
-                Ok(name) => (name.to_owned(), true),
-                Err(_) => (String::from_utf8_lossy(bytes).into_owned(), false),
+            let (name, escaped) = match str::from_utf8(bytes) {
+                Ok(name) => (name.to_owned(), None),
+                Err(_) => {
+                    let escaped = bytes.escape_ascii().to_string();
+                    (String::from_utf8_lossy(bytes).into_owned(), Some(escaped))
+                }
             };
             let kind = match entry.file_type() {
                 FileType::RegularFile => EntryKind::File,
                 FileType::Directory => EntryKind::Directory,
                 // Some file systems do not say; a link is what it leads to.
-                FileType::Symlink | FileType::Unknown if is_utf8 => self.kind(&path.join(&name))?,
-                _ => EntryKind::Other,
+                FileType::Symlink | FileType::Unknown if escaped.is_none() => {
+                    self.kind(&path.join(&name))?
+                }
+                // Nobody can follow it.
+                FileType::Symlink | FileType::Unknown => EntryKind::Dangling,
+                _ => EntryKind::Special,
             };
             entries.push(DirectoryEntry {
                 name,
-                is_utf8,
+                escaped,
                 kind,
             });
         }
@@ -395,14 +404,14 @@ impl Node {
             Err(error) => return Err(error),
         };
         let Some(file) = file else {
-            return Ok(EntryKind::Other);
+            return Ok(EntryKind::Dangling);
         };
         let stat =
             rustix::fs::fstat(&file).map_err(|errno| NodeError::new(path, "look at", errno))?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => EntryKind::File,
             FileType::Directory => EntryKind::Directory,
-            _ => EntryKind::Other,
+            _ => EntryKind::Special,
         })
     }
 
@@ -749,18 +758,18 @@ mod tests {
         let entries = node.list(&path("/etc/containerd")).unwrap().unwrap();
         let entries: Vec<_> = entries
             .iter()
-            .map(|e| (e.name.as_str(), e.is_utf8, e.kind))
+            .map(|e| (e.name.as_str(), e.escaped.as_deref(), e.kind))
             .collect();
         assert_eq!(
             entries,
             [
-                ("absolute", true, EntryKind::Other),
-                ("config.toml", true, EntryKind::File),
-                ("dangling", true, EntryKind::Other),
-                ("directory", true, EntryKind::Directory),
-                ("loop", true, EntryKind::Other),
-                ("up", true, EntryKind::Other),
-                ("z\u{fffd}", false, EntryKind::File),
+                ("absolute", None, EntryKind::Dangling),
+                ("config.toml", None, EntryKind::File),
+                ("dangling", None, EntryKind::Dangling),
+                ("directory", None, EntryKind::Directory),
+                ("loop", None, EntryKind::Dangling),
+                ("up", None, EntryKind::Dangling),
+                ("z\u{fffd}", Some("z\\xff"), EntryKind::File),
             ]
         );
         assert_eq!(node.list(&path("/no/such")).unwrap(), None);

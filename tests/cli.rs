@@ -622,3 +622,235 @@ fn a_rollback_that_the_installed_containerd_reads_alike_needs_no_answer() {
         assert_eq!(now, config, "{name}");
     }
 }
+
+#[test]
+fn the_help_of_a_command_describes_that_command() {
+    for command in ["check", "hosts"] {
+        for option in ["-h", "--help"] {
+            let help = run([command, option]).stdout;
+            assert!(help.contains("Report as text, json or markdown"), "{help}");
+            assert!(!help.contains("unified diff"), "{help}");
+        }
+    }
+    let help = run(["rollback", "--help"]).stdout;
+    assert!(!help.contains("`apply` puts"), "{help}");
+    assert!(help.contains("not with --list"), "{help}");
+}
+
+#[test]
+fn a_pipe_in_place_of_a_hosts_file_is_no_regular_file_and_leads_somewhere() {
+    let root = node("cli-pipe", MIRROR);
+    let directory = root.join("etc/containerd/certs.d/docker.io");
+    fs::create_dir_all(&directory).unwrap();
+    let made = Command::new("mkfifo")
+        .arg(directory.join("hosts.toml"))
+        .status();
+    assert!(made.unwrap().success());
+    let ran = run(["plan", "--root", root.to_str().unwrap()]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for part in [
+        "error[unreadable-directory]",
+        "docker.io/hosts.toml` is not a regular file",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert!(!ran.stdout.contains("leads nowhere"), "{ran:?}");
+}
+
+/// No path of a report can name it, so that nobody knows what is in it.
+#[test]
+fn a_drop_in_whose_name_is_not_utf_8_is_refused_and_no_answer_accepts_it() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = node(
+        "cli-not-utf8",
+        &format!("imports = [\"/etc/containerd/conf.d/*.toml\"]\n{MIRROR}"),
+    );
+    let directory = root.join("etc/containerd/conf.d");
+    fs::create_dir_all(&directory).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.toml");
+    fs::write(directory.join(name), MIRROR).unwrap();
+    for answers in [&[][..], &["--allow", "import-missing"]] {
+        let plan = ["plan", "--root", root.to_str().unwrap()];
+        let ran = run([&plan[..], answers].concat());
+        assert_eq!(ran.code, 3, "{ran:?}");
+        for part in [
+            "error[not-utf8]: the name of `/etc/containerd/conf.d/bad\\xff.toml` is not UTF-8",
+            "rename it",
+        ] {
+            assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+        }
+        assert!(!ran.stdout.contains("does not exist"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_node_with_only_what_a_configuration_is_made_of_is_told_what_to_edit() {
+    let k3s = "/var/lib/rancher/k3s/agent/etc/containerd";
+    let rke2 = "/var/lib/rancher/rke2/agent/etc/containerd";
+    let trees = [
+        (
+            vec![format!("{k3s}/config.toml.tmpl")],
+            "k3s",
+            "edit the template",
+        ),
+        (
+            vec![format!("{k3s}/config-v3.toml.tmpl")],
+            "k3s",
+            "edit the template",
+        ),
+        (
+            vec![format!("{rke2}/config.toml.tmpl")],
+            "rke2",
+            "edit the template",
+        ),
+        (
+            vec![format!("{rke2}/config-v3.toml.tmpl")],
+            "rke2",
+            "edit the template",
+        ),
+        (
+            vec!["/var/snap/microk8s/current/args/containerd-template.toml".to_owned()],
+            "microk8s",
+            "edit the template",
+        ),
+        (
+            vec![
+                "/run/k0s/containerd.toml".to_owned(),
+                "/etc/k0s/containerd.d/mirrors.toml".to_owned(),
+            ],
+            "k0s",
+            "edit the drop-ins in `/etc/k0s/containerd.d`",
+        ),
+    ];
+    for (number, (files, name, advice)) in trees.iter().enumerate() {
+        let root = scratch(&format!("cli-sources-{number}"));
+        for file in files {
+            let file = root.join(file.trim_start_matches('/'));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, MIRROR).unwrap();
+        }
+        for command in ["plan", "check"] {
+            let ran = run([command, "--root", root.to_str().unwrap()]);
+            assert_eq!(ran.code, 4, "{ran:?}");
+            let place = &files[0];
+            for part in [format!("but {name} has `{place}`").as_str(), advice] {
+                assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+            }
+            assert!(
+                !ran.stderr.contains("nothing else of containerd"),
+                "{ran:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_list_of_runs_says_what_is_left_of_a_damaged_one_in_every_format() {
+    let root = migrated("cli-list", MIRROR);
+    let list = |format: &str| {
+        let root = root.to_str().unwrap();
+        run(["rollback", "--list", "--root", root, "--format", format])
+    };
+    let markdown = list("markdown").stdout;
+    assert!(markdown.starts_with("**1 run**.\n"), "{markdown}");
+    assert!(
+        markdown.contains("| run | begun | files | state | plan |"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("| 2 | applied | "), "{markdown}");
+
+    let journals =
+        root.join(containerd_registry_migrate::request::STATE_DIR.trim_start_matches('/'));
+    let journal = fs::read_dir(journals).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension()
+            .is_some_and(|end| end == "journal")
+            .then_some(path)
+    });
+    let journal = journal.unwrap();
+    let text = fs::read_to_string(&journal).unwrap();
+    let (record, _) = text.split_once('\n').unwrap();
+    fs::write(
+        &journal,
+        text.replacen(record, &"x".repeat(record.len()), 1),
+    )
+    .unwrap();
+    for format in ["text", "markdown", "json"] {
+        let ran = list(format);
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+        for part in [
+            "run 1 is damaged: ",
+            "0001.journal",
+            "config.toml",
+            ", intact",
+        ] {
+            let said = ran.stdout.replace("`1`", "1");
+            assert!(said.contains(part), "{format}: {part}: {}", ran.stdout);
+        }
+        assert!(!ran.stdout.contains("Nothing to migrate"), "{ran:?}");
+    }
+    let document: serde_json::Value = serde_json::from_str(&list("json").stdout).unwrap();
+    assert_eq!(document["runs"][0]["state"], "damaged");
+    assert_eq!(document["notes"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn markdown_of_a_change_says_first_what_is_about_to_be_done_and_then_what_came_of_it() {
+    let root = node("cli-markdown-apply", MIRROR);
+    let change = |command: &str| {
+        let root = root.to_str().unwrap();
+        run([
+            command, "--yes", "--from", "1.7", "--root", root, "--format", "markdown",
+        ])
+    };
+    for (command, head, tail) in [
+        (
+            "apply",
+            "**To be applied** to `/etc/containerd/config.toml`, containerd 1.7.",
+            "### Result\n\n**Applied** to ",
+        ),
+        (
+            "rollback",
+            "**To be rolled back**: run 1, 1 file to change, 1 file to remove.\n",
+            "### Result\n\n**Rolled back**: run 1.\n",
+        ),
+    ] {
+        let ran = change(command);
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+        assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
+        let (before, after) = ran.stdout.split_once("### Result").unwrap();
+        assert!(ran.stdout.contains(tail), "{}", ran.stdout);
+        assert!(
+            !before.contains("```sh") && !before.contains("### Commands"),
+            "{before}"
+        );
+        assert!(after.contains("```text\n"), "{after}");
+    }
+}
+
+#[test]
+fn markdown_of_a_failure_has_what_a_command_printed_in_a_block() {
+    let root = node("cli-markdown-failure", MIRROR);
+    let ran = run([
+        "apply",
+        "--yes",
+        "--from",
+        "1.7",
+        "--format",
+        "markdown",
+        "--root",
+        root.to_str().unwrap(),
+        "--restart",
+        "--restart-command",
+        "printf 'one line\\nanother line\\n' >&2; exit 1",
+        "--health-command",
+        "true",
+        "--health-timeout",
+        "1",
+    ]);
+    let (_, result) = ran.stdout.split_once("### Result\n").unwrap();
+    assert!(
+        result.contains("```text\none line\nanother line\n```\n"),
+        "{result}"
+    );
+}

@@ -222,6 +222,22 @@ impl From<NodeError> for ApplyError {
     }
 }
 
+/// What a journal that cannot be read still gives: each in a line of its own.
+pub(super) fn what_is_left(error: &NodeError, intact: &[(usize, NodePath)]) -> String {
+    let path = quoted([&error.path]);
+    let mut text = String::new();
+    for (line, file) in intact {
+        let file = quoted([file]);
+        text.push_str(&format!(
+            "\n  line {line} of {path} has the old bytes of {file}, intact"
+        ));
+    }
+    if intact.is_empty() && error.source.kind() != std::io::ErrorKind::FileTooLarge {
+        text.push_str("\n  no line of it has old bytes of a file that are intact");
+    }
+    text
+}
+
 impl fmt::Display for ApplyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -281,24 +297,10 @@ impl fmt::Display for ApplyError {
             }
             Self::Damaged { error, intact } => {
                 let path = quoted([&error.path]);
-                write!(formatter, "{error}; nothing was written")?;
-                for (line, file) in intact {
-                    write!(
-                        formatter,
-                        "\n  line {line} of {path} has the old bytes of {}, intact",
-                        quoted([file])
-                    )?;
-                }
-                let is_read = error.source.kind() != std::io::ErrorKind::FileTooLarge;
-                if is_read && intact.is_empty() {
-                    write!(
-                        formatter,
-                        "\n  no line of it has old bytes of a file that are intact"
-                    )?;
-                }
+                let left = what_is_left(error, intact);
                 write!(
                     formatter,
-                    "\n  if this run is known to be complete, move {path} out of the state directory"
+                    "{error}; nothing was written{left}\n  if this run is known to be complete, move {path} out of the state directory"
                 )
             }
             Self::Locked { lock, holder } if holder.is_empty() => {

@@ -169,6 +169,8 @@ pub struct Run {
     pub files: Vec<NodePath>,
     /// The directories that it made.
     pub directories: Vec<NodePath>,
+    /// Why its journal cannot be read, and what is left of it.
+    pub damage: Option<String>,
 }
 
 /// What a rollback would do to one file.
@@ -234,6 +236,11 @@ impl Entry {
                 origin: None,
                 files: Vec::new(),
                 directories: Vec::new(),
+                damage: Some(format!(
+                    "{}{}",
+                    damaged.error,
+                    error::what_is_left(&damaged.error, &damaged.intact)
+                )),
             },
         }
     }
@@ -277,6 +284,7 @@ impl Journal {
             origin: self.record.origin(),
             files: self.files.iter().map(|file| file.path.clone()).collect(),
             directories: self.directories.clone(),
+            damage: None,
         }
     }
 

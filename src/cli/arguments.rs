@@ -165,6 +165,23 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
     ("hosts", &["state_dir", "all", "show_secrets"]),
 ];
 
+/// The help of `--format` where there is no diff.
+const FORMAT_WITHOUT_DIFF: &str = "\
+Report as text, json or markdown
+
+text: everything, for people. json: one document, for programs. markdown: a section for a ticket or a job's summary";
+
+const FORMAT_OF_ROLLBACK: &str = "\
+Report as text, diff, json or markdown
+
+text: everything, for people. diff: the unified diff alone, not with --list; findings go to stderr. json: one document, \
+for programs. markdown: a section for a ticket or a job's summary";
+
+const RESTART_OF_ROLLBACK: &str = "\
+Restart containerd and check that CRI comes up
+
+If CRI does not come up, the old files stay in place, and `rollback` says what containerd prints";
+
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     /// Write without asking
@@ -405,9 +422,21 @@ pub(super) fn definition() -> clap::Command {
             })
         });
     }
+    for command in ["check", "hosts"] {
+        definition = definition.mut_subcommand(command, |command| {
+            command.mut_arg("format", |format| {
+                format
+                    .help("Report as text, json or markdown")
+                    .long_help(FORMAT_WITHOUT_DIFF)
+            })
+        });
+    }
     let of_rollback = "The installed containerd, which reads the old files";
     definition.mut_subcommand("rollback", |rollback| {
-        rollback.mut_arg("from", |from| from.help(of_rollback).long_help(of_rollback))
+        rollback
+            .mut_arg("from", |from| from.help(of_rollback).long_help(of_rollback))
+            .mut_arg("restart", |restart| restart.long_help(RESTART_OF_ROLLBACK))
+            .mut_arg("format", |format| format.long_help(FORMAT_OF_ROLLBACK))
     })
 }
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::arguments::{Common, Format};
 use crate::printable::printable_json;
 use crate::report::fold::Detail;
-use crate::report::{self, Report};
+use crate::report::{self, Outcome, Report};
 
 /// Whether stdout was closed when the program began.
 static IS_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -89,22 +89,26 @@ impl Output {
 
     /// Prints the rest of the report, or all of it.
     pub(super) fn end(&self, mut report: Report) -> io::Result<()> {
-        let begun = self.begun.borrow().as_ref().map(|begun| {
-            let is_same = begun.outcome == report.outcome;
-            (begun.digest.clone(), is_same)
-        });
+        let begun = self.begun.borrow();
         // A report of another moment is another document.
-        let begun = begun.filter(|(digest, _)| *digest == report.digest);
+        let begun = begun.as_ref().filter(|begun| begun.digest == report.digest);
         report.notes.append(&mut self.notes.borrow_mut());
-        if begun.is_none() {
-            self.print_head(&report)?;
+        match begun {
+            None => self.print_head(&report)?,
+            Some(begun) if self.format == Format::Markdown => {
+                report.notes.retain(|note| !begun.notes.contains(note));
+            }
+            Some(_) => {}
         }
+        // Nothing is done, and nothing has failed.
+        let is_only_shown =
+            |begun: &Report| begun.outcome == report.outcome && report.outcome != Outcome::Changes;
         let tail = self.tail(&report)?;
         match self.format {
             // stdout is a diff and nothing else.
             Format::Diff => error(&tail),
             // Its first line says what came of it.
-            Format::Markdown if begun.is_none_or(|(_, is_same)| is_same) => {}
+            Format::Markdown if begun.is_none_or(is_only_shown) => {}
             Format::Text | Format::Json | Format::Markdown => self.print(&tail)?,
         }
         Ok(())

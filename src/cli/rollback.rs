@@ -102,6 +102,11 @@ impl Run {
             let state_dir = crate::printable::printable(self.request.state_dir.as_str());
             report.notes.push(format!("No runs in {state_dir}"));
         }
+        let damaged = |run: &apply::Run| {
+            let damage = run.damage.as_ref()?;
+            Some(format!("warning: run {} is damaged: {damage}", run.run))
+        };
+        report.notes.extend(runs.iter().filter_map(damaged));
         report.runs = Some(runs.iter().map(transaction::row).collect());
         Ok(report)
     }

@@ -52,6 +52,8 @@ pub enum Trouble {
         place: Place,
         /// What is wrong with it.
         reason: String,
+        /// Whether a template left it as it is: with `{{ … }}` or `${…}`.
+        is_template: bool,
     },
     /// A client certificate without its key, or the reverse, for this host: every pull through it fails.
     LonePair {
@@ -72,7 +74,17 @@ pub enum Trouble {
     Unreachable {
         /// The endpoint.
         place: Place,
+        /// Whether a template left it as it is: with `{{ … }}` or `${…}`.
+        is_template: bool,
     },
+}
+
+/// Whether a value is, or has in it, what a template engine or a shell was to replace.
+fn is_template(value: &str) -> bool {
+    [("{{", "}}"), ("${", "}")].iter().any(|(begin, end)| {
+        let rest = value.split_once(begin).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| rest.contains(end))
+    })
 }
 
 impl Trouble {
@@ -187,6 +199,7 @@ impl Legacy {
                 Err(reason) => resolved.trouble.push(Trouble::Unparsable {
                     place: endpoint.place.clone(),
                     reason,
+                    is_template: is_template(&endpoint.value),
                 }),
             }
         }
@@ -210,6 +223,7 @@ impl Legacy {
             if let Some(endpoint) = endpoint {
                 resolved.trouble.push(Trouble::Unreachable {
                     place: endpoint.place.clone(),
+                    is_template: is_template(&endpoint.value),
                 });
             }
             return;

@@ -385,7 +385,7 @@ fn endpoint_outcomes(
 ) {
     let left_out = resolved.trouble.iter().filter_map(|trouble| match trouble {
         Trouble::Unparsable { place, .. } => Some((place, &finding::UNPARSABLE_ENDPOINT)),
-        Trouble::Unreachable { place } => Some((place, &finding::UNREACHABLE_ENDPOINT)),
+        Trouble::Unreachable { place, .. } => Some((place, &finding::UNREACHABLE_ENDPOINT)),
         _ => None,
     });
     let left_out: HashMap<_, _> = left_out.map(|(place, code)| (start(place), code)).collect();
@@ -667,15 +667,23 @@ fn first_mention(planner: &Planner<'_>, file: &Placed<String>) -> bool {
     planner.first_mentions.get(&absolute(&file.value)) == Some(&file.place)
 }
 
+/// What to do about a value that a template was to replace.
+const NOT_RENDERED: &str = "this is a template that was not rendered (`{{ … }}` or `${…}`): fix what renders the file on \
+     this node, or write the endpoint";
+
 /// Findings about endpoints and TLS settings that make containerd fail or skip.
 pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings: &mut Findings) {
     for trouble in trouble {
         match trouble {
-            Trouble::Unparsable { place, reason } => findings.add(
+            Trouble::Unparsable {
+                place,
+                reason,
+                is_template,
+            } => findings.add(
                 &finding::UNPARSABLE_ENDPOINT,
                 place.clone(),
                 format!("containerd cannot parse this endpoint, so every pull of this name fails: {reason}"),
-                "fix the endpoint",
+                if *is_template { NOT_RENDERED } else { "fix the endpoint" },
             ),
             Trouble::LonePair { place, host } if !planner.behaviour().reads_legacy_tls() => {
                 findings.add_decided(
@@ -697,12 +705,19 @@ pub(crate) fn check_trouble(planner: &Planner<'_>, trouble: &[Trouble], findings
                 "the address is not in brackets: containerd 2.3 and newer cannot parse it, and every pull of this name fails",
                 format!("write `{host}`; credentials and TLS settings for this host need the same spelling"),
             ),
-            Trouble::Unreachable { place } => findings.add(
-                &finding::UNREACHABLE_ENDPOINT,
-                place.clone(),
-                "this endpoint names no host that can be asked over HTTP",
-                "containerd goes on to the next one, today and without it; it is left out",
-            ),
+            Trouble::Unreachable { place, is_template } => {
+                let mut help =
+                    "containerd goes on to the next one, today and without it; it is left out".to_owned();
+                if *is_template {
+                    help = format!("{NOT_RENDERED}; {help}");
+                }
+                findings.add(
+                    &finding::UNREACHABLE_ENDPOINT,
+                    place.clone(),
+                    "this endpoint names no host that can be asked over HTTP",
+                    help,
+                );
+            }
         }
     }
 }

@@ -44,8 +44,13 @@ pub(super) fn read(
                 is_file: true,
                 ..RegistryDirectory::empty(real.join(&entry.name))
             },
+            EntryKind::Special => RegistryDirectory {
+                unreadable: Some(format!("`{}` is not a directory", path.join(&entry.name))),
+                is_file: true,
+                ..RegistryDirectory::empty(real.join(&entry.name))
+            },
             // A link that leads nowhere is no directory to containerd either.
-            EntryKind::Other => {
+            EntryKind::Dangling => {
                 let link = real.join(&entry.name);
                 dangling.push(Dangling {
                     blocked: link.join(HOSTS_FILE),
@@ -55,7 +60,7 @@ pub(super) fn read(
                 continue;
             }
         };
-        if entry.is_utf8 {
+        if entry.escaped.is_none() {
             directories.insert(entry.name, Rc::new(directory));
         }
     }
@@ -104,7 +109,11 @@ fn read_registry_directory(
                 EntryKind::Directory => {
                     directory.unreadable = Some(format!("`{file}` is a directory"));
                 }
-                EntryKind::Other => is_dangling = true,
+                // containerd waits for whoever writes into a pipe, and cannot open a socket.
+                EntryKind::Special => {
+                    directory.unreadable = Some(format!("`{file}` is not a regular file"));
+                }
+                EntryKind::Dangling => is_dangling = true,
             }
         } else if entry.kind == EntryKind::Directory {
             find_unread(
@@ -150,7 +159,7 @@ fn find_unread(
                 find_unread(node, &inside, &path, (deeper, &mut *left), unread);
             }
             EntryKind::File if entry.name == HOSTS_FILE => unread.push(path),
-            EntryKind::File | EntryKind::Other => {}
+            EntryKind::File | EntryKind::Special | EntryKind::Dangling => {}
         }
     }
 }

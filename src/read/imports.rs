@@ -12,7 +12,7 @@ use crate::containerd::file::ConfigFile;
 use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob::Pattern;
-use crate::node::{Node, NodeError, NodePath};
+use crate::node::{DirectoryEntry, Node, NodeError, NodePath};
 use crate::secret::{TextKind, shown_path};
 
 /// What came of reading an imported file.
@@ -66,7 +66,7 @@ struct Importer<'a> {
     read: BTreeMap<NodePath, Read>,
     /// What each element of `imports` leads to, by the whole path or pattern.
     resolved: BTreeMap<NodePath, Option<Rc<[NodePath]>>>,
-    listed: BTreeMap<NodePath, Rc<[String]>>,
+    listed: BTreeMap<NodePath, Rc<[DirectoryEntry]>>,
     findings: &'a mut Findings,
     sources: &'a mut Sources,
     understood: bool,
@@ -100,7 +100,8 @@ impl Importer<'_> {
                 if !followed.insert(imported.clone()) {
                     continue;
                 }
-                let Some(paths) = self.resolve(imported, pattern.value.contains('*'))? else {
+                let is_pattern = pattern.value.contains('*');
+                let Some(paths) = self.resolve(imported, is_pattern, &pattern.place)? else {
                     let text = self.not_a_pattern(&pattern);
                     order.missing.push((text, pattern.place));
                     continue;
@@ -138,6 +139,7 @@ impl Importer<'_> {
         &mut self,
         imported: NodePath,
         is_pattern: bool,
+        place: &Place,
     ) -> Result<Option<Rc<[NodePath]>>, NodeError> {
         if !is_pattern {
             return Ok(Some(Rc::from([imported])));
@@ -145,12 +147,16 @@ impl Importer<'_> {
         if let Some(resolved) = self.resolved.get(&imported) {
             return Ok(resolved.clone());
         }
-        let resolved = self.matches(&imported)?.map(Rc::from);
+        let resolved = self.matches(&imported, place)?.map(Rc::from);
         self.resolved.insert(imported, resolved.clone());
         Ok(resolved)
     }
 
-    fn matches(&mut self, pattern: &NodePath) -> Result<Option<Vec<NodePath>>, NodeError> {
+    fn matches(
+        &mut self,
+        pattern: &NodePath,
+        place: &Place,
+    ) -> Result<Option<Vec<NodePath>>, NodeError> {
         let parts = pattern.as_str().split('/').filter(|part| !part.is_empty());
         let is_special = |part: &str| part.contains(['*', '?', '[', '\\']);
         if parts
@@ -168,14 +174,18 @@ impl Importer<'_> {
                     matched.push(path.join(part));
                     continue;
                 };
-                for name in self.list(&path)?.iter() {
-                    let (is_match, steps) = glob.matches_in(name);
+                for entry in self.list(&path)?.iter() {
+                    let (is_match, steps) = glob.matches_in(&entry.name);
                     self.steps += steps;
                     if self.steps > MOST_STEPS {
                         let why = "it has too many names for the patterns of imports";
                         return Err(NodeError::new(&path, "match", io::Error::other(why)));
                     }
-                    matched.extend(is_match.then(|| path.join(name)));
+                    match &entry.escaped {
+                        _ if !is_match => {}
+                        None => matched.push(path.join(&entry.name)),
+                        Some(escaped) => self.not_utf8(&path, escaped, place),
+                    }
                 }
             }
             paths = matched;
@@ -187,15 +197,31 @@ impl Importer<'_> {
         let mut existing = Vec::new();
         for path in paths {
             let names = self.list(&path.parent())?;
-            if names.iter().any(|name| name == path.name()) {
+            let is_it =
+                |entry: &DirectoryEntry| entry.escaped.is_none() && entry.name == path.name();
+            if names.iter().any(is_it) {
                 existing.push(path);
             }
         }
         Ok(Some(existing))
     }
 
-    /// The names in a directory, read once; none if it is a file or does not exist.
-    fn list(&mut self, path: &NodePath) -> Result<Rc<[String]>, NodeError> {
+    /// Says that a file is imported which no path of this program can name; containerd reads it.
+    fn not_utf8(&mut self, directory: &NodePath, escaped: &str, place: &Place) {
+        self.understood = false;
+        self.findings.add(
+            &finding::NOT_UTF8,
+            place.clone(),
+            format!(
+                "the name of `{}` is not UTF-8, and containerd reads the file",
+                directory.join(escaped)
+            ),
+            "rename it: its registry settings are not known",
+        );
+    }
+
+    /// What is in a directory, read once; nothing if it is a file or does not exist.
+    fn list(&mut self, path: &NodePath) -> Result<Rc<[DirectoryEntry]>, NodeError> {
         if let Some(names) = self.listed.get(path) {
             return Ok(Rc::clone(names));
         }
@@ -204,9 +230,9 @@ impl Importer<'_> {
             Err(error) if error.source.kind() == ErrorKind::NotADirectory => Vec::new(),
             Err(error) => return Err(error),
         };
-        let names: Rc<[String]> = entries.into_iter().map(|entry| entry.name).collect();
-        self.listed.insert(path.clone(), Rc::clone(&names));
-        Ok(names)
+        let entries: Rc<[DirectoryEntry]> = entries.into();
+        self.listed.insert(path.clone(), Rc::clone(&entries));
+        Ok(entries)
     }
 
     /// Says that Go does not understand a pattern, once for all versions.

@@ -46,6 +46,48 @@ const ELSEWHERE: [(&str, &str); 4] = [
     ),
 ];
 
+/// What distributions make their configuration of: the files, and what to do.
+const SOURCES: [(&str, &[&str], &str); 4] = [
+    (
+        "k3s",
+        &[
+            "/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl",
+            "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl",
+        ],
+        EDIT_TEMPLATE,
+    ),
+    (
+        "rke2",
+        &[
+            "/var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl",
+            "/var/lib/rancher/rke2/agent/etc/containerd/config-v3.toml.tmpl",
+        ],
+        EDIT_TEMPLATE,
+    ),
+    (
+        "microk8s",
+        &["/var/snap/microk8s/current/args/containerd-template.toml"],
+        EDIT_TEMPLATE,
+    ),
+    (
+        "k0s",
+        &["/run/k0s/containerd.toml", "/etc/k0s/containerd.d"],
+        "edit the drop-ins in `/etc/k0s/containerd.d` by hand; this program does not write what k0s makes of them",
+    ),
+];
+
+const EDIT_TEMPLATE: &str = "edit the template by hand; this program writes neither a template nor what is rendered from it";
+
+/// What a distribution has where it has no file that containerd reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The distribution.
+    name: &'static str,
+    paths: Vec<NodePath>,
+    /// What to do.
+    advice: &'static str,
+}
+
 /// The config.toml of a node, which may not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
@@ -86,6 +128,8 @@ pub struct NoConfig {
     pub is_dangling: bool,
     /// The files that exist elsewhere, with the name of the distribution that has it there.
     pub elsewhere: Vec<(&'static str, NodePath)>,
+    /// What other distributions make such a file of.
+    pub sources: Vec<Source>,
     /// What shows that this is a node with a containerd.
     pub containerd: Option<NodePath>,
 }
@@ -97,6 +141,7 @@ impl NoConfig {
         self.located.found == Found::Default
             && !self.is_dangling
             && self.elsewhere.is_empty()
+            && self.sources.is_empty()
             && self.containerd.is_some()
     }
 }
@@ -117,15 +162,28 @@ impl fmt::Display for NoConfig {
                 printable(unit.as_str())
             ),
             Found::Default if self.is_dangling => Ok(()),
-            Found::Default if self.elsewhere.is_empty() => formatter
+            Found::Default if self.elsewhere.is_empty() && self.sources.is_empty() => formatter
                 .write_str(", and nothing else of containerd does; check --root and --config"),
             Found::Default | Found::BuiltIn => {
                 let others = self.elsewhere.iter();
                 let others = others.map(|(name, path)| format!("{name} has `{path}`"));
-                let others: Vec<String> = others.collect();
+                let sources = self.sources.iter().map(ToString::to_string);
+                let others: Vec<String> = others.chain(sources).collect();
                 write!(formatter, ", but {}", others.join(" and "))
             }
         }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            paths,
+            advice,
+        } = self;
+        let paths: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+        write!(formatter, "{name} has {}: {advice}", paths.join(" and "))
     }
 }
 
@@ -158,6 +216,28 @@ pub fn missing(node: &Node, located: Located) -> Result<NoConfig, NodeError> {
             elsewhere.push((name, path));
         }
     }
+    let mut sources = Vec::new();
+    for (name, paths, advice) in SOURCES {
+        // What is made of it is what containerd reads.
+        if elsewhere.iter().any(|(other, _)| *other == name) {
+            continue;
+        }
+        let mut existing = Vec::new();
+        for path in paths {
+            let path = NodePath::new(path);
+            if node.exists(&path)? {
+                existing.push(path);
+            }
+        }
+        if !existing.is_empty() {
+            let paths = existing;
+            sources.push(Source {
+                name,
+                paths,
+                advice,
+            });
+        }
+    }
     let units = UNIT_DIRECTORIES.map(|directory| format!("{directory}/{UNIT}"));
     let signs = BINARIES.into_iter().chain(units.iter().map(String::as_str));
     let mut containerd = None;
@@ -172,6 +252,7 @@ pub fn missing(node: &Node, located: Located) -> Result<NoConfig, NodeError> {
         located,
         is_dangling,
         elsewhere,
+        sources,
         containerd,
     })
 }
@@ -200,7 +281,7 @@ fn unit_files(node: &Node) -> Result<Vec<NodePath>, NodeError> {
         }
         let directory = directory.join(&format!("{UNIT}.d"));
         for entry in node.list(&directory)?.unwrap_or_default() {
-            if entry.is_utf8 && entry.name.ends_with(".conf") {
+            if entry.escaped.is_none() && entry.name.ends_with(".conf") {
                 let path = directory.join(&entry.name);
                 drop_ins.entry(entry.name).or_insert(path);
             }

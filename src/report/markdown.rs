@@ -8,7 +8,8 @@ use super::fold::{self, Detail};
 use super::images::{self, ImageHost, ImageHosts, ImagePull};
 use super::text::changed_on;
 use super::{
-    Action, NamespacePulls, Outcome, Question, ReleaseRow, Report, ShownFinding, UsedVersion, text,
+    Action, Command, NamespacePulls, Outcome, Question, ReleaseRow, Report, RunRow, ShownFinding,
+    UsedVersion, text, transaction,
 };
 use crate::check::Verdict;
 use crate::containerd::host::ShownHost;
@@ -30,6 +31,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
     notes(report, &mut text);
     questions(&report.questions, &mut text);
     reasons(report, &mut text);
+    runs(report.runs.as_deref().unwrap_or_default(), &mut text);
     pulls(&report.namespaces, detail, &mut text);
     releases(&report.releases, &mut text);
     for image in &report.images {
@@ -43,11 +45,65 @@ pub fn render(report: &Report, detail: Detail) -> String {
     text + &end
 }
 
+/// Sentences, and what belongs to them: a diff, or what a command has printed.
 fn notes(report: &Report, text: &mut String) {
     for note in &report.notes {
-        let note = note.strip_prefix("note: ").unwrap_or(note);
-        let _ = writeln!(text, "\nNote: {}", prose(note));
+        let mut block = String::new();
+        for (number, line) in note.lines().enumerate() {
+            let (title, sentence) = match line.split_once(": ") {
+                Some(("note", rest)) => ("Note", rest),
+                Some(("warning", rest)) => ("Warning", rest),
+                _ if number == 0 && !line.starts_with(transaction::PRINTED) && !is_diff(note) => {
+                    ("Note", line)
+                }
+                _ => {
+                    let line = line.strip_prefix(transaction::PRINTED).unwrap_or(line);
+                    let _ = writeln!(block, "{line}");
+                    continue;
+                }
+            };
+            push_block(&mut block, text);
+            let _ = writeln!(text, "\n{title}: {}", prose(sentence));
+        }
+        push_block(&mut block, text);
     }
+}
+
+fn is_diff(note: &str) -> bool {
+    note.starts_with("--- ")
+}
+
+fn push_block(block: &mut String, text: &mut String) {
+    if !block.is_empty() {
+        let _ = write!(text, "\n{}", fence("text", block));
+        block.clear();
+    }
+}
+
+/// The list of runs.
+fn runs(runs: &[RunRow], text: &mut String) {
+    if runs.is_empty() {
+        return;
+    }
+    heading("Runs", text);
+    let row = |run: &RunRow| {
+        let known = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                cell(text)
+            }
+        };
+        [
+            run.run.to_string(),
+            known(&run.begun),
+            run.files.len().to_string(),
+            run.state.to_string(),
+            known(&run.digest),
+        ]
+    };
+    let heading = ["run", "begun", "files", "state", "plan"];
+    text.push_str(&table(heading, runs.iter().map(row)));
 }
 
 /// What came of it, in one line.
@@ -55,9 +111,25 @@ fn summary(report: &Report) -> String {
     let config = code(report.config.path.as_str());
     let upgrade = upgrade(report);
     match report.outcome {
+        Outcome::Nothing if report.command == Command::Rollback => match &report.runs {
+            Some(runs) if runs.len() == 1 => "**1 run**.".to_owned(),
+            Some(runs) => format!("**{} runs**.", runs.len()),
+            None => "**Nothing to roll back**.".to_owned(),
+        },
         Outcome::Nothing => format!("**Nothing to migrate** in {config}{upgrade}."),
         Outcome::Applied => format!("**Applied** to {config}{upgrade}."),
-        Outcome::RolledBack => format!("**Rolled back** in {config}."),
+        Outcome::RolledBack => match report.run {
+            Some(run) => format!("**Rolled back**: run {run}."),
+            None => "**Rolled back**.".to_owned(),
+        },
+        // It is asked for, and about to be done.
+        Outcome::Changes if report.command == Command::Rollback => {
+            let run = report
+                .run
+                .map(|run| format!("run {run}, "))
+                .unwrap_or_default();
+            format!("**To be rolled back**: {run}{}.", files(report))
+        }
         Outcome::Changes => {
             let changed = report.namespaces.iter().filter(|pulls| !pulls.same).count();
             let pulls = match changed {
@@ -66,7 +138,11 @@ fn summary(report: &Report) -> String {
                 _ => format!("the pulls of {changed} registries change"),
             };
             let files = files(report);
-            format!("**Changes pending** in {config}{upgrade}: {files}; {pulls}.")
+            let what = match is_head(report) {
+                true => "**To be applied** to",
+                false => "**Changes pending** in",
+            };
+            format!("{what} {config}{upgrade}: {files}; {pulls}.")
         }
         Outcome::Refused => {
             let is_error = |finding: &&ShownFinding| finding.severity == Severity::Error;
@@ -88,8 +164,17 @@ fn summary(report: &Report) -> String {
     }
 }
 
-/// `, containerd 1.7.35 (assumed) to 2.4.2`
+/// Whether the report is about what a command is about to do.
+fn is_head(report: &Report) -> bool {
+    report.outcome == Outcome::Changes
+        && matches!(report.command, Command::Apply | Command::Rollback)
+}
+
+/// `, containerd 1.7.35 (assumed) to 2.4.2`; nothing where no upgrade is planned.
 fn upgrade(report: &Report) -> String {
+    if report.command == Command::Rollback {
+        return String::new();
+    }
     let version = |used: &UsedVersion, is_said: bool| {
         let assumed = if used.assumed && is_said {
             " (assumed)"
@@ -115,27 +200,39 @@ fn files(report: &Report) -> String {
         let files = report.files.iter();
         files.filter(|file| file.action == action).count()
     };
-    let files = |count: usize| if count == 1 { "file" } else { "files" };
-    let (new, changed) = (count(Action::Create), count(Action::Change));
-    format!(
-        "{new} {} to create, {changed} {} to change",
-        files(new),
-        files(changed)
-    )
+    let counts = [
+        (count(Action::Create), "create"),
+        (count(Action::Change), "change"),
+        (count(Action::Remove), "remove"),
+    ];
+    // A plan removes no file, and a rollback seldom does all three.
+    let is_shown = |(count, action): &(usize, &str)| {
+        *count > 0 || report.command != Command::Rollback && *action != "remove"
+    };
+    let shown = counts.into_iter().filter(is_shown);
+    let shown = shown.map(|(count, action)| {
+        let files = if count == 1 { "file" } else { "files" };
+        format!("{count} {files} to {action}")
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// What came of a command that changes the node.
 pub fn result(report: &Report) -> String {
     let mut text = String::new();
     heading("Result", &mut text);
-    let result = text::result(report);
-    if !result.is_empty() {
-        let _ = writeln!(text, "{}", fence("text", &result));
+    if is_head(report) {
+        text.push_str("Answered no: nothing was written.\n");
         return text;
     }
     let _ = writeln!(text, "{}", summary(report));
     notes(report, &mut text);
-    next(report, &mut text);
+    let result = text::result(report);
+    if result.is_empty() {
+        next(report, &mut text);
+    } else {
+        let _ = writeln!(text, "\n{}", fence("text", result.trim_start()));
+    }
     text
 }
 
@@ -408,8 +505,14 @@ fn diff(report: &Report, detail: Detail, room: usize, text: &mut String) {
     }
 }
 
-/// What is approved, and the commands to continue with.
+/// What is approved, and the commands to continue with; a command that is at work needs none.
 fn commands(report: &Report, text: &mut String) {
+    if is_head(report) {
+        if let Some(digest) = &report.digest {
+            let _ = writeln!(text, "\nDigest: {}", code(digest));
+        }
+        return;
+    }
     if let Some(digest) = &report.digest {
         heading("Commands", text);
         let _ = writeln!(text, "Digest: {}", code(digest));
@@ -438,7 +541,7 @@ mod tests {
     use crate::plan::FileKind;
     use crate::read::Sources;
     use crate::report::build::Basis;
-    use crate::report::{Command, FileChange, TakesEffect};
+    use crate::report::{FileChange, TakesEffect};
     use crate::request::Request;
 
     /// A plan that creates files with diffs of these lengths.

@@ -255,10 +255,13 @@ pub fn changed(error: &ApplyError) -> &[ChangedFile] {
     }
 }
 
+/// What stands before each line that a command has printed.
+pub(super) const PRINTED: &str = "  | ";
+
 /// What a command has printed.
 fn printed(lines: &[String], shown: &Shown, text: &mut String) {
     for line in lines {
-        let _ = writeln!(text, "  | {}", shown.printed(line));
+        let _ = writeln!(text, "{PRINTED}{}", shown.printed(line));
     }
 }
 
@@ -325,6 +328,7 @@ mod tests {
             origin: None,
             files: vec![path.clone()],
             directories: Vec::new(),
+            damage: None,
         };
         texts.push(unfinished(&run));
         let kept = Recovered {

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
 use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::finding::Severity;
 use crate::printable::printable;
-use crate::report::{Report, SCHEMA};
+use crate::report::{Outcome, Report, SCHEMA};
 
 mod render;
 mod stream;
@@ -241,6 +242,14 @@ impl Collector {
                 );
                 return self.broken(file, start, reason);
             }
+            // What a release that is not known yet reports may be anything, also a failure.
+            Ok(head) if !is_outcome(&head.outcome) => {
+                let reason = format!(
+                    "this program does not know its outcome `{}`: take a newer release of it",
+                    printable(&head.outcome)
+                );
+                return self.broken(file, start, reason);
+            }
             Ok(head) => head,
             Err(error) => return self.broken(file, start, foreign(document, &error)),
         };
@@ -316,6 +325,12 @@ fn foreign(document: &[u8], error: &serde_json::Error) -> String {
         return format!("this is not JSON: {error}");
     }
     format!("this is JSON, but not a report of this program: {error}")
+}
+
+fn is_outcome(name: &str) -> bool {
+    let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+        name.into_deserializer();
+    Outcome::deserialize(name).is_ok()
 }
 
 /// Any JSON document.

@@ -127,6 +127,10 @@ fn counts(summary: &Summary, code: impl Fn(&str) -> String) -> String {
     if summary.broken_count > 0 {
         let _ = write!(counts, "; not understood: {}", summary.broken_count);
     }
+    if !summary.repeated.is_empty() {
+        let repeated = summary.repeated.len();
+        let _ = write!(counts, "; nodes with more than one report: {repeated}");
+    }
     counts
 }
 

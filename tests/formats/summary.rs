@@ -336,6 +336,46 @@ fn a_report_of_a_later_version_is_understood() {
 }
 
 #[test]
+fn a_report_with_an_unknown_outcome_is_not_understood() {
+    let weird = of_node(&report(PLANS[0]), "one").replacen(
+        "\"outcome\": \"changes\"",
+        "\"outcome\": \"weird\"",
+        1,
+    );
+    let summary = parsed(&of_stream(&weird, &["--format", "json"]));
+    assert_eq!(
+        (&summary["reports"], &summary["groups"]),
+        (&json!(0), &json!([]))
+    );
+    assert_eq!(
+        (&summary["broken_count"], &summary["exit_code"]),
+        (&json!(1), &json!(4))
+    );
+    let reason = summary["broken"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("outcome `weird`"), "{reason}");
+}
+
+#[test]
+fn nodes_with_more_than_one_report_are_counted_and_named() {
+    let one = of_node(&report(PLANS[0]), "one");
+    let stream = format!("{one}{}{one}", of_node(&report(PLANS[1]), "two"));
+    let summary = parsed(&of_stream(&stream, &["--format", "json"]));
+    assert_eq!(summary["repeated"], json!(["one"]));
+    for (format, named) in [
+        ("text", "Nodes with more than one report\n  one\n"),
+        ("markdown", "## Nodes with more than one report\n\n`one`\n"),
+    ] {
+        let ran = of_stream(&stream, &["--format", format]);
+        let (counts, rest) = ran.stdout.split_once('\n').unwrap();
+        assert!(
+            counts.ends_with("; nodes with more than one report: 1"),
+            "{counts}"
+        );
+        assert!(rest.contains(named), "{rest}");
+    }
+}
+
+#[test]
 fn the_worst_outcome_is_the_exit_code() {
     let refused = support::fixtures()
         .into_iter()
