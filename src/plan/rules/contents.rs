@@ -2,12 +2,14 @@
 
 use crate::containerd::contents::PluginSection;
 use crate::containerd::file::ConfigFile;
+use crate::containerd::legacy::unmatchable;
 use crate::containerd::release::Major;
 use crate::finding::{self, Findings};
 use crate::plan::placement::Effect;
 use crate::plan::planner::Planner;
 use crate::secret::shown_url;
 use crate::toml::edit;
+use crate::toml::syntax::Key;
 
 /// Findings about what the files say that nobody reads alike, or that keeps the daemon from starting.
 pub(crate) fn check_contents(planner: &Planner<'_>, findings: &mut Findings) {
@@ -65,7 +67,16 @@ fn check_escapes(file: &ConfigFile, findings: &mut Findings) {
         .filter_map(|section| section.header.as_ref());
     let plugins =
         headers.filter(|header| header.keys.first().is_some_and(|key| key.name == "plugins"));
-    for key in plugins.flat_map(|header| &header.keys) {
+    // To 1.x the name has a backslash, so that it is no registry's; it may be none to 2.x, either.
+    let of_registry = |above: &Key| ["mirrors", "configs"].contains(&above.name.as_str());
+    let pairs = plugins.flat_map(|header| {
+        let above = std::iter::once(None).chain(header.keys.iter().map(Some));
+        above.zip(&header.keys)
+    });
+    for (above, key) in pairs {
+        if above.is_some_and(of_registry) && unmatchable(&key.name).is_some() {
+            continue;
+        }
         let raw = file.toml.text.get(key.range.clone()).unwrap_or_default();
         if raw.starts_with('"') && raw.contains('\\') {
             findings.add(
