@@ -161,8 +161,10 @@ class Files(unittest.TestCase):
             self.assertNotIn(".interp", elf.sections, "no dynamic linker")
             self.assertLessEqual(len(elf.bytes), 4_000_000)
             places = [os.path.expanduser("~"), str(PROJECT), "/registry/src/", "index.", ".cargo", "/tmp/"]
+            # The program itself knows a registry of this name.
+            text = elf.bytes.replace(b"index.docker.io", b"")
             for place in places:
-                self.assertIsNone(re.search(rb"[\w./-]*" + re.escape(place.encode()) + rb"[\w./-]{3,}", elf.bytes), place)
+                self.assertIsNone(re.search(rb"[\w./-]*" + re.escape(place.encode()) + rb"[\w./-]{3,}", text), place)
 
     def test_the_binary_and_the_sbom_name_the_same_crates(self):
         lock = tomllib.loads((PROJECT / "Cargo.lock").read_text())
