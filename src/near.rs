@@ -1,7 +1,7 @@
 //! Misspelt names.
 
 /// Longer names are not compared letter by letter.
-pub(crate) const LONGEST: usize = 32;
+const LONGEST: usize = 32;
 
 /// Whether a name is another one with a letter or two wrong, missing, too many or swapped: one of four to seven letters,
 /// two of eight and more.
@@ -12,12 +12,16 @@ pub(crate) fn is_near(name: &str, known: &str) -> bool {
         _ => 2,
     };
     let (a, b) = (name.as_bytes(), known.as_bytes());
-    name != known
-        && a.len().max(b.len()) <= LONGEST
-        && a.len().abs_diff(b.len()) <= allowed
-        // A slip changes what letters there are by two.
-        && (letters(a) ^ letters(b)).count_ones() as usize <= 2 * allowed
-        && slips_between(a, b) <= allowed
+    name != known && may_be_within(a, b, allowed) && slips_between(a, b) <= allowed
+}
+
+/// Whether two words, in whatever capitals, may have no more than so many slips between them. Of most words it is known at
+/// once that they have more.
+pub(crate) fn may_be_within(a: &[u8], b: &[u8], slips: usize) -> bool {
+    a.len().max(b.len()) <= LONGEST
+        // A slip changes the length by one, and what letters there are by two.
+        && a.len().abs_diff(b.len()) <= slips
+        && (letters(a) ^ letters(b)).count_ones() as usize <= 2 * slips
 }
 
 /// Which letters a word has, a bit for each, in either case.

@@ -18,10 +18,10 @@ const SHORT: usize = 1024;
 /// What makes `new` of `old`.
 pub(super) fn line_diff<T: Hash + Ord>(old: &[T], new: &[T]) -> Vec<DiffOp> {
     work::count(old.len() + new.len());
-    let mut ops = Ops(Vec::new());
     if old.len() + new.len() <= SHORT {
         return similar::capture_diff_slices(Algorithm::Myers, old, new);
     }
+    let mut ops = Ops(Vec::new());
     between_anchors(old, new, 0..old.len(), 0..new.len(), &mut ops, true);
     ops.0
 }

@@ -1,7 +1,7 @@
 //! What gives a secret away in text that nobody else understands: names that announce one, and the shapes of tokens
 //! that everybody knows. Everything here takes one pass over its text.
 
-use crate::near::{letters, slips_between};
+use crate::near::{letters, may_be_within, slips_between};
 use std::ops::Range;
 
 use crate::work;
@@ -162,8 +162,6 @@ const SECRET_TABLES: &[&str] = &[
     "cookie",
     "cookies",
 ];
-/// The length of the longest of them, and two letters more.
-const LONGEST: usize = 15;
 /// How tokens begin that everybody knows, and how many characters follow at least.
 const PREFIXES: &[(&str, usize)] = &[
     ("eyJ", 10),
@@ -291,23 +289,17 @@ pub(super) fn names_secret(key: &str) -> bool {
 /// Whether all that is in a table of this name is a secret: it is one of the known names, or one letter away from it,
 /// or two in a longer one.
 pub(super) fn names_secret_table(name: &str) -> bool {
-    if name.len() > LONGEST || !name.is_ascii() {
-        return false;
-    }
-    let letters = letters(name.as_bytes());
-    let mut tables = SECRET_TABLES.iter().zip(&SECRET_TABLE_LETTERS);
-    tables.any(|(table, table_letters)| {
-        let slips = if table.len() < 6 { 1 } else { 2 };
-        // A slip changes the length by one, and what letters there are by two.
-        table.len().abs_diff(name.len()) <= slips
-            && (letters ^ table_letters).count_ones() as usize <= 2 * slips
-            && slips_between(name.to_ascii_lowercase().as_bytes(), table.as_bytes()) <= slips
-    })
+    name.is_ascii()
+        && SECRET_TABLES.iter().any(|table| {
+            let (name, table) = (name.as_bytes(), table.as_bytes());
+            let slips = if table.len() < 6 { 1 } else { 2 };
+            may_be_within(name, table, slips)
+                && slips_between(&name.to_ascii_lowercase(), table) <= slips
+        })
 }
 
 static PASSWORD_LETTERS: [u32; PASSWORDS.len()] = letters_of_each(PASSWORDS);
 static HINT_LETTERS: [u32; HINTS.len()] = letters_of_each(HINTS);
-static SECRET_TABLE_LETTERS: [u32; SECRET_TABLES.len()] = letters_of_each(SECRET_TABLES);
 
 #[allow(clippy::indexing_slicing, reason = "it runs when this is compiled")]
 const fn letters_of_each<const COUNT: usize>(names: &[&str]) -> [u32; COUNT] {
