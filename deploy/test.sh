@@ -19,7 +19,7 @@ if [ -z "${PROGRAM:-}" ]; then
   cargo build --locked --quiet
   PROGRAM=${CARGO_TARGET_DIR:-target}/debug/containerd-registry-migrate
 fi
-# A copy: somebody may build again while the tests run. It is copied to nodes, too, and small without debug information.
+# A copy: someone may build again while the tests run. It is copied to nodes, too, and small without debug information.
 scratch=$(mktemp -d)
 kubernetes=
 trap '[ -z "$kubernetes" ] || kill "$kubernetes" 2>/dev/null || true; rm -rf "$scratch"' EXIT

@@ -4,7 +4,7 @@
     dist/licences.py MANIFEST TARGET > THIRD-PARTY-LICENSES
 
 The crates are those of `cargo tree` without macros and build scripts, and the texts are the files that each crate
-ships. A crate without such a file is an error: then somebody has to look. cargo-about does more and compiles for
+ships. A crate without such a file is an error: then someone has to look. cargo-about does more and compiles for
 minutes.
 """
 

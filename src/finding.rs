@@ -48,7 +48,7 @@ pub struct Code {
     pub severity: Severity,
     /// What it means, in one line.
     pub meaning: &'static str,
-    /// What is behind it, for somebody who has to decide: what containerd does and since when, and what to do.
+    /// What is behind it, for someone who has to decide: what containerd does and since when, and what to do.
     pub explanation: &'static str,
     /// How an error is decided.
     pub decision: Decision,
@@ -165,10 +165,10 @@ codes! {
          else. Writing files where containerd does not look would lose them. Leave --certs-dir out, or change \
          config_path first.";
     CHANGED_SINCE_APPLY "changed-since-apply" Error
-        Allow("lets rollback and recovery overwrite what somebody changed since the run; the journal keeps it"),
+        Allow("lets rollback and recovery overwrite what someone changed since the run; the journal keeps it"),
         "a file is neither what a run wrote nor what was there before it",
         "`rollback` and recovery only touch a file whose bytes are those from before the run or those that the run \
-         wrote. This one is neither: somebody has edited it since, and only they know whether the edit is still \
+         wrote. This one is neither: someone has edited it since, and only they know whether the edit is still \
          needed. Both versions are shown. Save the edit elsewhere, or accept the finding, which gives it up; the \
          journal keeps it.";
     COMMENT_DROPPED "comment-dropped" Note HandEdit,

@@ -329,7 +329,7 @@ What the program reports about the content of a node's files. This page is gener
 | severity | meaning |
 |---|---|
 | error | nothing is written until it is decided or fixed (exit code 3) |
-| warning | somebody should look; nothing is blocked |
+| warning | someone should look; nothing is blocked |
 | note | for the record |
 
 An error that `--allow CODE` accepts becomes a warning. [questions.md](questions.md) has more about the other options.

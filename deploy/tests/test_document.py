@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/fleet.md, command by command, as somebody with thirty nodes would follow it.
+"""docs/fleet.md, command by command, as someone with thirty nodes would follow it.
 
     deploy/test.sh tests/test_document.py
 

@@ -66,7 +66,7 @@ impl Output {
     /// The end of it. What still has it open finds an empty file that cannot be written to.
     fn close(mut self) -> io::Result<String> {
         for seal in [SealFlags::GROW, SealFlags::WRITE] {
-            // The second one is refused while somebody has the file mapped.
+            // The second one is refused while someone has the file mapped.
             let _ = rustix::fs::fcntl_add_seals(&self.file, seal);
         }
         let end = self.file.metadata()?.len();

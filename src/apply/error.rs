@@ -13,7 +13,7 @@ use crate::printable::printable;
 pub enum ApplyError {
     /// These files are not what they were when the plan was made; nothing was written.
     ChangedSincePlan(Vec<NodePath>),
-    /// Somebody changed these files after the run; nothing was written.
+    /// Someone changed these files after the run; nothing was written.
     ChangedSinceApply {
         /// The run.
         run: u32,

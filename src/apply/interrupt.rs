@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::ApplyError;
 
-/// Whether somebody asked the program to stop.
+/// Whether someone asked the program to stop.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     idle: Arc<AtomicBool>,

@@ -337,7 +337,7 @@ impl Journal {
         }
     }
 
-    /// Whether the journal keeps these bytes as what somebody else had made of the file.
+    /// Whether the journal keeps these bytes as what someone else had made of the file.
     pub(crate) fn has_found(&self, path: &NodePath, bytes: Option<&[u8]>) -> bool {
         self.events.iter().any(|event| match event {
             Event::GoingBack { found, .. } => {
@@ -547,7 +547,7 @@ impl<'a> Store<'a> {
                 Err(Errno::WOULDBLOCK) => {
                     return Err(ApplyError::Locked {
                         lock: path,
-                        holder: "one with another --state-dir, maybe".to_owned(),
+                        holder: "perhaps one with another --state-dir".to_owned(),
                     });
                 }
                 // Not all file systems of the network can lock a directory.
@@ -575,7 +575,7 @@ impl<'a> Store<'a> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(failed(io::Error::other("not a regular file")).into());
         }
-        // With another name it may be somebody's file: it can be locked, and is neither shown nor written to.
+        // With another name it may be someone's file: it can be locked, and is neither shown nor written to.
         let is_ours = stat.st_nlink == 1;
         let mut file = File::from(file);
         match file.try_lock() {

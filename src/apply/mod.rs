@@ -67,7 +67,7 @@ pub struct Recovered {
     pub what: Recovery,
     /// The files of the run.
     pub files: Vec<NodePath>,
-    /// Those among them that somebody has changed since, and that were left as they are.
+    /// Those among them that someone has changed since, and that were left as they are.
     pub kept: Vec<NodePath>,
 }
 
@@ -81,7 +81,7 @@ pub enum Notice {
         /// What failed.
         reason: String,
     },
-    /// Somebody's changes to these files are given up; the journal keeps them.
+    /// Someone's changes to these files are given up; the journal keeps them.
     GivenUp {
         /// The run.
         run: u32,

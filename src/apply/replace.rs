@@ -235,7 +235,7 @@ pub(crate) fn remove(node: &Node, path: &NodePath, name: &str) -> Result<(), Nod
         return Ok(());
     };
     match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-        // A directory of this name is somebody else's.
+        // A directory of this name is someone else's.
         Ok(()) | Err(Errno::ISDIR) => Ok(()),
         Err(_) if is_absent(&directory, name) => Ok(()),
         Err(errno) => Err(NodeError::new(&path.parent().join(name), "remove", errno)),
@@ -280,7 +280,7 @@ pub(crate) fn remove_directory(node: &Node, path: &NodePath) -> Result<(), NodeE
         return Ok(());
     };
     match rustix::fs::unlinkat(&parent, path.name(), AtFlags::REMOVEDIR) {
-        // Somebody else's files are in it, or it is a mount point by now.
+        // Someone else's files are in it, or it is a mount point by now.
         Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(()),
         Err(_) if is_absent(&parent, path.name()) => Ok(()),
         Err(errno) => Err(NodeError::new(path, "remove the directory", errno)),

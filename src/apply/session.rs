@@ -21,7 +21,7 @@ use crate::text::FileText;
 /// What the operator accepts, for recovery and rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ChangedSinceApply {
-    /// A file that somebody changed since the run stops everything.
+    /// A file that someone changed since the run stops everything.
     #[default]
     Refuse,
     /// It is overwritten; the journal keeps its bytes.
@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
         if !session.store.unfinished()?.is_empty() {
             let _busy = session.interrupt.busy();
             session.take_lock()?;
-            // Read again: until now somebody else may have been at work.
+            // Read again: until now someone else may have been at work.
             for journal in session.store.unfinished()? {
                 recovered.extend(session.recover(&journal, guard, report)?);
             }
@@ -385,7 +385,7 @@ impl<'a> Session<'a> {
                 }),
                 _,
             ) => Some((restart.as_ref(), *judged)),
-            // Half of a way back that could not be recorded, or somebody else's. Without the other half, what the other
+            // Half of a way back that could not be recorded, or someone else's. Without the other half, what the other
             // configuration files said is in none.
             (Some(Event::RestartPending | Event::Restarted), Some(restart))
                 if transaction.is_back(&look) && look.contains(&Content::New) =>
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
             };
         }
         match (last, &journal.record.restart) {
-            // Whether it is up with somebody else's configuration is not for this run to judge.
+            // Whether it is up with someone else's configuration is not for this run to judge.
             (Some(Event::RestartPending | Event::Restarted), Some(pending)) if !is_edited => {
                 let Some(restart) = self.resume(journal, pending, guard)? else {
                     return Ok(None);
@@ -455,7 +455,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Undoes a run that did not get to its commit point. What somebody has changed since stays: the old files go with
+    /// Undoes a run that did not get to its commit point. What someone has changed since stays: the old files go with
     /// it as well as with the old configuration.
     fn undo_killed(
         &self,

@@ -270,7 +270,7 @@ fn a_rollback_gives_the_tree_from_before() {
 }
 
 #[test]
-fn a_directory_with_somebody_elses_file_stays() {
+fn a_directory_with_someone_elses_file_stays() {
     let scratch = Scratch::new("stays");
     let node = scratch.node();
     apply(&node, &changes()).unwrap();
@@ -327,7 +327,7 @@ fn a_name_that_is_too_long_stops_everything() {
     assert!(runs(&node, &state_dir()).unwrap().is_empty());
 }
 
-/// Somebody's directory has the name of a temporary file: it stays, and is not in the way of the way back.
+/// Someone's directory has the name of a temporary file: it stays, and is not in the way of the way back.
 #[test]
 fn a_directory_with_the_name_of_a_temporary_file_stays() {
     let scratch = Scratch::new("in-the-way");
@@ -792,7 +792,7 @@ fn two_sessions_cannot_write_at_once() {
     assert!(!second.lock().unwrap());
 }
 
-/// A lock that is another name of somebody's file is held, and neither written to nor shown.
+/// A lock that is another name of someone's file is held, and neither written to nor shown.
 #[test]
 fn a_hard_linked_lock_keeps_what_it_says() {
     let scratch = Scratch::new("hard-link");
@@ -1129,7 +1129,7 @@ fn lock_in(node: &Node, state_dir: &str) -> Result<bool, ApplyError> {
 }
 
 #[test]
-fn a_state_directory_that_is_somebody_elses_is_left_as_it_is() {
+fn a_state_directory_that_is_someone_elses_is_left_as_it_is() {
     let scratch = Scratch::new("shared");
     let node = scratch.node();
     let mode = |path: &str| fs::metadata(scratch.0.join(path)).unwrap().mode() & 0o7777;
@@ -1374,7 +1374,7 @@ fn the_way_back_begins_at_the_commit_point_and_ends_with_the_hosts_files() {
     );
 }
 
-/// What somebody makes of the file at the commit point while it is to be put back may hold `config_path`, beside which
+/// What someone makes of the file at the commit point while it is to be put back may hold `config_path`, beside which
 /// the mirrors of the others must not come back.
 #[test]
 fn a_commit_point_that_is_edited_on_the_way_back_keeps_the_others_new() {

@@ -330,7 +330,7 @@ impl Transaction<'_> {
         self.files.iter().map(content).collect()
     }
 
-    /// Whether it has reached its commit point, by what is at each path. Where somebody has changed the file at the
+    /// Whether it has reached its commit point, by what is at each path. Where someone has changed the file at the
     /// commit point since, its temporary file tells: it was there before the first rename, and it is the last one that
     /// goes when a run is undone.
     pub(crate) fn is_committed(&self, look: &[Content]) -> Result<bool, NodeError> {
@@ -353,7 +353,7 @@ impl Transaction<'_> {
         is_commit_point && look.last() == Some(&Content::Old)
     }
 
-    /// Whether somebody has changed the configuration since, in any of its files, or the last file.
+    /// Whether someone has changed the configuration since, in any of its files, or the last file.
     pub(crate) fn is_edited(&self, look: &[Content]) -> bool {
         let is_other = |(file, content): (&FileChange, &Content)| {
             !file.is_hosts_file() && *content == Content::Other
@@ -429,7 +429,7 @@ pub(crate) enum Content {
     Old,
     /// Those that the run writes.
     New,
-    /// Others: somebody has changed the file.
+    /// Others: someone has changed the file.
     Other,
 }
 
@@ -449,9 +449,9 @@ pub(crate) enum OnFailure {
 /// The files that are not quite as they were before the run, after the way back.
 #[derive(Debug, Default)]
 pub(crate) struct NotAsBefore {
-    /// Somebody changed them meanwhile: they keep those bytes.
+    /// Someone changed them meanwhile: they keep those bytes.
     pub(crate) left: Vec<NodePath>,
-    /// Somebody made their mode stricter: they keep that mode.
+    /// Someone made their mode stricter: they keep that mode.
     pub(crate) stricter: Vec<(NodePath, u32)>,
 }
 
@@ -459,9 +459,9 @@ pub(crate) struct NotAsBefore {
 pub(crate) struct Back<'a> {
     transaction: &'a Transaction<'a>,
     is_ours: &'a IsOurs<'a>,
-    /// Whether the commit point was reached: then what somebody has made of its file may hold `config_path`.
+    /// Whether the commit point was reached: then what someone has made of its file may hold `config_path`.
     is_committed: bool,
-    /// Whether the file at the commit point is somebody else's.
+    /// Whether the file at the commit point is someone else's.
     is_taken_over: bool,
     /// What is still to be done, by the file's number.
     steps: BTreeMap<usize, Step>,
@@ -560,7 +560,7 @@ impl Back<'_> {
 
     /// An error if something that containerd reads when it starts was changed meanwhile, and left alone.
     pub(crate) fn stuck(&self) -> Result<(), NodeError> {
-        let error = || io::Error::other("somebody has changed it just now");
+        let error = || io::Error::other("someone has changed it just now");
         match self.files_left().find(|file| !file.is_hosts_file()) {
             Some(file) => Err(NodeError::new(&file.path, "put back", error())),
             None => Ok(()),

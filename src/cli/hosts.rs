@@ -27,7 +27,7 @@ impl Run {
     }
 }
 
-/// Whether somebody may mean a registry by this name of an image.
+/// Whether someone may mean a registry by this name of an image.
 fn is_like_a_registry(name: &str) -> bool {
     let host = name.split([':', '@']).next().unwrap_or_default();
     !name.contains('/') && (host.contains('.') || host == "localhost")

@@ -165,7 +165,7 @@ fn choose(color: Color) {
     }
 }
 
-/// Prints what somebody has asked for without looking at a node.
+/// Prints what someone has asked for without looking at a node.
 fn show(text: &str) -> u8 {
     match output::print(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -205,7 +205,7 @@ pub(super) fn error(text: &str) {
     let _ = stderr.flush();
 }
 
-/// A file that may be set to not blocking by somebody who shares it.
+/// A file that may be set to not blocking by someone who shares it.
 struct Waiting<'f>(&'f File);
 
 impl Write for Waiting<'_> {

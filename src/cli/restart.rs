@@ -127,7 +127,7 @@ impl Run {
         }
     }
 
-    /// Whether somebody can be asked who has seen the report.
+    /// Whether someone can be asked who has seen the report.
     pub(super) fn can_ask(&self) -> bool {
         !self.output.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
     }

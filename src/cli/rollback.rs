@@ -26,7 +26,7 @@ impl Run {
         }
         let purpose = Purpose::Rollback(rollback.run);
         let (mut session, recovered) = self.begin(&node, purpose, &interrupt, guard.as_ref())?;
-        // What was recovered just now is what somebody wants to be rid of: not a run before it.
+        // What was recovered just now is what someone wants to be rid of: not a run before it.
         let is_back = |run: &&Recovered| {
             rollback.run.is_none_or(|wanted| wanted == run.run)
                 && matches!(run.what, Recovery::RolledBack | Recovery::Undone)

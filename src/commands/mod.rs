@@ -200,7 +200,7 @@ fn other_reading(
 struct Material<'r> {
     command: Command,
     request: &'r Request,
-    /// The config.toml, once somebody has looked for it.
+    /// The config.toml, once someone has looked for it.
     config: Option<Located>,
     inputs: Option<Inputs>,
     findings: Findings,

@@ -40,7 +40,7 @@ const DOCKER_IO: &str = "docker.io";
 const LONGEST: usize = 255;
 
 impl ImageReference {
-    /// The image that somebody means by this name, or why containerd refuses the name.
+    /// The image that someone means by this name, or why containerd refuses the name.
     pub fn parse(name: &str) -> Result<Self, String> {
         if name.len() == 64 && name.bytes().all(is_lower_hex) {
             return Err("this is the ID of an image; give its name".to_owned());

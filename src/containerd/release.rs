@@ -216,13 +216,13 @@ pub struct Behaviour {
     pub local_default: LocalDefault,
     /// `remotes/docker/config/hosts.go`: v1.6.39:254, v1.7.34:254.
     pub https_first: HttpsFirst,
-    /// `dial_timeout` counts as a TLS setting (`core/remotes/docker/config/hosts.go@v2.0.11`:184; mended in 2.1).
+    /// `dial_timeout` counts as a TLS setting (`core/remotes/docker/config/hosts.go@v2.0.11`:184; fixed in 2.1).
     pub dial_timeout_is_tls: bool,
     /// `override_path` is known (1.6.0; ignored as an unknown key before).
     pub override_path: bool,
     /// The directory `_default` is looked up (`remotes/docker/config/config_unix.go`, 1.6.17).
     pub default_directory: bool,
-    /// A hosts.toml without a `host` table is discarded (containerd#10027; mended in 1.7.32).
+    /// A hosts.toml without a `host` table is discarded (containerd#10027; fixed in 1.7.32).
     pub host_table_required: bool,
     /// The capability `referrers` is known (2.2.0); before, it makes the whole file an error.
     pub referrers: bool,

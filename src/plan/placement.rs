@@ -26,7 +26,7 @@ pub(crate) struct Placement<'i> {
 pub(crate) enum Effect {
     /// They take effect on the containerd whose behaviour is kept.
     Now,
-    /// They take effect on a target only, and maybe on other later versions, because of what the code says.
+    /// They take effect on a target only, and perhaps on other later versions, because of what the code says.
     Later {
         code: &'static Code,
         versions: Vec<Version>,
@@ -134,7 +134,7 @@ pub(crate) fn placements<'i>(inputs: &'i Inputs, from: &Sight) -> Vec<Placement<
     placements
 }
 
-/// The versions for which a table of the newer name comes alive when those of the older name, whose registry settings
+/// The versions for which a table of the newer name takes effect when those of the older name, whose registry settings
 /// replace its own, go: 2.0 to 2.2 put all files together first, newer ones look at each file by itself. In the last
 /// file the older one stays, if it takes `config_path`.
 fn uncovered(

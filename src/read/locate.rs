@@ -135,7 +135,7 @@ pub struct NoConfig {
 }
 
 impl NoConfig {
-    /// Whether the daemon runs on its built-in defaults. Where somebody has named the file, it does not start without it,
+    /// Whether the daemon runs on its built-in defaults. Where someone has named the file, it does not start without it,
     /// or it is the wrong name.
     pub fn runs_on_defaults(&self) -> bool {
         self.located.found == Found::Default

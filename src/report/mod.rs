@@ -662,7 +662,7 @@ impl Shown {
         }
     }
 
-    /// A command as somebody has typed it, which may have a secret of the files in it; the program's own is no secret.
+    /// A command as someone has typed it, which may have a secret of the files in it; the program's own is no secret.
     pub fn typed(&self, command: &str) -> String {
         match command {
             RESTART_COMMAND => command.to_owned(),

@@ -246,7 +246,7 @@ pub fn failure(error: &ApplyError, shown: &Shown) -> Failure {
     failure
 }
 
-/// The files that somebody has changed, if that is why.
+/// The files that someone has changed, if that is why.
 pub fn changed(error: &ApplyError) -> &[ChangedFile] {
     match error {
         ApplyError::ChangedSinceApply { files, .. } => files,

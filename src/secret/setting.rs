@@ -73,7 +73,7 @@ pub const HOSTS_FILE: &[(&str, Content)] = &[
     ("host.*.dial_timeout", Duration),
 ];
 
-/// Tables whose keys are names that somebody chose. What such a name says is nothing about what is below it.
+/// Tables whose keys are names that someone chose. What such a name says is nothing about what is below it.
 const TABLES_OF_NAMES: &[&str] = &[
     "plugins",
     "mirrors",
@@ -141,7 +141,7 @@ impl<'s> Position<'s> {
         self.path.push(name);
     }
 
-    /// Whether the next name is one that somebody chose.
+    /// Whether the next name is one that someone chose.
     fn is_chosen(&self) -> bool {
         self.path
             .last()

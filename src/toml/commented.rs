@@ -1,4 +1,4 @@
-//! TOML that is commented out: tables and settings in comments, line by line. Somebody who takes the `#` away again wants
+//! TOML that is commented out: tables and settings in comments, line by line. Someone who takes the `#` away again wants
 //! to find them where they were.
 
 use super::syntax::Syntax;

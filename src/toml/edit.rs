@@ -44,7 +44,7 @@ impl PathSet {
     }
 }
 
-/// What stands in the comments around the lines that Ansible writes in a file that is otherwise somebody else's.
+/// What stands in the comments around the lines that Ansible writes in a file that is otherwise someone else's.
 pub const ANSIBLE_BLOCK: &str = "ANSIBLE MANAGED BLOCK";
 
 /// A comment that goes away, and what it stood with.

@@ -214,7 +214,7 @@ fn a_killed_guard_and_an_edited_config_lead_home() {
     assert_eq!(scratch.read(CONFIG), OLD);
 }
 
-/// A tree that was copied from a node, or was made by somebody: what is in its journal is not executed.
+/// A tree that was copied from a node, or was made by someone: what is in its journal is not executed.
 #[test]
 fn nothing_that_a_journal_waits_for_is_executed_unasked() {
     let scratch = Scratch::node("edge-waiting");

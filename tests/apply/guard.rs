@@ -167,7 +167,7 @@ fn a_spoiled_migration_is_put_back_by_itself() {
     }
 }
 
-/// The new config.toml itself is spoiled, by somebody else's hand in the very moment of the restart.
+/// The new config.toml itself is spoiled, by someone else's hand in the very moment of the restart.
 #[test]
 fn a_config_that_is_edited_under_the_guard_is_put_back_too() {
     for daemon in daemons() {

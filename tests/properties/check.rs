@@ -186,7 +186,7 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
     if unclear && planned.ended == Ended::Pending && !node.is_pending() {
         return Ok(planned.ended);
     }
-    // Settings that would come alive go whole; what a node of one file expects does not cover that.
+    // Settings that would take effect are removed whole; what a node of one file expects does not cover that.
     // Neither does it know of several directories, or of a `registry` in capitals, which 2.x does not find.
     let elsewhere = [
         "version-missing",

@@ -350,7 +350,7 @@ impl Case<'_> {
     }
 }
 
-/// Where the hosts that a daemon asked are not those that somebody predicted.
+/// Where the hosts that a daemon asked are not those that someone predicted.
 fn contradiction(
     who: &str,
     predicted: &[String],

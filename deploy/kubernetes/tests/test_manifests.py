@@ -391,7 +391,7 @@ class Containers(unittest.TestCase):
             report, ready = pod.report()
             self.assertEqual(report["outcome"], "nothing", report)
             self.assertTrue(ready)
-        # Somebody rolled the node back: the same digest is not applied again.
+        # Someone rolled the node back: the same digest is not applied again.
         (pod.root / "etc/containerd/certs.d/docker.io/hosts.toml").unlink()
         pod.config.write_text(CONFIG)
         restarts = pod.restarts()

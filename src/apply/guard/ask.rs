@@ -50,7 +50,7 @@ fn connect(address: &str) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether somebody listens, or may: only a socket that is not there, or that was left behind, says no.
+/// Whether someone listens, or may: only a socket that is not there, or that was left behind, says no.
 pub(super) fn is_listening(address: &str) -> bool {
     !matches!(
         connect(address),

@@ -293,7 +293,7 @@ impl Guard {
     }
 
     /// A socket at which nobody listens is the wrong one where a containerd runs. Where none does, it is stopped, which
-    /// may be why somebody is here.
+    /// may be why someone is here.
     fn check_socket(&self, report: Report<'_>) -> std::io::Result<()> {
         let Health::Ctr(address) = &self.health else {
             return Ok(());

@@ -23,7 +23,7 @@ pub const DEFAULT: &str = "_default";
 pub const HOSTS_FILE: &str = "hosts.toml";
 
 /// Whether a file that is not called [`HOSTS_FILE`] was probably meant to be: `host.toml`, `hosts.tml`, `docker.io.toml`. One
-/// that somebody keeps as a copy is not.
+/// that someone keeps as a copy is not.
 pub fn looks_like_hosts_file(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
@@ -49,7 +49,7 @@ pub struct RegistryDirectory {
     pub certificates: Vec<String>,
     /// Why containerd cannot read the directory or its hosts.toml, so that every pull fails.
     pub unreadable: Option<String>,
-    /// Whether it is no directory at all, but a file that somebody left there.
+    /// Whether it is no directory at all, but a file that someone left there.
     pub is_file: bool,
     /// What looks like a hosts file below it and stands where containerd never looks, by the path from here, sorted.
     pub unread: Vec<String>,

@@ -115,7 +115,7 @@ pub(crate) fn check_relative(planner: &Planner<'_>, findings: &mut Findings) {
     }
 }
 
-/// A finding where hosts files come alive that nobody has named in `config_path`.
+/// A finding where hosts files take effect that nobody has named in `config_path`.
 pub(crate) fn check_built_in_config_path(planner: &Planner<'_>, findings: &mut Findings) {
     if !planner.from.config_path.is_empty() {
         return;
