@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Prints the licences of every crate that is linked into the binary, for one target.
+"""Prints the licences of every crate that the binary is made of, for one target.
 
     dist/licences.py MANIFEST TARGET > THIRD-PARTY-LICENSES
 
-The crates are those of `cargo tree` without macros and build scripts, and the texts are the files that each crate
-ships. A crate without such a file is an error: then someone has to look. cargo-about does more and compiles for
-minutes.
+The crates are those of `cargo tree` without build scripts; macros are among them, as what they generate is in the
+binary. The texts are the files that each crate ships. A crate without such a file is an error: then someone has to
+look. cargo-about does more and compiles for minutes.
 """
 
 import pathlib
@@ -20,10 +20,10 @@ def cargo(*arguments):
     return subprocess.run(("cargo", *arguments), check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def linked(manifest, target):
+def ingredients(manifest, target):
     """Name and version of each crate."""
     tree = cargo("tree", "--locked", "--manifest-path", manifest, "--target", target,
-                 "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}")
+                 "--edges", "normal", "--prefix", "none", "--format", "{p}")
     return sorted({tuple(line.split()[:2]) for line in tree.splitlines() if line})
 
 
@@ -43,7 +43,7 @@ def main():
     root = metadata["resolve"]["root"]
 
     crates_with = {}  # text -> crates, in the order of their names
-    for key in linked(manifest, target):
+    for key in ingredients(manifest, target):
         package = packages[key]
         if package["id"] == root:
             continue
@@ -56,11 +56,11 @@ def main():
             crates_with.setdefault(" ".join(text.split()), (text, []))[1].append(line)
 
     print("""\
-The binary contains the crates below, each under the licence that follows its name; where a crate offers a choice
+The binary is made of the crates below, each under the licence that follows its name; where a crate offers a choice
 that includes MIT, this is MIT. It contains parts of Rust's standard library (MIT OR Apache-2.0; see
 rust-standard-library.html) and of musl libc (MIT; Copyright 2005-2020 Rich Felker, et al.), too.""")
-    for text, crates in crates_with.values():
-        print(f"\n{RULE}\n" + "\n".join(crates) + f"\n{RULE}\n\n{text}")
+    for text, lines in crates_with.values():
+        print(f"\n{RULE}\n" + "\n".join(lines) + f"\n{RULE}\n\n{text}")
 
 
 main()

@@ -36,7 +36,6 @@ NODE = "mirrors/private-http-registry"
 HOSTS_FILE = "etc/containerd/certs.d/192.168.0.4:5500/hosts.toml"
 
 
-
 def run(*command, code=0, **options):
     """Runs a command to its end with the expected exit code; the result is its stdout."""
     ran = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
@@ -374,14 +373,16 @@ class Image(unittest.TestCase):
             (rootfs / place).mkdir(exist_ok=True)
         restarted = scratch("host") / "restarted"
         enter = "nsenter --target 1 --mount --"
+        # Process 1 of the host is a shell in a PID namespace of its own: the machine's may be closed to a sandbox.
+        host = 'mount -t proc proc /proc; unshare --mount sh -c "$@"; exit $?'
         # As a privileged container with hostPID: its own mounts, /proc and /dev, and the host's process 1.
         container = ('mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && cd "$1" && shift && '
                      f'exec chroot . /usr/bin/{NAME} "$@"')
         with self.host(rootfs):
             self.assertFalse((rootfs / "host" / restarted.relative_to("/")).exists())
-            run("unshare", "--mount", "sh", "-c", container, "sh", rootfs, "apply", "--root", "/host", "--yes", "--restart",
-                "--restart-command", f"{enter} touch {restarted}", "--health-command", f"{enter} test -d {restarted.parent}",
-                *fixture(NODE)[1]["args"])
+            run("unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-c", host, "sh", container, "sh", rootfs,
+                "apply", "--root", "/host", "--yes", "--restart", "--restart-command", f"{enter} touch {restarted}",
+                "--health-command", f"{enter} test -d {restarted.parent}", *fixture(NODE)[1]["args"])
             self.assertTrue(restarted.exists())
             self.assertIn(HOSTS_FILE, tree(rootfs / "host"))
 
