@@ -3,7 +3,7 @@
 #
 #   dist/build.sh [DIRECTORY]        default: target/packages
 #
-#   NAME-VERSION-TARGET.tar.gz       static binary, manual pages, completions, documents, licences
+#   NAME-VERSION-TARGET.tar.gz       static binary, manual pages, completions, documents, what deploys it, licences
 #   NAME_VERSION-1_ARCH.deb, NAME-VERSION-1.ARCH.rpm
 #   NAME-VERSION-oci.tar             an OCI layout with the image of both architectures
 #   NAME-VERSION-TARGET.cdx.json     the SBOM (CycloneDX)
@@ -79,6 +79,10 @@ mkdir -p "$common/completions" "$common/docs"
 "$native" generate completions fish >"$common/completions/$name.fish"
 cp README.md README.zh-CN.md SECURITY.md CHANGELOG.md LICENSE "$common/"
 cp docs/*.* "$common/docs/"
+# What docs/fleet.md leads to: the Ansible collection and the Kubernetes manifests.
+mkdir "$common/deploy"
+cp -r deploy/ansible deploy/kubernetes "$common/deploy/"
+rm -r "$common"/deploy/*/tests
 cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" "$common/rust-standard-library.html"
 
 # A directory as a tar whose bytes depend on names, contents and modes alone.
@@ -103,6 +107,9 @@ packages() { # packages TARGET
   gzip -9n "$stage"/man/*
   cp "$from"/{README.md,README.zh-CN.md,SECURITY.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
   cp "$from"/docs/* "$stage/doc/docs/"
+  cp -r "$from/deploy" "$stage/"
+  # The modes of nfpm's trees are those of the files.
+  chmod -R u=rwX,go=rX "$stage/deploy"
   gzip -9nc "$from/CHANGELOG.md" >"$stage/doc/changelog.gz"
   find "$stage" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
   for format in deb rpm; do

@@ -191,11 +191,27 @@ class Files(unittest.TestCase):
             run("dpkg-deb", "--extract", deb(machine), packed)
             self.assertTrue(filecmp.cmp(packed / "usr/bin" / NAME, folder / NAME, shallow=False))
 
-    def test_the_links_of_the_readme_lead_to_files_of_the_archive(self):
-        folder = unpacked("x86_64")
-        for target in re.findall(r"\]\(([^):#]+)[)#]", (folder / "README.md").read_text()):
-            if target.startswith("docs/"):
-                self.assertTrue((folder / target).exists(), target)
+    def test_the_links_of_documents_lead_to_files_that_are_packed_with_them(self):
+        sources = {"CONTRIBUTING.md", "benches/run.sh", "benches/config.toml"}  # for those who have the repository
+        packed = scratch("documents")
+        run("dpkg-deb", "--extract", deb("x86_64"), packed)
+        for folder in unpacked("x86_64"), packed / "usr/share/doc" / NAME:
+            documents = {path.relative_to(folder) for path in folder.rglob("*.md")}
+            self.assertLessEqual({pathlib.Path(path) for path in ("README.md", "docs/fleet.md", "deploy/ansible/README.md")}, documents)
+            for document in documents:
+                for target in re.findall(r"\]\(([^):#]+)[)#]", (folder / document).read_text()):
+                    target = os.path.normpath(document.parent / target)
+                    if target not in sources:
+                        self.assertTrue((folder / target).exists(), f"{folder}: {document} leads to {target}")
+
+    def test_what_deploys_it_is_that_of_the_repository_without_its_tests(self):
+        for part in "ansible", "kubernetes":
+            here, packed = PROJECT / "deploy" / part, unpacked("x86_64") / "deploy" / part
+            wanted = {path.relative_to(here) for path in here.rglob("*")
+                      if path.is_file() and not {"tests", "__pycache__"} & set(path.relative_to(here).parts)}
+            self.assertEqual({path.relative_to(packed) for path in packed.rglob("*") if path.is_file()}, wanted)
+            for path in wanted:
+                self.assertEqual((packed / path).read_bytes(), (here / path).read_bytes(), path)
 
     def test_the_packages_of_the_readme_are_those_that_there_are(self):
         for name in "README.md", "README.zh-CN.md":
