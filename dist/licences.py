@@ -3,28 +3,33 @@
 
     dist/licences.py MANIFEST TARGET > THIRD-PARTY-LICENSES
 
-The crates are those of `cargo tree` without build scripts; macros are among them, as what they generate is in the
-binary. The texts are the files that each crate ships. A crate without such a file is an error: then someone has to
-look. cargo-about does more and compiles for minutes.
+The crates are those that cargo-auditable lists in the binary: what `cargo metadata` resolves without dependencies of
+builds and tests alone. Macros are among them, as what they generate is in the binary. The texts are the files that each
+crate ships. A crate without such a file is an error: then someone has to look. cargo-about does more and compiles for
+minutes.
 """
 
+import json
 import pathlib
 import subprocess
 import sys
-import json
 
 RULE = "=" * 79
 
 
-def cargo(*arguments):
-    return subprocess.run(("cargo", *arguments), check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def ingredients(manifest, target):
-    """Name and version of each crate."""
-    tree = cargo("tree", "--locked", "--manifest-path", manifest, "--target", target,
-                 "--edges", "normal", "--prefix", "none", "--format", "{p}")
-    return sorted({tuple(line.split()[:2]) for line in tree.splitlines() if line})
+def crates(metadata):
+    """The packages that the root's normal dependencies lead to, in the order of their names."""
+    dependencies = {node["id"]: [dependency["pkg"] for dependency in node["deps"]
+                                 if any(kind["kind"] is None for kind in dependency["dep_kinds"])]
+                    for node in metadata["resolve"]["nodes"]}
+    found, waiting = set(), list(dependencies[metadata["resolve"]["root"]])
+    while waiting:
+        crate = waiting.pop()
+        if crate not in found:
+            found.add(crate)
+            waiting += dependencies[crate]
+    return sorted((package for package in metadata["packages"] if package["id"] in found),
+                  key=lambda package: (package["name"], package["version"]))
 
 
 def texts(directory):
@@ -37,29 +42,25 @@ def texts(directory):
 
 def main():
     manifest, target = sys.argv[1:]
-    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1", "--manifest-path", manifest,
-                                "--filter-platform", target))
-    packages = {(package["name"], "v" + package["version"]): package for package in metadata["packages"]}
-    root = metadata["resolve"]["root"]
+    metadata = json.loads(subprocess.run(
+        ("cargo", "metadata", "--locked", "--format-version", "1", "--manifest-path", manifest, "--filter-platform", target),
+        check=True, stdout=subprocess.PIPE, text=True).stdout)
 
-    crates_with = {}  # text -> crates, in the order of their names
-    for key in ingredients(manifest, target):
-        package = packages[key]
-        if package["id"] == root:
-            continue
+    lines_with = {}  # text -> lines that name the crates with it
+    for package in crates(metadata):
         found = texts(pathlib.Path(package["manifest_path"]).parent)
         if not found:
-            sys.exit(f"dist/licences.py: {' '.join(key)} ships no licence file")
-        line = f"{key[0]} {package['version']} ({package['license']})"
+            sys.exit(f"dist/licences.py: {package['name']} {package['version']} ships no licence file")
+        line = f"{package['name']} {package['version']} ({package['license']})"
         for text in found:
             # Copies differ in line ends and indentation.
-            crates_with.setdefault(" ".join(text.split()), (text, []))[1].append(line)
+            lines_with.setdefault(" ".join(text.split()), (text, []))[1].append(line)
 
     print("""\
 The binary is made of the crates below, each under the licence that follows its name; where a crate offers a choice
 that includes MIT, this is MIT. It contains parts of Rust's standard library (MIT OR Apache-2.0; see
 rust-standard-library.html) and of musl libc (MIT; Copyright 2005-2020 Rich Felker, et al.), too.""")
-    for text, lines in crates_with.values():
+    for text, lines in lines_with.values():
         print(f"\n{RULE}\n" + "\n".join(lines) + f"\n{RULE}\n\n{text}")
 
 
