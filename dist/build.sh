@@ -102,15 +102,13 @@ archive() { # archive TARGET
 
 packages() { # packages TARGET
   local from=$work/stage/$name-$version-$1 stage=$work/stage/packages-$1 format
-  mkdir -p "$stage/doc/docs"
+  mkdir -p "$stage/doc"
   cp -r "$from/$name" "$from/completions" "$from/man" "$stage/"
   gzip -9n "$stage"/man/*
   cp "$from"/{README.md,README.zh-CN.md,SECURITY.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
-  cp "$from"/docs/* "$stage/doc/docs/"
-  cp -r "$from/deploy" "$stage/"
-  # The modes of nfpm's trees are those of the files.
-  chmod -R u=rwX,go=rX "$stage/deploy"
+  cp -r "$from/docs" "$from/deploy" "$stage/doc/"
   gzip -9nc "$from/CHANGELOG.md" >"$stage/doc/changelog.gz"
+  chmod -R u=rwX,go=rX "$stage" # the modes of a tree in a package
   find "$stage" -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
   for format in deb rpm; do
     STAGE=$stage ARCH=${arch[$1]} VERSION=$version HOMEPAGE=$homepage \
