@@ -4,7 +4,7 @@ use crate::containerd::loader::Startup;
 use crate::containerd::reference::ImageReference;
 use crate::containerd::release::{Behaviour, NEWEST, OLDEST, Version};
 use crate::containerd::snapshot::Snapshot;
-use crate::containerd::trace::{Trace, position, trace};
+use crate::containerd::trace::{Trace, Tracer, position};
 use crate::plan::Plan;
 use crate::read::Inputs;
 
@@ -45,30 +45,32 @@ pub fn images(
     all_releases: bool,
 ) -> Vec<Image> {
     let after = plan.and_then(|plan| plan.after(inputs));
-    let versions = versions(inputs, all_releases);
-    let image = |reference: &ImageReference| {
-        let mut rows: Vec<Row> = Vec::new();
-        for version in &versions {
-            let pull = |snapshot| pull(inputs, snapshot, *version, &reference.namespace);
-            let today = pull(&inputs.snapshot);
+    let image = |reference: &ImageReference| Image {
+        reference: reference.clone(),
+        rows: Vec::new(),
+    };
+    let mut images: Vec<Image> = references.iter().map(image).collect();
+    for version in versions(inputs, all_releases) {
+        let today = Release::new(inputs, &inputs.snapshot, version);
+        let after = after.as_ref();
+        let after = after.map(|after| Release::new(inputs, after, version));
+        for Image { reference, rows } in &mut images {
+            let pull = |release: &Release| release.pull(&reference.namespace);
+            let today = pull(&today);
             let after = after.as_ref().map(pull);
             match rows.last_mut() {
                 Some(row) if (&row.today, &row.after) == (&today, &after) => {
-                    row.versions.push(*version);
+                    row.versions.push(version);
                 }
                 _ => rows.push(Row {
-                    versions: vec![*version],
+                    versions: vec![version],
                     today,
                     after,
                 }),
             }
         }
-        Image {
-            reference: reference.clone(),
-            rows,
-        }
-    };
-    references.iter().map(image).collect()
+    }
+    images
 }
 
 /// `--from` and the targets, or all that are known.
@@ -81,18 +83,33 @@ fn versions(inputs: &Inputs, all_releases: bool) -> Vec<Version> {
     versions
 }
 
-fn pull(inputs: &Inputs, snapshot: &Snapshot, version: Version, namespace: &str) -> Pull {
-    let sight = snapshot.seen_by(&Behaviour::of(version));
-    let (what, reason) = match inputs.startup(&sight) {
-        Startup::Loads => return Pull::Trace(trace(snapshot, &sight, namespace)),
-        Startup::CriDisabled(reason) => ("CRI is disabled", reason),
-        Startup::CriFails(reason) => ("CRI does not load", reason),
-        Startup::DoesNotStart(reason) => ("containerd does not start", reason),
-    };
-    let place = reason.place.as_ref();
-    let place = match place.and_then(|place| position(snapshot, place)) {
-        Some((file, line)) => format!(" ({file}:{line})"),
-        None => String::new(),
-    };
-    Pull::Down(format!("{what}: {}{place}", reason.text))
+/// A release with a node's files.
+enum Release<'s> {
+    Serves(Tracer<'s>),
+    Down(String),
+}
+
+impl<'s> Release<'s> {
+    fn new(inputs: &Inputs, snapshot: &'s Snapshot, version: Version) -> Self {
+        let sight = snapshot.seen_by(&Behaviour::of(version));
+        let (what, reason) = match inputs.startup(&sight) {
+            Startup::Loads => return Self::Serves(Tracer::new(snapshot, sight)),
+            Startup::CriDisabled(reason) => ("CRI is disabled", reason),
+            Startup::CriFails(reason) => ("CRI does not load", reason),
+            Startup::DoesNotStart(reason) => ("containerd does not start", reason),
+        };
+        let place = reason.place.as_ref();
+        let place = match place.and_then(|place| position(snapshot, place)) {
+            Some((file, line)) => format!(" ({file}:{line})"),
+            None => String::new(),
+        };
+        Self::Down(format!("{what}: {}{place}", reason.text))
+    }
+
+    fn pull(&self, namespace: &str) -> Pull {
+        match self {
+            Self::Serves(tracer) => Pull::Trace(tracer.trace(namespace)),
+            Self::Down(reason) => Pull::Down(reason.clone()),
+        }
+    }
 }

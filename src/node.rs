@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags,
+};
 use rustix::io::Errno;
 
 use crate::printable::printable;
@@ -388,12 +390,18 @@ impl Node {
                 FileType::RegularFile => return Ok(Some(file)),
                 FileType::Directory => return Err(failed(Errno::ISDIR)),
                 _ => {
-                    let source = io::Error::other("not a regular file");
+                    let what = "not a regular file";
+                    let source = io::Error::new(io::ErrorKind::InvalidInput, what);
                     return Err(NodeError::new(path, "read", source));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Whether the root is on a file system that is mounted read-only: a tree that nobody means to write to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        is_read_only(&self.root)
     }
 
     fn kind(&self, path: &NodePath) -> Result<EntryKind, NodeError> {
@@ -531,6 +539,12 @@ impl Identity {
             mount: mount.map(|found| found.stx_mnt_id),
         })
     }
+}
+
+/// Whether an open file is on a file system that is mounted read-only.
+pub(crate) fn is_read_only(file: impl AsFd) -> bool {
+    let found = rustix::fs::fstatvfs(file);
+    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Why a file is not read, or written.

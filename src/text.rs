@@ -1,12 +1,14 @@
 //! The content of a file, taken apart once for everything that looks at it: what it is to containerd, the diff, the digest and
 //! the excerpts of findings share one parsed text.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::secret::{Secrets, TextKind, shown_names};
 use crate::toml::mistake::{Mistake, SyntaxError, Written};
 use crate::toml::syntax::{Name, Syntax, Table};
+use crate::work;
 
 /// The content of a file. Copies share it.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct TomlText {
     /// What is written in it.
     pub syntax: Syntax,
     kind: TextKind,
+    /// The first byte of each line, once someone asks for the number of one.
+    lines: OnceCell<Vec<usize>>,
 }
 
 /// Bytes that are not TOML, so that nobody knows what is secret in them.
@@ -56,7 +60,7 @@ impl FileText {
             }
         };
         match Syntax::parse(&text) {
-            Ok(syntax) => Self::Toml(Rc::new(TomlText { text, syntax, kind })),
+            Ok(syntax) => Self::Toml(Rc::new(TomlText::new(text, syntax, kind))),
             Err(error) => Self::Other(Rc::new(OtherText {
                 bytes: text.into_bytes(),
                 reason: NotToml::Invalid(error),
@@ -69,6 +73,15 @@ impl FileText {
         match self {
             Self::Toml(toml) => toml.text.as_bytes(),
             Self::Other(other) => &other.bytes,
+        }
+    }
+
+    /// The number of the line that a byte is in, from one.
+    pub fn line(&self, at: usize) -> usize {
+        match self {
+            Self::Toml(toml) => toml.line(at),
+            // Nothing in it has a place but the mistake.
+            Self::Other(other) => line_of(&line_starts(&other.bytes), at),
         }
     }
 
@@ -208,7 +221,34 @@ impl PartialEq for FileText {
 
 impl Eq for FileText {}
 
+/// The first byte of each line.
+fn line_starts(text: &[u8]) -> Vec<usize> {
+    work::count(text.len());
+    let bytes = text.iter().zip(1..);
+    let feeds = bytes.filter_map(|(byte, next)| (*byte == b'\n').then_some(next));
+    std::iter::once(0).chain(feeds).collect()
+}
+
+fn line_of(starts: &[usize], at: usize) -> usize {
+    starts.partition_point(|start| *start <= at)
+}
+
 impl TomlText {
+    fn new(text: String, syntax: Syntax, kind: TextKind) -> Self {
+        Self {
+            text,
+            syntax,
+            kind,
+            lines: OnceCell::new(),
+        }
+    }
+
+    /// The number of the line that a byte is in, from one.
+    pub fn line(&self, at: usize) -> usize {
+        let starts = self.lines.get_or_init(|| line_starts(self.text.as_bytes()));
+        line_of(starts, at)
+    }
+
     /// What the text means.
     pub fn tree(&self) -> &Table {
         self.syntax.tree()

@@ -498,10 +498,14 @@ impl<'a> Store<'a> {
                 let error = io::Error::other("it is a link that leads nowhere");
                 return damaged(NodeError::new(&path, "read the journal", error), &[]);
             }
-            Err(error) if error.source.kind() == io::ErrorKind::FileTooLarge => {
-                return damaged(error, &[]);
+            Err(error) => {
+                return match error.source.kind() {
+                    io::ErrorKind::FileTooLarge
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::InvalidInput => damaged(error, &[]),
+                    _ => Err(error),
+                };
             }
-            Err(error) => return Err(error),
         };
         let parsed = Journal::parse(&file.bytes).and_then(|journal| {
             if journal.record.run == run {

@@ -1,8 +1,8 @@
 //! What keeps a planned file from being written, found before anything is.
 //!
 //! A file is replaced by a rename, which fails where the file is a mount point, and where it or its directory is
-//! immutable or append-only (`chattr`). In an append-only directory a temporary file cannot even be removed again. So
-//! this is looked for while a plan is made.
+//! immutable or append-only (`chattr`), or on a file system that is mounted read-only. In an append-only directory a
+//! temporary file cannot even be removed again. So this is looked for while a plan is made.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, IFlags, StatxAttributes, StatxFlags};
 
 use super::transaction::TEMPORARY;
-use crate::node::{EntryKind, Node, NodePath};
+use crate::node::{EntryKind, Node, NodePath, is_read_only};
 use crate::plan::Change;
 use crate::printable::printable;
 
@@ -40,6 +40,8 @@ pub enum ObstacleKind {
     NameTooLong,
     /// It is a directory that has the name of one of this program's temporary files.
     TemporaryName,
+    /// It is a directory on a file system that is mounted read-only.
+    ReadOnly,
 }
 
 impl Obstacle {
@@ -62,6 +64,9 @@ impl Obstacle {
             }
             ObstacleKind::TemporaryName => {
                 "this program did not create it: move it to another place"
+            }
+            ObstacleKind::ReadOnly => {
+                "run this where it can be written, or mount it read-write while this program writes"
             }
         }
     }
@@ -90,15 +95,24 @@ impl fmt::Display for Obstacle {
                 formatter,
                 "`{path}` is a directory, and has the name of a temporary file of this program"
             ),
+            ObstacleKind::ReadOnly => {
+                write!(formatter, "`{path}` is on a read-only file system")
+            }
         }
     }
 }
 
-/// All that keeps `changes` from being written, by path. What cannot be looked at is none: writing it says why.
+/// All that keeps `changes` from being written, by path. What cannot be looked at is none: writing it says why. In a tree
+/// that is read-only from its root on, as a container for plans alone has it, that is none, either.
 pub fn obstacles(node: &Node, changes: &[Change]) -> Vec<Obstacle> {
-    find(node, changes.iter().map(|change| &change.path))
+    let mut found = find(node, changes.iter().map(|change| &change.path));
+    if node.is_read_only() {
+        found.retain(|obstacle| obstacle.kind != ObstacleKind::ReadOnly);
+    }
+    found
 }
 
+/// All that keeps the files at these paths from being written.
 pub(super) fn find<'a>(node: &Node, paths: impl Iterator<Item = &'a NodePath>) -> Vec<Obstacle> {
     let mut found = BTreeMap::new();
     let mut directories: BTreeMap<NodePath, Vec<&NodePath>> = BTreeMap::new();
@@ -133,8 +147,20 @@ pub(super) fn find<'a>(node: &Node, paths: impl Iterator<Item = &'a NodePath>) -
             }
         }
     }
-    let obstacle = |(path, kind)| Obstacle { path, kind };
-    found.into_iter().map(obstacle).collect()
+    // Below a read-only directory the others are, too.
+    let is_read_only = |path: &NodePath| found.get(path) == Some(&ObstacleKind::ReadOnly);
+    let is_said = |path: &NodePath| {
+        let above = std::iter::successors(Some(path.parent()), |path| {
+            (path.as_str() != "/").then(|| path.parent())
+        });
+        is_read_only(path) && above.into_iter().any(|above| is_read_only(&above))
+    };
+    let obstacle = |(path, kind): (&NodePath, &ObstacleKind)| Obstacle {
+        path: path.clone(),
+        kind: *kind,
+    };
+    let found = found.iter().filter(|(path, _)| !is_said(path));
+    found.map(obstacle).collect()
 }
 
 /// Looks at a directory, and at the planned files in it.
@@ -162,7 +188,11 @@ fn look<'a>(
             found.insert(path.join(&entry.name), ObstacleKind::TemporaryName);
         }
     }
-    found.extend(attribute(directory).map(|kind| (path.clone(), kind)));
+    let kind = match is_read_only(directory) {
+        true => Some(ObstacleKind::ReadOnly),
+        false => attribute(directory),
+    };
+    found.extend(kind.map(|kind| (path.clone(), kind)));
 }
 
 /// The path as far as its first name that is too long.

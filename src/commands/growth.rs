@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::commands;
+use crate::containerd::reference::ImageReference;
 use crate::node::Node;
 use crate::question::{Existing, Version1};
 use crate::report::fold::Detail;
@@ -93,19 +94,24 @@ fn work(tree: &Tree, existing: Existing) -> usize {
 #[track_caller]
 fn assert_linear(kind: &str, lay_out: impl Fn(&Tree, usize)) {
     for existing in [Existing::Replace, Existing::Keep] {
-        let of = |size: usize| {
+        assert_linear_work(kind, |size| {
             let tree = Tree::new(kind);
             lay_out(&tree, size);
             work(&tree, existing)
-        };
-        // What is done for any node is no part of it.
-        let base = of(1);
-        let [small, large] = [of(SIZE) - base, of(2 * SIZE) - base];
-        assert!(
-            (large as f64) < GROWTH * small as f64,
-            "{kind}: {small} for {SIZE}, and {large} for twice as many"
-        );
+        });
     }
+}
+
+/// Compares what is done for two sizes.
+#[track_caller]
+fn assert_linear_work(kind: &str, of: impl Fn(usize) -> usize) {
+    // What is done for any node is no part of it.
+    let base = of(1);
+    let [small, large] = [of(SIZE) - base, of(2 * SIZE) - base];
+    assert!(
+        (large as f64) < GROWTH * small as f64,
+        "{kind}: {small} for {SIZE}, and {large} for twice as many"
+    );
 }
 
 #[test]
@@ -308,6 +314,83 @@ fn one_hosts_file() {
             tree.hosts_file("m.example", &text);
         });
     }
+}
+
+#[test]
+fn parts_of_one_key() {
+    for [before, after] in [
+        ["", " = 1\n"],
+        ["[", "]\n"],
+        ["x = {", " = 1}\n"],
+        ["# ", " = 1\n"],
+        ["# [", "]\n"],
+        ["a", "\n"],
+    ] {
+        assert_linear("key", |tree, size| {
+            // All are longer than a key may be.
+            let parts = vec!["a"; 1024 + 16 * size].join(".");
+            tree.config("", &format!("{before}{parts}{after}"));
+        });
+    }
+}
+
+/// What `hosts` does with a node for these images, and all that is printed of it.
+fn work_for_images(tree: &Tree, names: &[String]) -> usize {
+    let node = Node::open(tree.0.to_str().unwrap()).unwrap();
+    let images: Vec<_> = names
+        .iter()
+        .map(|name| (name.clone(), ImageReference::parse(name).unwrap()))
+        .collect();
+    work::done_in(|| {
+        let report = commands::hosts(&node, &Request::default(), &images, false).unwrap();
+        report::text::render(&report, Detail::All);
+        report::markdown::render(&report, Detail::Folded);
+    })
+}
+
+#[test]
+fn hosts_of_one_image() {
+    for separator in [" ", "\n"] {
+        assert_linear_work("hosts", |size| {
+            let tree = Tree::new("hosts");
+            let endpoints = many(size, |n| format!("\"https://e{n}.example\",{separator}"));
+            let auths = many(size, |n| {
+                format!("[{REGISTRY}.auths.\"https://e{n}.example\"]\nauth = \"x\"\n")
+            });
+            tree.config(
+                "",
+                &format!("[{REGISTRY}.mirrors.\"n.example\"]\nendpoint = [{endpoints}]\n{auths}"),
+            );
+            work_for_images(&tree, &["n.example/x".to_owned()])
+        });
+        assert_linear_work("hosts-file", |size| {
+            let tree = Tree::new("hosts-file");
+            tree.write(
+                CONFIG,
+                &format!("version = 2\n[{REGISTRY}]\nconfig_path = \"/etc/containerd/certs.d\"\n"),
+            );
+            tree.hosts_file(
+                "n.example",
+                &many(size, |n| {
+                    format!("[host.\"https://e{n}.example\"]\nskip_verify = true\n")
+                }),
+            );
+            work_for_images(&tree, &["n.example/x".to_owned()])
+        });
+    }
+}
+
+#[test]
+fn images_and_their_hosts() {
+    assert_linear_work("images", |size| {
+        let tree = Tree::new("images");
+        let mirrors = many(size, |n| {
+            mirror(&format!("m{n}.example"), &format!("https://e{n}.example"))
+        });
+        tree.config("", &mirrors);
+        let names: Vec<_> = (0..size).map(|n| format!("m{n}.example/x")).collect();
+        work_for_images(&tree, &names)
+    });
 }
 
 #[test]

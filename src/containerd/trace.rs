@@ -3,7 +3,9 @@
 //!
 //! [`Sight::pulls`] says which hosts they are; this says why.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,44 +97,6 @@ pub struct Trace {
     pub hosts_files: HostsFiles,
 }
 
-/// The hosts that a containerd tries for a namespace, and where each comes from.
-pub fn trace(snapshot: &Snapshot, sight: &Sight, namespace: &str) -> Trace {
-    let tracer = Tracer { snapshot, sight };
-    let roots = sight.roots();
-    if roots.is_empty() {
-        return Trace {
-            hosts: tracer.legacy(namespace),
-            directories: Vec::new(),
-            hosts_files: HostsFiles::NotRead,
-        };
-    }
-    let directories = roots.iter().map(|root| NodePath::new(root)).collect();
-    let known = roots.iter();
-    let known = known.filter_map(|root| Some(&**snapshot.certs().get(*root)?));
-    let behaviour = &sight.behaviour;
-    let found = known
-        .clone()
-        .find_map(|certs| Some((certs, certs.lookup(namespace, behaviour)?)));
-    let empty = CertsDirectory::empty(NodePath::new("/"));
-    let (certs, name) = match &found {
-        Some((certs, name)) => (*certs, Some(*name)),
-        None => (known.clone().next().unwrap_or(&empty), None),
-    };
-    let hosts_files = match name {
-        Some(name) => state(certs, name, sight),
-        None => HostsFiles::NoDirectory,
-    };
-    let hosts = reader::read(certs, namespace, behaviour).map(|hosts| {
-        let trace = |read| tracer.read(read, certs, name, &hosts_files);
-        hosts.into_iter().map(trace).collect()
-    });
-    Trace {
-        hosts,
-        directories,
-        hosts_files,
-    }
-}
-
 /// What becomes of the hosts file in this directory.
 fn state(certs: &CertsDirectory, name: &str, sight: &Sight) -> HostsFiles {
     let directory = certs.path.join(name);
@@ -148,12 +112,65 @@ fn state(certs: &CertsDirectory, name: &str, sight: &Sight) -> HostsFiles {
     }
 }
 
-struct Tracer<'s> {
+/// Traces the pulls of one containerd.
+pub struct Tracer<'s> {
     snapshot: &'s Snapshot,
-    sight: &'s Sight,
+    sight: Rc<Sight>,
+    /// The entry of `auths` for each host: of two the later.
+    auths: HashMap<String, usize>,
 }
 
-impl Tracer<'_> {
+impl<'s> Tracer<'s> {
+    /// For the containerd that sees the files so.
+    pub fn new(snapshot: &'s Snapshot, sight: Rc<Sight>) -> Self {
+        let strict_colons = sight.behaviour.strict_colons;
+        let auths = sight.registry().auths.iter().enumerate();
+        let auths =
+            auths.filter_map(|(index, entry)| Some((entry.host(strict_colons).ok()?, index)));
+        Self {
+            snapshot,
+            auths: auths.collect(),
+            sight,
+        }
+    }
+
+    /// The hosts that are tried for a namespace, and where each comes from.
+    pub fn trace(&self, namespace: &str) -> Trace {
+        let roots = self.sight.roots();
+        if roots.is_empty() {
+            return Trace {
+                hosts: self.legacy(namespace),
+                directories: Vec::new(),
+                hosts_files: HostsFiles::NotRead,
+            };
+        }
+        let directories = roots.iter().map(|root| NodePath::new(root)).collect();
+        let known = roots.iter();
+        let known = known.filter_map(|root| Some(&**self.snapshot.certs().get(*root)?));
+        let behaviour = &self.sight.behaviour;
+        let found = known
+            .clone()
+            .find_map(|certs| Some((certs, certs.lookup(namespace, behaviour)?)));
+        let empty = CertsDirectory::empty(NodePath::new("/"));
+        let (certs, name) = match &found {
+            Some((certs, name)) => (*certs, Some(*name)),
+            None => (known.clone().next().unwrap_or(&empty), None),
+        };
+        let hosts_files = match name {
+            Some(name) => state(certs, name, &self.sight),
+            None => HostsFiles::NoDirectory,
+        };
+        let hosts = reader::read(certs, namespace, behaviour).map(|hosts| {
+            let trace = |read| self.read(read, certs, name, &hosts_files);
+            hosts.into_iter().map(trace).collect()
+        });
+        Trace {
+            hosts,
+            directories,
+            hosts_files,
+        }
+    }
+
     /// The hosts that the legacy settings give.
     fn legacy(&self, namespace: &str) -> Result<Vec<TracedHost>, String> {
         let behaviour = &self.sight.behaviour;
@@ -207,7 +224,6 @@ impl Tracer<'_> {
             tls_place,
         } = read;
         let file = name.and_then(|name| certs.directories.get(name)?.hosts_file.as_ref());
-        let text = file.map(|file| file.content.bytes()).unwrap_or_default();
         let kind = match name {
             Some(DEFAULT) => SourceKind::DefaultHostsFile,
             _ => SourceKind::HostsFile,
@@ -216,7 +232,7 @@ impl Tracer<'_> {
             kind,
             setting: None,
             file: name.map(|name| certs.path.join(name).join(HOSTS_FILE)),
-            line: Some(line(text, place.start)),
+            line: file.map(|file| file.content.line(place.start)),
         };
         let tls = match (tls_place, state) {
             (Some(place), _) => Some(in_file(place)),
@@ -241,11 +257,8 @@ impl Tracer<'_> {
 
     /// The credentials that this containerd has for a host: of two the later count, and `auths` after `configs`.
     fn credentials(&self, host: &str) -> Option<(Source, Vec<&'static str>)> {
-        let registry = self.sight.registry();
-        let strict_colons = self.sight.behaviour.strict_colons;
-        let is_it = |name: Result<String, _>| name.is_ok_and(|name: String| name == host);
-        let mut auths = registry.auths.iter().rev();
-        if let Some(entry) = auths.find(|entry| is_it(entry.host(strict_colons))) {
+        let entry = self.auths.get(host);
+        if let Some(entry) = entry.and_then(|index| self.sight.registry().auths.get(*index)) {
             let setting = format!("registry.auths.{}", quote_name(&entry.name.value));
             let source = self.setting(SourceKind::Auths, setting, Some(&entry.name.place));
             return Some((source, keys(&entry.credentials)));
@@ -295,12 +308,6 @@ pub fn position(snapshot: &Snapshot, place: &Place) -> Option<(NodePath, usize)>
     let files = snapshot.configuration().files.iter();
     let mut files = files.map(|loaded| &loaded.file);
     let file = files.find(|file| file.id == place.file)?;
-    let line = line(file.toml.text.as_bytes(), place.range.start);
+    let line = file.toml.line(place.range.start);
     Some((file.path.clone(), line))
-}
-
-/// The number of the line that a byte is in, from one.
-fn line(text: &[u8], at: usize) -> usize {
-    let before = text.get(..at).unwrap_or(text);
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }

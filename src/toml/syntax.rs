@@ -366,6 +366,8 @@ struct Builder<'s> {
     comments: Vec<Range<usize>>,
     /// The parts of the key that is being read.
     keys: Vec<Key>,
+    /// How long the names in `keys` are together.
+    key_length: usize,
     /// The keys whose values are being read, the innermost last.
     open_keys: Vec<Vec<Key>>,
     /// The arrays and inline tables that are being read, and where they start.
@@ -389,6 +391,7 @@ impl<'s> Builder<'s> {
             }],
             comments: Vec::new(),
             keys: Vec::new(),
+            key_length: 0,
             open_keys: Vec::new(),
             open_values: Vec::new(),
             header: None,
@@ -407,7 +410,7 @@ impl<'s> Builder<'s> {
                 if let Some((start, array)) = self.header.take() {
                     let header = Header {
                         range: start..range.end,
-                        keys: self.keys.drain(..).collect(),
+                        keys: self.take_keys(),
                         array,
                     };
                     self.sections.push(Section {
@@ -419,13 +422,16 @@ impl<'s> Builder<'s> {
             EventKind::SimpleKey => {
                 let name = self.name(event);
                 self.is_doubtful |= self.keys.len() >= DEEP;
-                let length: usize = self.keys.iter().map(|key| key.name.len()).sum();
-                if length + name.len() > LONGEST_KEY {
+                self.key_length += name.len();
+                if self.key_length > LONGEST_KEY {
                     self.long_key.get_or_insert(range.clone());
                 }
                 self.keys.push(Key { name, range });
             }
-            EventKind::KeyValSep => self.open_keys.push(self.keys.drain(..).collect()),
+            EventKind::KeyValSep => {
+                let keys = self.take_keys();
+                self.open_keys.push(keys);
+            }
             EventKind::ArrayOpen => self.open(range.start, ValueKind::Array(Vec::new())),
             EventKind::InlineTableOpen => {
                 // What is in tables in arrays is not in the tree, where names are compared.
@@ -452,6 +458,11 @@ impl<'s> Builder<'s> {
             | EventKind::Newline
             | EventKind::Error => {}
         }
+    }
+
+    fn take_keys(&mut self) -> Vec<Key> {
+        self.key_length = 0;
+        self.keys.drain(..).collect()
     }
 
     fn open(&mut self, start: usize, kind: ValueKind) {

@@ -312,22 +312,6 @@ fn a_mounted_certs_directory() {
     assert_eq!(tree(&scratch.at("elsewhere")), before);
 }
 
-#[test]
-fn a_read_only_mount_is_a_failure_without_a_trace() {
-    let scratch = Scratch::node("read-only");
-    let before = tree(&scratch.at("node"));
-    let output = with_mounts(
-        &scratch,
-        r#"mount --bind "$2/node/etc/containerd/certs.d" "$2/node/etc/containerd/certs.d"
-        mount -o remount,ro,bind "$2/node/etc/containerd/certs.d"
-        exec "$1" apply --yes --existing replace --root "$2/node""#,
-    );
-    assert_eq!(output.status.code(), Some(4));
-    assert_message(&output.stderr, &["/etc/containerd/certs.d/", "Read-only"]);
-    assert_eq!(tree(&scratch.at("node")), before);
-    assert_eq!(state(&scratch.at("node")), ["lock"], "a journal of nothing");
-}
-
 /// What keeps a file from being replaced is found while planning: every command says so, and none leaves a journal.
 #[track_caller]
 fn assert_obstacle(scratch: &Scratch, arrange: &str, path: &str, words: &[&str]) {
@@ -377,6 +361,39 @@ fn a_mounted_file_is_found_while_planning() {
     }
 }
 
+const READ_ONLY: &str =
+    r#"mount --bind "$2/node$3" "$2/node$3"; mount -o remount,ro,bind "$2/node$3""#;
+
+#[test]
+fn a_read_only_mount_is_found_while_planning() {
+    for path in [
+        "/etc/containerd",
+        "/etc/containerd/certs.d",
+        "/etc/containerd/certs.d/replaced.example",
+    ] {
+        let scratch = Scratch::node("read-only");
+        let arrange = READ_ONLY.replace("$3", path);
+        assert_obstacle(&scratch, &arrange, path, &["is on a read-only file system"]);
+    }
+}
+
+/// A container that only plans mounts the tree so.
+#[test]
+fn a_tree_that_is_read_only_from_its_root_on_is_planned_and_not_written() {
+    let scratch = Scratch::node("read-only-tree");
+    let before = tree(&scratch.at("node"));
+    let script = format!(
+        r#"{}
+        "$1" plan --existing replace --root "$2/node" >&2 || echo $?
+        "$1" apply --yes --existing replace --root "$2/node" >&2 || echo $?"#,
+        READ_ONLY.replace("$3", "")
+    );
+    let output = with_mounts(&scratch, &script);
+    assert_eq!(output.stdout, b"1\n4\n", "{output:?}");
+    assert_message(&output.stderr, &["ead-only file system"]);
+    assert_eq!(tree(&scratch.at("node")), before);
+}
+
 /// `chattr +a` and `chattr +i`, on a file, its directory, or the directory in which one is to be made.
 #[test]
 fn a_protected_file_or_directory_is_found_while_planning() {
@@ -402,6 +419,26 @@ fn a_directory_with_the_name_of_a_temporary_file_is_found_while_planning() {
     let arrange = format!(r#"mkdir -p "$2/node{path}""#);
     fs::create_dir(scratch.at(&format!("node{path}"))).unwrap();
     assert_obstacle(&scratch, &arrange, path, &["is a directory"]);
+}
+
+#[test]
+fn a_rollback_stops_before_a_read_only_mount() {
+    let scratch = Scratch::node("read-only-back");
+    let root = scratch.at("node");
+    expect(&mut apply(&root), 0);
+    let before = tree(&root);
+    let script = format!(
+        r#"{}
+        "$1" rollback --yes --root "$2/node" >&2 || echo $?"#,
+        READ_ONLY.replace("$3", "/etc/containerd/certs.d")
+    );
+    let output = with_mounts(&scratch, &script);
+    assert_eq!(output.stdout, b"3\n", "{output:?}");
+    assert_message(
+        &output.stderr,
+        &["/etc/containerd/certs.d", "is on a read-only file system"],
+    );
+    assert_eq!(tree(&root), before);
 }
 
 /// A rollback looks, too, before it changes anything; and so does a session that finds a killed run.
@@ -679,6 +716,34 @@ fn the_list_of_runs_and_what_is_not_there() {
         lines[1].contains("  rolled back  ") && lines[2].contains("  applied  "),
         "{list}"
     );
+}
+
+#[test]
+fn what_is_no_file_under_the_name_of_a_journal_is_a_damaged_one() {
+    let scratch = Scratch::node("no-journal");
+    let root = scratch.at("node");
+    expect(&mut apply(&root), 0);
+    let journal = |run: u32| {
+        root.join(format!(
+            "var/lib/containerd-registry-migrate/{run:04}.journal"
+        ))
+    };
+    let pipe = Command::new("mkfifo").arg(journal(2)).status();
+    assert!(pipe.unwrap().success());
+    fs::create_dir(journal(3)).unwrap();
+    let output = expect(rollback(&root).arg("--list"), 0);
+    assert_message(&output.stdout, &["applied", "damaged"]);
+    for command in [&mut apply(&root), &mut rollback(&root)] {
+        let output = expect(command, 4);
+        assert_message(
+            &output.stderr,
+            &[
+                "0002.journal",
+                "not a regular file",
+                "out of the state directory",
+            ],
+        );
+    }
 }
 
 /// Adds a restart that is always accepted.
