@@ -224,13 +224,14 @@ codes! {
          the journal; --existing HOST=keep answers for one registry. Where config_path is not set yet, --certs-dir \
          writes the hosts files to another directory. A file that takes effect today decides without a question.";
     FILE_CANNOT_BE_REPLACED "file-cannot-be-replaced" Error HandEdit,
-        "a file that the plan writes is a mount point, immutable or append-only, or its name is too long",
+        "a file that the plan writes is a mount point, protected, on a read-only file system, or its name is too long",
         "The program replaces a file in one step: it writes a new file beside the old one and renames it. This is not \
          possible if the file is a mount point (a file that is bind-mounted into a container, for example), if the file \
-         or its directory has the attribute `i` (immutable) or `a` (append-only), if a name is longer than 255 bytes, or \
-         if a directory has the name of one of the program's temporary files. The message says which. Nothing is \
-         written until it is resolved: run the program where the file is not a mount point, remove the attribute with \
-         `chattr` for the time of the migration, or correct the name.";
+         or its directory has the attribute `i` (immutable) or `a` (append-only), if the directory is mounted \
+         read-only, if a name is longer than 255 bytes, or if a directory has the name of one of the program's temporary \
+         files. The message says which. Nothing is written until it is resolved: run the program where the file is not a \
+         mount point and can be written, remove the attribute with `chattr` for the time of the migration, or correct \
+         the name. A tree that is read-only from its root on can be planned: `apply` refuses it.";
     GENERATED_FILE "generated-file" Warning HandEdit,
         "something else writes this file: if it renders mirrors again, CRI fails at its next restart",
         "The head of the file or its path says that another program writes it. If that program renders mirrors again \
