@@ -357,7 +357,7 @@ fn questions(
     let codes = first.options.allow.iter();
     let codes = codes.filter(|code| !given.allow.contains(code));
     for code in codes.filter(|code| verified.iter().all(|one| accepted(one, code))) {
-        let mut answer = first.answer(code.name.to_owned(), None);
+        let mut answer = first.answer(Kind::Accept, code.name.to_owned(), None);
         if let Decision::Allow(effect) = code.decision {
             answer.differs = format!("{effect}; {}", answer.differs);
         }
@@ -389,7 +389,7 @@ fn answers(kind: Kind, verified: &[Attempt]) -> Vec<Answer> {
         .filter(|(one, other)| value(one) == value(first) && value(one) != value(other))
         .collect();
     if pairs.is_empty() {
-        return vec![first.answer(value(first), None)];
+        return vec![first.answer(kind, value(first), None)];
     }
     pairs.retain(|(one, other)| one.plan.changes != other.plan.changes);
     // The first of equals is the first in the order of the answers.
@@ -397,18 +397,30 @@ fn answers(kind: Kind, verified: &[Attempt]) -> Vec<Answer> {
     let pair = pairs.into_iter().next();
     pair.map_or_else(Vec::new, |(one, other)| {
         vec![
-            one.answer(value(one), Some(other)),
-            other.answer(value(other), Some(one)),
+            one.answer(kind, value(one), Some(other)),
+            other.answer(kind, value(other), Some(one)),
         ]
     })
 }
 
 impl Attempt {
-    fn answer(&self, value: String, other: Option<&Self>) -> Answer {
+    fn answer(&self, kind: Kind, value: String, other: Option<&Self>) -> Answer {
+        // What it makes different may depend on the answers to other questions, which its command has, too.
+        let others = self.answers.iter().filter(|(other, _)| **other != kind);
+        let others: Vec<String> = others
+            .flat_map(|(kind, values)| {
+                let values = values.split(", ");
+                values.map(|value| format!("{} {value}", kind.option()))
+            })
+            .collect();
+        let differs = self.differs(other);
         Answer {
             value,
             options: self.options.clone(),
-            differs: self.differs(other),
+            differs: match others.is_empty() {
+                true => differs,
+                false => format!("{differs}; together with {}", others.join(" ")),
+            },
         }
     }
 
