@@ -80,7 +80,13 @@ pub(super) fn parts(
         match stream.read(&mut chunk) {
             Ok(0) => break Ok(()),
             Ok(length) => {
-                scanner.chunk(chunk.get(..length).unwrap_or_default());
+                let bytes = chunk.get(..length).unwrap_or_default();
+                // A device or a sparse file may have no end.
+                if bytes.contains(&0) {
+                    let what = "it has a null byte: this is not text";
+                    break Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+                scanner.chunk(bytes);
                 read(length);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -227,6 +233,17 @@ mod tests {
             self.0 = &self.0[length..];
             Ok(length)
         }
+    }
+
+    #[test]
+    fn what_is_not_text_is_not_read_to_its_end() {
+        let endless = b"{}\n".chain(io::repeat(0));
+        let mut documents = 0;
+        let emit =
+            |_: Start, part: Part<'_>| documents += usize::from(part == Part::Document(b"{}"));
+        let error = parts(endless, |_| {}, emit).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(documents, 1);
     }
 
     /// The parts as `LINE:OFFSET TEXT`, whatever the pieces are in which they come.
