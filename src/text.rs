@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::secret::{Secrets, TextKind, shown_names};
+use crate::secret::{Secrets, TextKind, known_names};
 use crate::toml::mistake::{Mistake, SyntaxError, Written};
 use crate::toml::syntax::{Name, Syntax, Table};
 use crate::work;
@@ -112,7 +112,7 @@ impl std::fmt::Display for NotToml {
 
 /// What is wrong with a text, as a phrase without any value of it.
 pub fn phrase(error: &SyntaxError) -> String {
-    let shown = |path: &[Name]| shown_names(path.iter().map(Name::as_str));
+    let shown = |path: &[Name]| known_names(path.iter().map(Name::as_str));
     match &error.mistake {
         Mistake::Twice {
             path,
@@ -278,20 +278,19 @@ mod tests {
     fn what_appears_twice_is_said_with_both_lines_and_what_to_do() {
         for (text, what, help) in [
             (
-                "[a.\"h.example\"]\nk = 1\n[a.\"h.example\"]\n",
-                "the table `[a.\"h.example\"]` appears twice, first in line 1",
+                "[host.\"h.example\"]\nk = 1\n[host.\"h.example\"]\n",
+                "the table `[host.\"h.example\"]` appears twice, first in line 1",
                 "merge the two: move the keys below line 3 to the table in line 1, and remove line 3; no containerd \
                  starts with this file",
             ),
             (
-                "[a]\nk = 1\nk = 2\n",
-                "the key `a.k` appears twice, first in line 2",
+                "[debug]\nlevel = 1\nlevel = 2\n",
+                "the key `debug.level` appears twice, first in line 2",
                 "keep line 2 or line 3, and remove the other; no containerd starts with this file",
             ),
             (
-                "a.\"https://u:p@h\" = 1\n[a.\"https://u:p@h\"]\n",
-                "`a.\"https://********@h\"` is a key with a value in line 1, and a table `[a.\"https://********@h\"]` \
-                 here",
+                "host.\"https://u:p@h\" = 1\n[host.\"https://u:p@h\"]\n",
+                "`host.********` is a key with a value in line 1, and a table `[host.********]` here",
                 "write it in one way, where it is in line 1 or in line 2",
             ),
         ] {

@@ -86,6 +86,10 @@ fn corpus() -> Vec<Node> {
         "[registry.mirrors.\"https://bob:@S@a.example\"]\nendpoint = [\"https://bob:@S@a.example\"]",
         "[stream_processors.x]\nargs = [\"-u\", \"bob:@S\", \"/@S\"]\nenv = [\"PASSWORD_DB=@S\"]",
         "[proxy_plugins.x]\naddress = \"https://bob:@S@h\"",
+        "[@R.registry]\nconfig_path = \"bob:@S@h\"",
+        "[@R.mirrors.\"a.example\"]\ninsecure_registries = [\"Basic @B\"]\nca_file = \"password: @S\"",
+        "[@R.configs.\"m.example\".tls]\nca_file = \"password: @S x\"",
+        "[@R.mirrors]\nconfig_path = \"password: @S\"\nimports = [\"password: @S\"]",
         "[some.tool]\nwebhook = \"https://hooks.example/?token=@S\"\nname = \"@S\"",
     ];
     for (number, value) in values.iter().enumerate() {
@@ -95,6 +99,10 @@ fn corpus() -> Vec<Node> {
     let tops = [
         "imports = [\"https://bob:@S@h/x.toml\"]",
         "imports = [\"bob:@S@h/*[\"]",
+        "imports = [\"password: @S\"]",
+        "imports = [\"ghp_0123456789@S\"]",
+        "imports = [\"https://h/?a=@S\"]",
+        "imports = [\"password: @S*[\"]",
         "disabled_plugins = [\"bob:@S@h\"]",
         "required_plugins = [\"bob:@S@h\"]",
         "x = \"@S\"",
@@ -105,6 +113,13 @@ fn corpus() -> Vec<Node> {
             format!("top-{number}"),
             &[(CONFIG, format!("{top}\n{}", config("")))],
         );
+    }
+    for (number, path) in ["bob:@S@h", "ghp_0123456789@S", "Basic @B", "password: @S"]
+        .iter()
+        .enumerate()
+    {
+        let text = format!("version = 2\n[{REGISTRY}]\nconfig_path = \"{path}\"\n");
+        add(format!("path-{number}"), &[(CONFIG, text)]);
     }
     let comments = [
         "password: @S",
@@ -158,6 +173,11 @@ fn corpus() -> Vec<Node> {
         "[host.\"https://h.example/ghp_0123456789@S/x\"]\n",
         "[host.\"https://h.example\"]\n[host.\"https://h.example\".header]\nAuthorization = \"Basic @B\"\nx = [\"@S\"]\n",
         "server = \"https://bob:@S@m.example:port\"\n",
+        "server = \"Basic @B\"\n",
+        "server = \"password: @S x\"\n",
+        "server = \"-----BEGIN KEY-----\\n@S\"\n",
+        "[host.\"https://h.example\"]\nca = \"password: @S\"\nclient = \"Basic @B\"\n",
+        "[host.\"https://h.example\"]\nca = \"https://h/?a=@S\"\n",
         "host = { \"bob:@S@h\" = 1 }\n",
         "# password: @S\nserver = \"https://other.example\"\nca = \"-----BEGIN @S\"\n",
     ];
@@ -180,6 +200,9 @@ fn corpus() -> Vec<Node> {
         "{\"auths\": {\"h\": {\"auth\": \"@B\"}}}\n",
         "password = @S\n",
         "[a]\n[a]\nx = \"@S\"\n",
+        "[@S]\n[@S]\n",
+        "[a.\"Basic @B\"]\n[a.\"Basic @B\"]\n",
+        "@S = 1\n[@S]\n",
         "x = \"{{ @S }}\n",
     ]
     .iter()

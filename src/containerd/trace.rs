@@ -19,6 +19,7 @@ use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
 use crate::finding::Place;
 use crate::node::NodePath;
+use crate::secret::Content;
 
 /// What gives a host, its TLS settings or its credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -144,7 +145,8 @@ impl<'s> Tracer<'s> {
                 hosts_files: HostsFiles::NotRead,
             };
         }
-        let directories = roots.iter().map(|root| NodePath::new(root)).collect();
+        let shown = |root: &&str| NodePath::new(&Content::Path.shown(root));
+        let directories = roots.iter().map(shown).collect();
         let known = roots.iter();
         let known = known.filter_map(|root| Some(&**self.snapshot.certs().get(*root)?));
         let behaviour = &self.sight.behaviour;

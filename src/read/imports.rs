@@ -13,7 +13,7 @@ use crate::containerd::release::{Major, PatternBase};
 use crate::finding::{self, Findings, Place, Placed};
 use crate::go::glob::Pattern;
 use crate::node::{DirectoryEntry, Node, NodeError, NodePath};
-use crate::secret::{TextKind, shown_path};
+use crate::secret::{Content, MASK, TextKind, shown_path};
 
 /// What came of reading an imported file.
 enum Read {
@@ -111,7 +111,7 @@ impl Importer<'_> {
                         continue;
                     }
                     seen.insert(path.clone());
-                    match self.file(path, &pattern.place)? {
+                    match self.file(path, &pattern)? {
                         Read::File(index) => order.files.push(*index),
                         Read::Missing(text) => {
                             order.missing.push((text.clone(), pattern.place.clone()));
@@ -124,9 +124,9 @@ impl Importer<'_> {
         Ok(order)
     }
 
-    fn file(&mut self, path: &NodePath, place: &Place) -> Result<&Read, NodeError> {
+    fn file(&mut self, path: &NodePath, pattern: &Placed<String>) -> Result<&Read, NodeError> {
         if !self.read.contains_key(path) {
-            let read = self.open(path, place)?;
+            let read = self.open(path, pattern)?;
             self.read.insert(path.clone(), read);
         }
         Ok(self.read.get(path).unwrap_or(&Read::NotUnderstood))
@@ -239,7 +239,7 @@ impl Importer<'_> {
     fn not_a_pattern(&mut self, pattern: &Placed<String>) -> String {
         let text = format!(
             "Go cannot parse the pattern `{}`",
-            shown_path(&pattern.value)
+            Content::Path.shown(&pattern.value)
         );
         if !self.findings.has(&finding::IMPORT_MISSING, &pattern.place) {
             self.findings.add(
@@ -252,7 +252,8 @@ impl Importer<'_> {
         text
     }
 
-    fn open(&mut self, path: &NodePath, place: &Place) -> Result<Read, NodeError> {
+    fn open(&mut self, path: &NodePath, pattern: &Placed<String>) -> Result<Read, NodeError> {
+        let place = &pattern.place;
         let (file, what) = match self.node.read(path) {
             Ok(file) => (file, "does not exist"),
             Err(error) if error.source.kind() == ErrorKind::IsADirectory => {
@@ -261,7 +262,13 @@ impl Importer<'_> {
             Err(error) => return Err(error),
         };
         let Some(file) = file else {
-            let text = format!("`{}` is imported, but {what}", shown_path(path.as_str()));
+            let is_shown = Content::Path.shown(&pattern.value) == pattern.value;
+            let shown = if is_shown {
+                shown_path(path.as_str())
+            } else {
+                MASK
+            };
+            let text = format!("`{shown}` is imported, but {what}");
             self.findings.add(
                 &finding::IMPORT_MISSING,
                 place.clone(),

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::node::{Node, NodeError, NodePath};
 use crate::printable::printable;
+use crate::secret::shown_path;
 
 /// The file that containerd reads if its command line names none (`defaults.DefaultConfigDir`).
 pub const CONFIG: &str = "/etc/containerd/config.toml";
@@ -148,7 +149,12 @@ impl NoConfig {
 
 impl fmt::Display for NoConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = printable(self.located.path.as_str());
+        let path = self.located.path.as_str();
+        // What an operator typed is shown as it is.
+        let path = printable(match self.located.found {
+            Found::Given => path,
+            _ => shown_path(path),
+        });
         if self.is_dangling {
             write!(formatter, "`{path}` is a link that leads nowhere")?;
         } else {

@@ -15,10 +15,12 @@ use std::ops::Range;
 use crate::toml::syntax::Syntax;
 
 mod comment;
+mod message;
 mod setting;
 mod url;
 mod words;
 
+pub use message::known_names;
 pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_path, shown_word};
 pub use url::{shown_name, shown_names, shown_url, without_user_information};
 

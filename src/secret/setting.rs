@@ -321,7 +321,7 @@ impl<'s> Settings<'_> {
 
 impl Content {
     /// The parts of a string that are not shown; all of it for `None`.
-    fn hidden(self, text: &str) -> Option<Vec<Range<usize>>> {
+    pub(super) fn hidden(self, text: &str) -> Option<Vec<Range<usize>>> {
         let harmless = match self {
             Self::Endpoint => {
                 let odd =
@@ -358,9 +358,12 @@ impl Content {
     }
 }
 
-/// A path from a file as it may be quoted in a message.
+/// A path from a file as it may be quoted in a message: it may be one that was relative, and then its setting is masked
+/// where this is nothing that a path looks like.
 pub fn shown_path(text: &str) -> &str {
-    if is_harmless_path(text) { text } else { MASK }
+    let is_odd = text.contains(|c: char| c.is_whitespace() || "?#".contains(c));
+    let is_shown = is_harmless_path(text) && (!is_odd || has_known_ending(text));
+    if is_shown { text } else { MASK }
 }
 
 /// A name from a file, such as a plugin's, as it may be quoted in a message.
@@ -375,21 +378,23 @@ pub fn shown_word(text: &str) -> &str {
 /// Whether a text is a path and nothing else: an absolute one, or a relative one to a file of a known kind or a pattern
 /// for such files.
 fn is_path(text: &str) -> bool {
-    const ENDINGS: &[&str] = &[
-        "pem", "crt", "cert", "cer", "ca", "key", "toml", "conf", "d",
-    ];
     let relative = |c: char| c.is_alphanumeric() || "._-/\\*?[] ".contains(c);
-    let has_known_ending = || {
-        let ending = text.rsplit_once('.').map(|(_, ending)| ending);
-        ending.is_some_and(|ending| is_one_of(ending, ENDINGS))
-    };
     let is_drive = text.len() == 1 && text.starts_with(|c: char| c.is_ascii_alphabetic());
     let is_windows = text.starts_with('\\');
     let known = text.is_empty()
         || is_drive
         || text.starts_with('/')
-        || (has_known_ending() || is_windows) && text.chars().all(relative);
+        || (has_known_ending(text) || is_windows) && text.chars().all(relative);
     known && is_harmless_path(text)
+}
+
+/// Whether a path is of a kind of file that nodes have.
+fn has_known_ending(path: &str) -> bool {
+    const ENDINGS: &[&str] = &[
+        "pem", "crt", "cert", "cer", "ca", "key", "toml", "conf", "d",
+    ];
+    let ending = path.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| is_one_of(ending, ENDINGS))
 }
 
 /// Whether a string at an unknown position is an absolute path.

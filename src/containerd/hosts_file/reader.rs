@@ -14,7 +14,7 @@ use crate::containerd::host::{
 use crate::containerd::release::{Behaviour, HttpsFirst, LocalDefault, Major};
 use crate::go::url;
 use crate::node::NodePath;
-use crate::secret::{shown_url, shown_word};
+use crate::secret::{Content, shown_url, shown_word};
 use crate::toml::spelling::GoToml;
 use crate::toml::syntax::{Entry, Node, Syntax, Table, Value, ValueKind};
 use crate::work;
@@ -472,7 +472,10 @@ fn entry(
         let url = url::parse(&url, behaviour.strict_colons).map_err(|error| {
             broken(
                 node,
-                format!("the URL {:?} cannot be parsed: {error}", shown_url(server)),
+                format!(
+                    "the URL {:?} cannot be parsed: {error}",
+                    Content::Endpoint.shown(server)
+                ),
             )
         })?;
         entry.path = url.path;

@@ -15,7 +15,7 @@ use crate::containerd::registry::{Credentials, Tls, absolute};
 use crate::finding::{Place, Placed};
 use crate::node::NodePath;
 use crate::plan::planner::Planner;
-use crate::secret::{shown_names, shown_path, shown_url};
+use crate::secret::{Content, shown_names, shown_path};
 use crate::toml::edit::quote;
 use crate::toml::syntax::{Node, Value, ValueKind};
 
@@ -308,7 +308,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
         if let Some(set) = &self.planner.registry().config_path {
             return format!(
                 "`config_path` is `{}` where containerd reads it",
-                shown_path(&set.value)
+                Content::Path.shown(&set.value)
             );
         }
         if self.planner.migrates() {
@@ -320,6 +320,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
     fn set_config_path(&self, path: Option<&str>) -> String {
         // Several directories are one name to 2.1 and later.
         let first = path.and_then(|path| path.split(':').find(|path| !path.is_empty()));
+        let first = first.filter(|path| Content::Path.shown(path) == *path);
         let path = first.map_or_else(|| self.planner.certs.path.to_string(), absolute);
         let value = Value {
             range: 0..0,
@@ -332,7 +333,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
     pub(super) fn imports(&self, value: &Value) -> String {
         let paths: Vec<String> = strings(value)
             .into_iter()
-            .map(|path| quote(shown_path(path), false))
+            .map(|path| quote(&Content::Path.shown(path), false))
             .collect();
         let file = self.planner.configuration().files.get(self.file);
         let exists = file.is_some_and(|loaded| loaded.file.tree().get("imports").is_some());
@@ -352,6 +353,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
     pub(super) fn insecure(&self, value: &Value) -> String {
         let hosts: Vec<String> = strings(value)
             .into_iter()
+            .filter(|host| Content::Endpoint.shown(host) == *host)
             .map(|host| super::names::host(host).to_owned())
             .collect();
         let hosts = or_any(&hosts);
@@ -508,7 +510,7 @@ fn line((setting, value): Pair<'_>) -> String {
         Setting::SkipVerify => format!("{name} = true"),
         Setting::CaFile | Setting::CertFile | Setting::KeyFile | Setting::ConfigPath => {
             match text(value) {
-                Some(path) if shown_path(path) == path => {
+                Some(path) if Content::Path.shown(path) == path => {
                     format!("{name} = {}", quote(path, false))
                 }
                 _ => name.to_owned(),
@@ -517,7 +519,7 @@ fn line((setting, value): Pair<'_>) -> String {
         Setting::Endpoint => {
             let urls = strings(value);
             let quoted: Vec<String> = urls.iter().map(|url| quote(url, false)).collect();
-            match urls.iter().all(|url| shown_url(url) == *url) {
+            match urls.iter().all(|url| Content::Endpoint.shown(url) == *url) {
                 true => format!("{name} = [{}]", quoted.join(", ")),
                 false => name.to_owned(),
             }
