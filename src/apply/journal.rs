@@ -203,6 +203,27 @@ impl Record {
         Self { origin, ..self }
     }
 
+    /// Whether what is printed of it has the form that this program writes: a journal in a tree is anyone's.
+    fn is_as_written(&self) -> bool {
+        let is_digest = |text: &str| {
+            let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            text.len() == 64 && text.bytes().all(is_hex)
+        };
+        let is_time = |text: &str| {
+            let form = "0000-00-00T00:00:00Z";
+            let is_alike = |(byte, form): (u8, u8)| match form {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == form,
+            };
+            text.len() == form.len() && text.bytes().zip(form.bytes()).all(is_alike)
+        };
+        let is_version = |text: &str| {
+            let of_version = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
+            text.len() <= 64 && text.bytes().all(of_version)
+        };
+        is_digest(&self.plan) && is_time(&self.begun) && is_version(&self.tool)
+    }
+
     /// What the old files were written for.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let origin = self.origin.as_ref()?;
@@ -245,7 +266,13 @@ impl FileRecord {
     }
 
     fn change(&self) -> io::Result<FileChange> {
-        let mode = |octal: &str| u32::from_str_radix(octal, 8).map_err(io::Error::other);
+        let mode = |octal: &str| {
+            let mode = u32::from_str_radix(octal, 8).map_err(io::Error::other)?;
+            match mode {
+                0..=0o7777 => Ok(mode),
+                _ => Err(io::Error::other(format!("a file has no mode {mode:o}"))),
+            }
+        };
         let image = |image: &ImageRecord| {
             let mut xattrs = BTreeMap::new();
             for (name, value) in &image.xattrs {
@@ -362,6 +389,10 @@ impl Journal {
             )));
         }
         let record: Record = parse(1, first)?;
+        if !record.is_as_written() {
+            let what = "line 1 has a digest, a time or a version that this program does not write";
+            return Err(io::Error::other(what));
+        }
         let mut numbers = 2..;
         let mut files = Vec::new();
         for number in numbers.by_ref().take(record.files) {
@@ -863,13 +894,54 @@ mod tests {
             after: b"new".to_vec(),
             mode: 0o644,
         }];
-        let record = Record::new(7, "plan", &[NodePath::new("/d")], &files, None);
+        let record = Record::new(7, &"a".repeat(64), &[NodePath::new("/d")], &files, None);
         let mut journal = line(&serde_json::to_vec(&record).unwrap());
         let file = serde_json::to_vec(&FileRecord::of(&files[0])).unwrap();
         journal.extend(line(&file));
         journal.extend(line(&serde_json::to_vec(&Event::RestartPending).unwrap()));
         journal.extend(line(&serde_json::to_vec(&Event::Applied).unwrap()));
         journal
+    }
+
+    /// A journal in a tree may be anyone's, and these are printed.
+    #[test]
+    fn a_record_has_the_form_that_this_program_writes() {
+        let journal = journal();
+        let first = journal
+            .split_inclusive(|byte| *byte == b'\n')
+            .next()
+            .unwrap();
+        let written = String::from_utf8(json(first).unwrap().to_vec()).unwrap();
+        let of = |from: &str, to: &str| {
+            let forged = written.replace(from, to);
+            assert!(forged != written, "{from}");
+            let mut forged = line(forged.as_bytes());
+            forged.extend(&journal[first.len()..]);
+            Journal::parse(&forged)
+        };
+        assert!(of("\"run\":7", "\"run\":8").is_ok());
+        let digest = "a".repeat(64);
+        for (from, to) in [
+            (digest.as_str(), "S https://bob:S@h"),
+            (digest.as_str(), "aaaa"),
+            ("Z\"", " S\""),
+            (env!("CARGO_PKG_VERSION"), "1 S"),
+        ] {
+            let error = of(from, to).unwrap_err().to_string();
+            assert!(
+                error.starts_with("line 1 ") && !error.contains('S'),
+                "{error}"
+            );
+        }
+        let file = String::from_utf8(journal.clone()).unwrap();
+        let file = file.lines().nth(1).unwrap();
+        let file = file
+            .split_once(' ')
+            .unwrap()
+            .1
+            .replace("\"0644\"", "\"77777\"");
+        let file: FileRecord = serde_json::from_str(&file).unwrap();
+        assert!(file.change().is_err());
     }
 
     /// The line feed at the end is what tells a whole line; without it the last event was not written.

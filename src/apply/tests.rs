@@ -9,6 +9,9 @@ use crate::plan::{Change, FileKind, NEW_FILE};
 use crate::secret::TextKind;
 use crate::text::FileText;
 
+/// That of some plan.
+const DIGEST: &str = "aa7e25f80cf4f64e990b78a9fc5ebd6c57e77d9b1cc6e18f13e9c2f6a4d1f0c3";
+
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -66,7 +69,7 @@ fn changes() -> Vec<Change> {
 /// Applies in a session of its own.
 fn apply(node: &Node, changes: &[Change]) -> Result<Applied, ApplyError> {
     let (mut session, _) = begin(node)?;
-    session.apply(changes, "digest", None, &mut |_| {})
+    session.apply(changes, DIGEST, None, &mut |_| {})
 }
 
 fn begin(node: &Node) -> Result<(Session<'_>, Vec<Recovered>), ApplyError> {
@@ -542,7 +545,7 @@ fn an_event_that_cannot_be_recorded_is_said() {
     // The restart takes the journal away.
     let guard = guard(&format!("mv {0} {0}.away", journal.display()), "true");
     session
-        .apply(&changes(), "digest", Some(&guard), &mut |progress| {
+        .apply(&changes(), DIGEST, Some(&guard), &mut |progress| {
             seen.push(progress)
         })
         .unwrap();
@@ -589,7 +592,7 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_a_hosts_file() {
     let guard = guard(&format!("mkdir -p {}", in_the_way.display()), "false");
     let (mut session, _) = begin(&node).unwrap();
     let error = session
-        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .apply(&changes, DIGEST, Some(&guard), &mut |_| {})
         .unwrap_err();
     assert_eq!(error.exit_code(), 5, "{error}");
     let config = scratch.0.join("etc/containerd/config.toml");
@@ -666,7 +669,7 @@ fn runs_with_different_state_directories_exclude_each_other() {
     let guard = guard("true", "true");
     let mut inner = None;
     session
-        .apply(&changes(), "digest", Some(&guard), &mut |_| {
+        .apply(&changes(), DIGEST, Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
             let (mut session, _) = Session::begin(
@@ -679,7 +682,7 @@ fn runs_with_different_state_directories_exclude_each_other() {
                 &mut |_| {},
             )
             .unwrap();
-            let result = session.apply(&changes(), "digest", None, &mut |_| {});
+            let result = session.apply(&changes(), DIGEST, None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err());
         })
         .unwrap();
@@ -784,9 +787,7 @@ fn two_sessions_cannot_write_at_once() {
     assert_eq!(error.exit_code(), 4);
     let pid = format!("pid {}, `apply`, since 20", std::process::id());
     assert!(error.to_string().contains(&pid), "{error}");
-    first
-        .apply(&changes(), "digest", None, &mut |_| {})
-        .unwrap();
+    first.apply(&changes(), DIGEST, None, &mut |_| {}).unwrap();
     drop(first);
     // Another run has changed the node meanwhile.
     assert!(!second.lock().unwrap());
@@ -866,7 +867,7 @@ fn a_signal_undoes_what_was_begun() {
     )
     .unwrap();
     let error = session
-        .apply(&changes(), "digest", None, &mut |_| {})
+        .apply(&changes(), DIGEST, None, &mut |_| {})
         .unwrap_err();
     assert_eq!(error.to_string(), "interrupted; every file is as it was");
     assert_eq!(contents(&scratch), before);
@@ -899,7 +900,7 @@ fn an_unhealthy_restart_puts_the_old_files_back() {
     let (mut session, _) = begin(&node).unwrap();
     let mut seen = Vec::new();
     let error = session
-        .apply(&changes(), "digest", Some(&guard), &mut |progress| {
+        .apply(&changes(), DIGEST, Some(&guard), &mut |progress| {
             seen.push(progress)
         })
         .unwrap_err();
@@ -954,7 +955,7 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     let (mut session, _) = begin(&node).unwrap();
     let guard = guard("true", "true");
     let run = session
-        .apply(&changes(), "digest", Some(&guard), &mut |_| {})
+        .apply(&changes(), DIGEST, Some(&guard), &mut |_| {})
         .unwrap()
         .run;
     drop(session);
@@ -1005,7 +1006,7 @@ fn waiting(scratch: &Scratch, guard: &guard::Guard, events: &[&str]) {
     let node = scratch.node();
     let (mut session, _) = begin(&node).unwrap();
     session
-        .apply(&changes(), "digest", Some(guard), &mut |_| {})
+        .apply(&changes(), DIGEST, Some(guard), &mut |_| {})
         .unwrap();
     let restart = journal_of(&node).record.restart.unwrap();
     let restart = serde_json::to_string(&restart).unwrap();
@@ -1421,9 +1422,7 @@ fn an_edited_drop_in_of_a_committed_run_stays_and_so_does_the_run() {
             let guard = guard(&format!("echo >>{}", restarted.display()), "true");
             let (mut session, _) = begin(&node).unwrap();
             let guard = is_guarded.then_some(&guard);
-            session
-                .apply(&changes, "digest", guard, &mut |_| {})
-                .unwrap();
+            session.apply(&changes, DIGEST, guard, &mut |_| {}).unwrap();
             drop(session);
             forget_events(&scratch);
             if is_guarded {
@@ -1454,7 +1453,7 @@ fn a_commit_point_that_was_put_back_by_hand_takes_the_others_with_it() {
     let (mut session, _) = begin(&node).unwrap();
     let guard = guard("true", "true");
     session
-        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .apply(&changes, DIGEST, Some(&guard), &mut |_| {})
         .unwrap();
     drop(session);
     set_events(&scratch, &[PENDING, RESTARTED]);
@@ -1489,7 +1488,7 @@ fn an_unhealthy_restart_puts_all_configuration_files_back_before_it_restarts_aga
     let guard = guard(&restart, &format!("grep -qx old {}", at(4)));
     let (mut session, _) = begin(&node).unwrap();
     let error = session
-        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .apply(&changes, DIGEST, Some(&guard), &mut |_| {})
         .unwrap_err();
     assert_eq!(error.exit_code(), 4, "{error}");
     let text = fs::read_to_string(&seen).unwrap();
@@ -1520,7 +1519,7 @@ fn a_way_back_that_the_guard_needs_is_not_stopped_by_another_configuration_file(
     );
     let (mut session, _) = begin(&node).unwrap();
     let error = session
-        .apply(&changes, "digest", Some(&guard), &mut |_| {})
+        .apply(&changes, DIGEST, Some(&guard), &mut |_| {})
         .unwrap_err();
     assert_eq!(error.exit_code(), 5, "{error}");
     let said = error.to_string();
@@ -1545,7 +1544,7 @@ fn runs_on_one_drop_in_with_different_state_directories_exclude_each_other() {
     let guard = guard("true", "true");
     let mut inner = None;
     session
-        .apply(&changes, "digest", Some(&guard), &mut |_| {
+        .apply(&changes, DIGEST, Some(&guard), &mut |_| {
             let other = NodePath::new("/var/lib/other");
             let (interrupt, changed) = (Interrupt::deaf(), ChangedSinceApply::Refuse);
             let (mut session, _) = Session::begin(
@@ -1558,7 +1557,7 @@ fn runs_on_one_drop_in_with_different_state_directories_exclude_each_other() {
                 &mut |_| {},
             )
             .unwrap();
-            let result = session.apply(&changes[4..], "digest", None, &mut |_| {});
+            let result = session.apply(&changes[4..], DIGEST, None, &mut |_| {});
             inner.get_or_insert(result.unwrap_err().to_string());
         })
         .unwrap();

@@ -77,9 +77,10 @@ fn with_choices(texts: &[Vec<u8>]) -> Vec<Vec<u8>> {
 /// Journals of one to three files, without the checksums: of a run that is applied, of one that was killed, and of one
 /// that is on its way back.
 fn journals() -> Vec<Vec<u8>> {
+    let digest = "d".repeat(64);
     let record = |files: usize, restart: &str| {
         format!(
-            r#"{{"schema":3,"run":1,"tool":"0.1.0","plan":"d","begun":"2026-11-22T09:48:00Z","directories":["/etc/containerd/certs.d/b"],"files":{files},"restart":{restart}}}"#
+            r#"{{"schema":3,"run":1,"tool":"0.1.0","plan":"{digest}","begun":"2026-11-22T09:48:00Z","directories":["/etc/containerd/certs.d/b"],"files":{files},"restart":{restart}}}"#
         )
     };
     let config = r#"{"path":"/etc/containerd/config.toml","kind":"configuration","before":{"bytes":{"text":"old"},"mode":"0644","uid":0,"gid":0,"xattrs":{}},"after":{"text":"new"},"mode":"0644"}"#;
