@@ -221,6 +221,15 @@ class Files(unittest.TestCase):
             self.assertEqual(len(named), 4, f"{name}: {named}")
             self.assertLessEqual(named, {path.name for path in PACKAGES.iterdir()}, name)
 
+    def test_the_archive_command_of_the_readme_installs_the_program(self):
+        for name in "README.md", "README.zh-CN.md":
+            command = re.search(r"^tar .*?(?=  # )", (PROJECT / name).read_text(), re.M)[0]
+            with tempfile.TemporaryDirectory() as folder:
+                command = command.replace("/usr/local/bin", folder).split()
+                subprocess.run(command, cwd=PACKAGES, check=True)
+                self.assertEqual(os.listdir(folder), [NAME], name)
+                self.assertEqual((pathlib.Path(folder) / NAME).read_bytes(), (unpacked("x86_64") / NAME).read_bytes(), name)
+
     def test_the_manual_pages_are_well_formed(self):
         for page in sorted((unpacked("x86_64") / "man").iterdir()):
             run("mandoc", "-T", "lint", "-W", "error", page)

@@ -34,6 +34,9 @@ pub struct Request {
     pub state_dir: NodePath,
     /// The findings that are accepted.
     pub allow: Vec<&'static Code>,
+    /// The options of a restart, with the values as they are shown. They change nothing about the plan; every command that
+    /// is printed to continue has them.
+    pub restart: Vec<Argument>,
     /// A label for the node in the report. It changes nothing else, and no command that is printed has it.
     pub node: Option<String>,
     /// Whether secrets are shown. It changes nothing about the plan, and no command that is printed has it.
@@ -54,6 +57,7 @@ impl Default for Request {
             keep_local_pull: false,
             state_dir: NodePath::new(STATE_DIR),
             allow: Vec::new(),
+            restart: Vec::new(),
             node: None,
             show_secrets: false,
         }
@@ -79,6 +83,7 @@ impl Request {
             keep_local_pull,
             state_dir,
             allow,
+            restart,
             node: _,
             show_secrets: _,
         } = self;
@@ -112,7 +117,26 @@ impl Request {
                 .iter()
                 .map(|code| ("--allow", Some(code.name.to_owned()))),
         );
+        arguments.extend_from_slice(restart);
         arguments
+    }
+
+    /// What is asked of a rollback of what this asks for.
+    pub fn back(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            // It says where the daemon listens.
+            config: (self.config.clone()).filter(|_| !self.restart.is_empty()),
+            state_dir: self.state_dir.clone(),
+            restart: self.restart.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The command that asks this of `rollback`, for one run or for the last one.
+    pub fn rollback_command(&self, run: Option<u32>) -> String {
+        let run = run.map(|run| format!(" {run}")).unwrap_or_default();
+        command_line(&format!("rollback{run}"), self.arguments())
     }
 }
 

@@ -854,3 +854,254 @@ fn markdown_of_a_failure_has_what_a_command_printed_in_a_block() {
         "{result}"
     );
 }
+
+/// The options of a restart, as they are typed and as they are printed.
+const RESTART: [&str; 7] = [
+    "--restart",
+    "--restart-command",
+    "echo \"restarted\"",
+    "--health-command",
+    "true",
+    "--health-timeout",
+    "9",
+];
+const RESTART_AS_PRINTED: &str =
+    "--restart --restart-command 'echo \"restarted\"' --health-command true --health-timeout 9";
+
+#[test]
+fn every_printed_command_that_continues_keeps_the_restart_that_was_typed() {
+    let root = node("cli-keeps-restart", MIRROR);
+    let path = root.to_str().unwrap();
+    let said = |command: &[&str]| {
+        let versions = ["--from", "1.7", "--to", "2.3", "--root", path];
+        let ran = run([command, &versions, &RESTART].concat());
+        format!("{}{}", ran.stdout, ran.stderr)
+    };
+    let digest = "0".repeat(64);
+    for (command, printed) in [
+        (&["plan"][..], "Next: containerd-registry-migrate apply "),
+        (
+            &["plan"],
+            "To go back: containerd-registry-migrate rollback --root ",
+        ),
+        (
+            &["apply", "--dry-run"],
+            "Next: containerd-registry-migrate apply ",
+        ),
+        (&["check"], "Next: containerd-registry-migrate plan "),
+        (&["apply"], "next: containerd-registry-migrate plan "),
+        (
+            &["apply", "--expect", &digest],
+            "next: containerd-registry-migrate apply ",
+        ),
+        (
+            &["apply", "--yes"],
+            "To go back: containerd-registry-migrate rollback 1 --root ",
+        ),
+        (
+            &["rollback"],
+            "next: containerd-registry-migrate rollback 1 --root ",
+        ),
+    ] {
+        let said = said(command);
+        let mut lines = said.lines();
+        let line = lines.find(|line| line.starts_with(printed));
+        let line = line.unwrap_or_else(|| panic!("{command:?}: {printed}: {said}"));
+        assert!(line.contains(RESTART_AS_PRINTED), "{command:?}: {line}");
+        assert!(line.contains(path), "{command:?}: {line}");
+    }
+}
+
+/// A run that was killed by its own restart command.
+fn killed_in_its_restart(name: &str) -> PathBuf {
+    let root = node(name, MIRROR);
+    let ran = run([
+        "apply",
+        "--yes",
+        "--from",
+        "1.7",
+        "--root",
+        root.to_str().unwrap(),
+        "--restart",
+        "--restart-command",
+        "kill -KILL $PPID",
+        "--health-command",
+        "true",
+    ]);
+    assert_eq!(ran.code, -1, "{ran:?}");
+    root
+}
+
+#[test]
+fn a_run_that_waits_for_its_restart_is_rolled_back_as_was_asked() {
+    let root = killed_in_its_restart("cli-waiting");
+    let path = root.to_str().unwrap();
+    for (options, printed) in [
+        (&[][..], format!("rollback 1 --root {path}\n")),
+        (
+            &RESTART,
+            format!("rollback 1 --root {path} {RESTART_AS_PRINTED}\n"),
+        ),
+    ] {
+        let ran = run([&["apply", "--yes", "--root", path], options].concat());
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let next = format!("next: containerd-registry-migrate {printed}");
+        assert!(ran.stderr.contains(&next), "{next}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_restart_without_anything_to_write_says_that_it_is_not_made() {
+    let root = node("cli-no-restart", "version = 2\n");
+    let mark = root.join("mark");
+    let restart = format!("touch {}", mark.display());
+    let ran = run([
+        "apply",
+        "--root",
+        root.to_str().unwrap(),
+        "--restart",
+        "--restart-command",
+        &restart,
+        "--health-command",
+        "true",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for part in [
+        "containerd is not restarted, because nothing was written",
+        &format!("since the last run: {restart}\n"),
+        "Nothing to migrate",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert!(!mark.exists());
+}
+
+/// `--from` does not hide what the installed containerd does with the old files, nor the other way round.
+#[test]
+fn a_rollback_is_refused_if_one_of_the_containerds_that_may_read_the_old_files_loses_pulls() {
+    use containerd_registry_migrate::apply::{Origin, Run, RunState, WayBack};
+    use containerd_registry_migrate::commands;
+    use containerd_registry_migrate::containerd::release::Version;
+    use containerd_registry_migrate::node::NodePath;
+    use containerd_registry_migrate::plan::FileKind;
+    use containerd_registry_migrate::report::{Outcome, Shown};
+    use containerd_registry_migrate::request::Request;
+
+    let root = migrated("cli-rollback-both", &format!("{MIRROR}{TLS}"));
+    let version = |text: &str| Version::parse(text).unwrap();
+    let path = NodePath::new("/etc/containerd/config.toml");
+    let request = Request {
+        root: root.to_str().unwrap().to_owned(),
+        from: Some(version("1.6.20")),
+        ..Request::default()
+    };
+    let run = Run {
+        run: 1,
+        state: RunState::Applied,
+        begun: String::new(),
+        tool: String::new(),
+        plan: String::new(),
+        origin: Some(Origin {
+            from: version("1.7.24"),
+            config: path.clone(),
+        }),
+        files: vec![path.clone()],
+        directories: Vec::new(),
+        damage: None,
+    };
+    let files = [WayBack {
+        kind: FileKind::Configuration,
+        path,
+        now: Some(fs::read(root.join("etc/containerd/config.toml")).unwrap()),
+        old: Some(format!("{MIRROR}{TLS}").into_bytes()),
+    }];
+    for (installed, outcome) in [
+        (&["1.6.20"][..], Outcome::Changes),
+        (&["2.3.7"], Outcome::Refused),
+        (&["2.3.7", "1.6.20"], Outcome::Refused),
+        (&["1.6.20", "2.3.7"], Outcome::Refused),
+    ] {
+        let versions: Vec<Version> = installed.iter().map(|text| version(text)).collect();
+        let shown = Shown::default();
+        let report = commands::way_back(&request, &versions, &run, &files, false, &shown);
+        assert_eq!(report.outcome, outcome, "{installed:?}");
+    }
+}
+
+#[test]
+fn check_after_the_upgrade_has_no_next_command() {
+    let root = node("cli-check-upgraded", MIRROR);
+    let path = root.to_str().unwrap();
+    let check = || run(["check", "--from", "2.3.7", "--to", "2.3", "--root", path]);
+    let said = check().stdout;
+    assert!(
+        said.contains("Ready: containerd 2.3.7 reads these files\n")
+            && said.contains("Next: containerd-registry-migrate plan "),
+        "{said}"
+    );
+    let root = migrated("cli-check-upgraded", MIRROR);
+    let ran = run([
+        "check",
+        "--from",
+        "2.3.7",
+        "--to",
+        "2.3",
+        "--root",
+        root.to_str().unwrap(),
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let end = "Ready: containerd 2.3.7 reads these files, and nothing is left to migrate\n";
+    assert!(ran.stdout.ends_with(end), "{ran:?}");
+}
+
+#[test]
+fn check_leads_to_the_end_of_an_unfinished_run_first() {
+    let root = killed_in_its_restart("cli-check-unfinished");
+    let path = root.to_str().unwrap();
+    let ran = run(["check", "--from", "1.7", "--root", path]);
+    for part in [
+        "note: run 1 is waiting for its restart: `apply --restart` with the same commands continues it",
+        &format!("Next: containerd-registry-migrate apply --root {path} --from 1.7.35 --restart\n"),
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert!(!ran.stdout.contains("upgrade containerd"), "{ran:?}");
+}
+
+#[test]
+fn a_command_at_work_is_said_with_its_process() {
+    let root = node("cli-at-work", MIRROR);
+    let path = root.to_str().unwrap();
+    let (begun, go) = (root.join("begun"), root.join("go"));
+    let restart = format!(
+        "touch {}; until [ -e {} ]; do sleep 0.05; done",
+        begun.display(),
+        go.display()
+    );
+    let mut child = Command::new(PROGRAM)
+        .args(["apply", "--yes", "--from", "1.7", "--root", path])
+        .args(["--restart", "--health-command", "true"])
+        .args(["--restart-command", &restart])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let [plan, check] = ["plan", "check"].map(|command| run([command, "--root", path]));
+    fs::write(go, "").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let note = format!(
+        "note: another command is changing this node (pid {}, `apply`, since ",
+        child.id()
+    );
+    for ran in [plan, check] {
+        assert!(ran.stdout.contains(&note), "{note}: {ran:?}");
+        for part in ["waiting for its restart", "upgrade containerd"] {
+            assert!(!ran.stdout.contains(part), "{part}: {ran:?}");
+        }
+    }
+    let after = run(["check", "--root", path]).stdout;
+    assert!(!after.contains("another command"), "{after}");
+}

@@ -494,6 +494,7 @@ fn every_option_of_the_documents_is_in_the_help() {
         "--locked",
         "--path",
         "--release",
+        "--strip-components",
         "--verify",
         "--version",
     ];

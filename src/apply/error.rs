@@ -119,8 +119,8 @@ pub enum ApplyError {
 /// A command that comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// One of this program.
-    Rollback(String),
+    /// `rollback` of this run.
+    Rollback(u32),
     /// The restart command that was given; may hold secrets.
     Restart(String),
 }

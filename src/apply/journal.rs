@@ -641,6 +641,32 @@ impl<'a> Store<'a> {
         })
     }
 
+    /// Who holds the lock, if that is a process that this one can see. The lock is not tried: a look must not stop a
+    /// command that wants it at this moment.
+    pub(crate) fn holder(&self) -> Option<String> {
+        let directory = self.node.open_directory(&self.path).ok()??;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, LOCK, flags, Mode::empty()).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+            return None;
+        }
+        let text = read_all(File::from(file).take(HOLDER)).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let holder = text.trim();
+        let (pid, _) = holder.strip_prefix("pid ")?.split_once(',')?;
+        // `1: FLOCK  ADVISORY  WRITE 26004 fe:00:7866413 0 EOF`
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        let inode = format!(":{}", stat.st_ino);
+        let is_held = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            words.next() == Some("FLOCK")
+                && words.nth(2) == Some(pid)
+                && words.next().is_some_and(|place| place.ends_with(&inode))
+        };
+        locks.lines().any(is_held).then(|| holder.to_owned())
+    }
+
     /// Opens the directory, and makes it if it is not there. The mode of one that was there is changed only if nothing
     /// in it is anybody else's.
     fn open(&self) -> Result<OwnedFd, NodeError> {

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::containerd::release::Version;
 use crate::node::{Node, NodePath};
 use crate::plan::FileKind;
-use crate::request::{Request, command_line};
 
 pub(crate) mod command;
 mod error;
@@ -205,22 +204,17 @@ pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
     unfinished.map(|entry| entry.summary()).collect()
 }
 
+/// Who is changing the node at this moment, as far as that can be seen without stopping anybody.
+pub fn holder(node: &Node, state_dir: &NodePath) -> Option<String> {
+    Store::new(node, state_dir).holder()
+}
+
 /// The bytes of all files of unfinished runs, from before and after, for masks: nothing where the journals cannot be
 /// read, since then no session begins.
 pub fn unfinished_bytes(node: &Node, state_dir: &NodePath) -> Vec<Vec<u8>> {
     let unfinished = Store::new(node, state_dir).unfinished();
     let unfinished = unfinished.unwrap_or_default();
     unfinished.iter().flat_map(Journal::bytes).collect()
-}
-
-/// The command that rolls a run back.
-pub fn rollback_command(root: &str, state_dir: &NodePath, run: u32) -> String {
-    let request = Request {
-        root: root.to_owned(),
-        state_dir: state_dir.clone(),
-        ..Request::default()
-    };
-    command_line(&format!("rollback {run}"), request.arguments())
 }
 
 impl Entry {

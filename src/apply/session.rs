@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
                     cause: Box::new(cause),
                     undo: Box::new(undo.into()),
                     files: states(node, &files),
-                    next: vec![self.rollback_command(run)],
+                    next: vec![Next::Rollback(run)],
                 });
             }
             if !renamed.is_empty() || !self.forget(run) {
@@ -351,7 +351,7 @@ impl<'a> Session<'a> {
             None => Err(ApplyError::RestartPending {
                 run,
                 is_going_back: journal.state() == RunState::GoingBack,
-                next: vec![self.rollback_command(run)],
+                next: vec![Next::Rollback(run)],
             }),
         }
     }
@@ -519,7 +519,7 @@ impl<'a> Session<'a> {
                 undo: Box::new(undo),
                 files: states(self.store.node, &journal.files),
                 next: vec![
-                    self.rollback_command(run),
+                    Next::Rollback(run),
                     Next::Restart(guard.restart_command.clone()),
                 ],
             }),
@@ -675,7 +675,7 @@ impl<'a> Session<'a> {
         ApplyError::NotRolledBack {
             cause,
             files: states(self.store.node, &journal.files),
-            next: vec![self.rollback_command(journal.record.run)],
+            next: vec![Next::Rollback(journal.record.run)],
         }
     }
 
@@ -696,12 +696,6 @@ impl<'a> Session<'a> {
     /// to the same end and adds it then.
     fn note(&self, run: u32, event: &Event, report: Report<'_>) {
         not_recorded(run, self.append(run, event), report);
-    }
-
-    /// The command that goes on where this session has to stop.
-    fn rollback_command(&self, run: u32) -> Next {
-        let root = self.store.node.root();
-        Next::Rollback(super::rollback_command(root, &self.store.path, run))
     }
 }
 

@@ -8,7 +8,8 @@ use anyhow::Context;
 
 use super::arguments::{Apply, Format, parse_digest};
 use super::{Run, Stop, listen, unprinted};
-use crate::apply::{ApplyError, Origin, Purpose};
+use crate::apply::guard::Guard;
+use crate::apply::{ApplyError, Origin, Purpose, Recovered, Recovery};
 use crate::commands::Migration;
 use crate::containerd::loader::Startup;
 use crate::plan::Plan;
@@ -58,14 +59,24 @@ impl Run {
             return Ok(report);
         }
         let node = self.node()?;
-        let guard = self.guard(&apply.changing, &node, &mut Sources::default())?;
+        let guard = self.guard(&apply.common.changing, &node, &mut Sources::default())?;
         let interrupt = listen()?;
         let asks = !apply.yes && expected.is_empty();
         let (mut session, pending) = loop {
-            let (mut session, _) = self.begin(&node, Purpose::Apply, &interrupt, guard.as_ref())?;
+            let begun = self.begin(&node, Purpose::Apply, &interrupt, guard.as_ref())?;
+            let (mut session, recovered) = begun;
             let pending = match Pending::of(self.migration(&node)?) {
                 Ok(pending) => pending,
-                Err(report) => return Ok(*report),
+                Err(mut report) => {
+                    let is_healthy = |run: &Recovered| run.what == Recovery::Healthy;
+                    let is_restarted = recovered.iter().any(is_healthy);
+                    if let (Outcome::Nothing, Some(guard), false) =
+                        (report.outcome, &guard, is_restarted)
+                    {
+                        report.notes.push(self.not_restarted(guard));
+                    }
+                    return Ok(*report);
+                }
             };
             if asks && !self.can_ask() {
                 return Err(self.unasked().into());
@@ -76,7 +87,7 @@ impl Run {
                 return Ok(pending.report);
             }
             let locked = session.lock();
-            if locked.map_err(|error| Stop::of(&error, &Shown::default()))? {
+            if locked.map_err(|error| self.stop(&error, &Shown::default()))? {
                 break (session, pending);
             }
             // Another run changed the node between the plan and the lock. Who has said yes has said it to this plan, and a
@@ -85,7 +96,7 @@ impl Run {
                 let changes = pending.plan.changes.iter();
                 let paths = changes.map(|change| change.path.clone()).collect();
                 let error = ApplyError::ChangedSincePlan(paths);
-                return Err(Stop::of(&error, &Shown::default()).into());
+                return Err(self.stop(&error, &Shown::default()).into());
             }
             self.output.note(
                 "note: another run changed the node meanwhile; this is the plan as it is now\n",
@@ -108,7 +119,7 @@ impl Run {
         let changes = &pending.plan.changes;
         let applied = session
             .apply(changes, &pending.digest, guard.as_ref(), progress)
-            .map_err(|error| Stop::of(&error, &shown))?;
+            .map_err(|error| self.stop(&error, &shown))?;
         self.busy.set(session.end());
         let mut report = pending.report;
         report.ends(Outcome::Applied);
@@ -122,7 +133,7 @@ impl Run {
                 .next
                 .push(crate::apply::guard::RESTART_COMMAND.to_owned());
         }
-        report.way_back = Some(self.way_back(&apply.changing, applied.run, &shown));
+        report.way_back = Some(self.back(&shown).rollback_command(Some(applied.run)));
         Ok(report)
     }
 
@@ -150,6 +161,15 @@ impl Run {
         );
         stop.failure.next.clone_from(&report.next);
         Err(stop.into())
+    }
+
+    /// Why a restart that was asked for is not made. Someone may have relied on it after a run without one.
+    fn not_restarted(&self, guard: &Guard) -> String {
+        let command = Shown::new(self.request.show_secrets).typed(&guard.restart_command);
+        format!(
+            "note: containerd is not restarted, because nothing was written; if it has not been restarted since the \
+             last run: {command}"
+        )
     }
 
     /// There is nobody to ask.

@@ -148,7 +148,10 @@ pub(super) enum Generate {
 
 /// The options without effect in a command, which its help does not list. They are accepted, so that the options of one
 /// command can be used again with another.
-const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
+///
+/// The options of a restart are also in every command that continues what a command was given.
+const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
+    ("plan", &RESTART),
     (
         "rollback",
         &[
@@ -161,8 +164,27 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
             "all",
         ],
     ),
-    ("check", &["state_dir"]),
-    ("hosts", &["state_dir", "all", "show_secrets"]),
+    ("check", &RESTART),
+    (
+        "hosts",
+        &[
+            "state_dir",
+            "all",
+            "show_secrets",
+            "restart",
+            "restart_command",
+            "health_command",
+            "health_timeout",
+        ],
+    ),
+];
+
+/// The options of [`Changing`].
+const RESTART: [&str; 4] = [
+    "restart",
+    "restart_command",
+    "health_command",
+    "health_timeout",
 ];
 
 /// The help of `--format` where there is no diff.
@@ -200,9 +222,7 @@ pub(super) struct Apply {
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
-    pub(super) changing: Changing,
-    #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -216,12 +236,10 @@ pub(super) struct Rollback {
     #[arg(long)]
     pub(super) yes: bool,
     #[command(flatten)]
-    pub(super) changing: Changing,
-    #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
-/// What the commands that change the node share.
+/// How containerd is restarted by the commands that change the node.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct Changing {
     /// Restart containerd and check that CRI comes up
@@ -267,6 +285,8 @@ pub(super) struct Changing {
 /// Which node, for which containerd, how open questions are answered, and how it is said.
 #[derive(Debug, Args)]
 pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) changing: Changing,
     /// The node's root directory
     ///
     /// Every other path is inside it, as the node sees it
@@ -410,8 +430,9 @@ pub(super) fn definition() -> clap::Command {
     // Without a command, the short help is about which commands there are.
     let shown = ["root", "config", "from", "to"];
     let mut definition = Cli::command().mut_args(|argument| {
-        let is_shown = shown.contains(&argument.get_id().as_str());
-        argument.hide_short_help(!is_shown)
+        let name = argument.get_id().as_str();
+        let (is_shown, is_hidden) = (shown.contains(&name), RESTART.contains(&name));
+        argument.hide_short_help(!is_shown).hide(is_hidden)
     });
     for (command, options) in WITHOUT_EFFECT {
         definition = definition.mut_subcommand(command, |command| {
@@ -493,6 +514,7 @@ impl Command {
                 from: asked.from,
                 state_dir: asked.state_dir,
                 allow: asked.allow,
+                restart: asked.restart,
                 node: asked.node,
                 show_secrets: asked.show_secrets,
                 ..Request::default()
@@ -525,6 +547,7 @@ impl Common {
             keep_local_pull: self.keep_local_pull,
             state_dir: self.state_dir.clone(),
             allow: self.allow.clone(),
+            restart: self.changing.arguments(),
             node: self.node.clone(),
             show_secrets: self.show_secrets,
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anyhow::Context;
 
-use crate::apply::{ApplyError, Busy, Interrupt, command};
+use crate::apply::{ApplyError, Busy, Interrupt, RunState, command};
 use crate::commands::{self, Migration, Unread};
 use crate::containerd::release::{NEWEST, OLDEST, Version};
 use crate::node::{Node, NodeError, NodePath};
@@ -28,7 +28,7 @@ use crate::printable::printable;
 use crate::read::Sources;
 use crate::report::transaction::{self, Failure};
 use crate::report::{self, Outcome, Report, Shown};
-use crate::request::Request;
+use crate::request::{Argument, Request, command_line};
 use crate::secret::TextKind;
 use crate::shell;
 use crate::text::FileText;
@@ -72,14 +72,6 @@ impl Stop {
             exit_code,
             needs_root: false,
             failure: Failure::new(reason),
-        }
-    }
-
-    fn of(error: &ApplyError, shown: &Shown) -> Self {
-        Self {
-            exit_code: error.exit_code(),
-            needs_root: error.needs_root(),
-            failure: transaction::failure(error, shown),
         }
     }
 
@@ -183,6 +175,8 @@ struct Run {
     typed: Vec<OsString>,
     request: Request,
     output: Output,
+    /// For how many seconds to wait until CRI is up.
+    timeout: u64,
     /// Whether it was said that a signal has come.
     is_noted: Cell<bool>,
     /// From when something was changed until the report of it is printed.
@@ -199,11 +193,15 @@ impl Run {
             Command::Apply(_) => (report::Command::Apply, false),
             Command::Rollback(rollback) => (report::Command::Rollback, rollback.list),
         };
+        let mut request = command.request();
+        let shown = Shown::new(request.show_secrets);
+        mask(&mut request.restart, &shown);
         Self {
             name,
             typed,
-            request: command.request(),
+            request,
             output: Output::new(command.common(), only_reads),
+            timeout: command.common().changing.health_timeout,
             is_noted: Cell::new(false),
             busy: Cell::new(None),
         }
@@ -221,10 +219,7 @@ impl Run {
 
     fn plan(&self) -> anyhow::Result<Report> {
         let node = self.node()?;
-        let unfinished = crate::apply::unfinished(&node, &self.request.state_dir);
-        for run in &unfinished {
-            self.output.remark(&transaction::unfinished(run));
-        }
+        self.unfinished(&node);
         let Migration { report, plan } = self.migration(&node)?;
         // The process ends with the report; to free a plan piece by piece is a fifteenth of an ordinary run.
         std::mem::forget(plan);
@@ -236,7 +231,40 @@ impl Run {
             return Err(Stop::usage("`check` has no diff; leave --format out").into());
         }
         let node = self.node()?;
-        commands::check(&node, &self.asked(&node)?).map_err(|unread| self.unread(unread))
+        let unfinished = self.unfinished(&node);
+        let checked = commands::check(&node, &self.asked(&node)?);
+        let mut report = checked.map_err(|unread| self.unread(unread))?;
+        if let (Outcome::Ready | Outcome::NotReady, Some(command)) = (report.outcome, unfinished) {
+            report.next = vec![command];
+        }
+        Ok(report)
+    }
+
+    /// Mentions that the node is being changed, or which runs were killed; the result is the command that comes before
+    /// any other then.
+    fn unfinished(&self, node: &Node) -> Option<String> {
+        let state_dir = &self.request.state_dir;
+        if let Some(holder) = crate::apply::holder(node, state_dir) {
+            self.output.remark(&transaction::at_work(&holder));
+            return Some(command_line("check", self.request.arguments()));
+        }
+        let unfinished = crate::apply::unfinished(node, state_dir);
+        for run in &unfinished {
+            self.output.remark(&transaction::unfinished(run));
+        }
+        let run = unfinished.last()?;
+        let mut request = self.request.clone();
+        Some(match run.state {
+            RunState::Damaged => command_line("rollback --list", request.back().arguments()),
+            RunState::GoingBack => request.back().rollback_command(Some(run.run)),
+            RunState::RestartPending => {
+                if request.restart.is_empty() {
+                    request.restart.push(("--restart", None));
+                }
+                command_line("apply", request.arguments())
+            }
+            _ => command_line("apply", request.arguments()),
+        })
     }
 
     fn node(&self) -> anyhow::Result<Node> {
@@ -335,6 +363,25 @@ impl Run {
         ))
     }
 
+    /// Explains an error of a session.
+    fn stop(&self, error: &ApplyError, shown: &Shown) -> Stop {
+        Stop {
+            exit_code: error.exit_code(),
+            needs_root: error.needs_root(),
+            failure: transaction::failure(error, shown, &self.back(shown)),
+        }
+    }
+
+    /// What a rollback after this command is asked for. More than in a plan may be known to be secret.
+    fn back(&self, shown: &Shown) -> Request {
+        let mut back = match self.name {
+            report::Command::Rollback => self.request.clone(),
+            _ => self.request.back(),
+        };
+        mask(&mut back.restart, shown);
+        back
+    }
+
     /// Explains an error whose text holds bytes of files: those of `sources`, and those that it brings itself.
     fn stopped(&self, error: &ApplyError, mut sources: Sources) -> Stop {
         for file in transaction::changed(error) {
@@ -342,7 +389,7 @@ impl Run {
             add(&mut sources, file.found.as_deref().unwrap_or_default());
         }
         let shown = Shown::knowing(self.request.show_secrets, sources.texts());
-        Stop::of(error, &shown)
+        self.stop(error, &shown)
     }
 }
 
@@ -350,6 +397,13 @@ impl Run {
 fn add(sources: &mut Sources, bytes: &[u8]) {
     let content = FileText::new(bytes.to_vec(), TextKind::Configuration);
     sources.add(&NodePath::new("/"), content);
+}
+
+/// Masks what was typed, for commands that are printed.
+fn mask(arguments: &mut [Argument], shown: &Shown) {
+    for value in arguments.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+        *value = shown.typed(value);
+    }
 }
 
 /// Nobody can read the report.
@@ -383,7 +437,6 @@ mod tests {
     use crate::finding;
     use crate::node::NodePath;
     use crate::question::{Existing, ExistingAnswers, Inert, Version1};
-    use crate::request::command_line;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -422,6 +475,12 @@ mod tests {
             keep_local_pull: true,
             state_dir: NodePath::new("/srv/$HOME"),
             allow: vec![&finding::UNPARSABLE_ENDPOINT, &finding::BYTE_ORDER_MARK],
+            restart: vec![
+                ("--restart", None),
+                ("--restart-command", Some("echo \"it's\"".to_owned())),
+                ("--health-command", Some("-true".to_owned())),
+                ("--health-timeout", Some("7".to_owned())),
+            ],
             ..Request::default()
         };
         let others = Request {
@@ -449,6 +508,6 @@ mod tests {
             panic!("{command}");
         };
         assert_eq!(rollback.run, Some(3));
-        assert_eq!(rollback.changing, changing, "{command}");
+        assert_eq!(rollback.common.changing, changing, "{command}");
     }
 }

@@ -12,9 +12,7 @@ use crate::containerd::file::ConfigFile;
 use crate::finding;
 use crate::node::{Node, NodeError};
 use crate::read::{self, Sources, locate::locate};
-use crate::report::Shown;
-use crate::report::transaction;
-use crate::request::{Request, command_line};
+use crate::report::{self, Shown, transaction};
 
 impl Run {
     /// Begins a session: what a killed run had left is finished or undone, and said.
@@ -115,9 +113,20 @@ impl Run {
 
     /// Says what the guard is doing, and once, that a signal that came meanwhile is not lost.
     pub(super) fn show_progress(&self, progress: &Progress, shown: &Shown, interrupt: &Interrupt) {
-        let is_begun = !matches!(progress, Progress::Before(_) | Progress::Stopped(_));
+        let is_begun = !matches!(
+            progress,
+            Progress::Before(_) | Progress::Stopped(_) | Progress::Notice(_)
+        );
         if is_begun && interrupt.is_set() && !self.is_noted.replace(true) {
-            self.output.note("signal noted, waiting for the verdict\n");
+            let end = match self.name {
+                report::Command::Apply => "; if it does not come up, the old files are put back",
+                _ => "",
+            };
+            let (restart, health) = (guard::restart_limit(self.timeout), self.timeout);
+            self.output.note(&format!(
+                "signal noted: waiting until CRI is up, at most {restart} s for the restart command and {health} s \
+                 for CRI{end}\n",
+            ));
         }
         let text = transaction::progress(progress, shown);
         if transaction::is_notice(progress) {
@@ -143,23 +152,5 @@ impl Run {
         }
         output::error("nothing was written\n");
         false
-    }
-
-    /// The command that undoes a run as it was done: with the same restart.
-    pub(super) fn way_back(&self, changing: &Changing, run: u32, shown: &Shown) -> String {
-        let mut request = Request {
-            root: self.request.root.clone(),
-            state_dir: self.request.state_dir.clone(),
-            ..Request::default()
-        };
-        if changing.restart {
-            // It says where the daemon listens.
-            request.config.clone_from(&self.request.config);
-        }
-        let mut arguments = request.arguments();
-        let masked = |value: String| shown.typed(&value);
-        let restart = changing.arguments().into_iter();
-        arguments.extend(restart.map(|(name, value)| (name, value.map(masked))));
-        command_line(&format!("rollback {run}"), arguments)
     }
 }

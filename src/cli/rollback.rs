@@ -19,7 +19,7 @@ impl Run {
         }
         let interrupt = listen()?;
         let mut sources = Sources::default();
-        let mut guard = self.guard(&rollback.changing, &node, &mut sources)?;
+        let mut guard = self.guard(&rollback.common.changing, &node, &mut sources)?;
         if let Some(guard) = &mut guard {
             // A migration after which CRI is down is one to roll back.
             guard.is_rescue = true;
@@ -60,14 +60,17 @@ impl Run {
             super::add(&mut sources, bytes.as_deref().unwrap_or_default());
         }
         let shown = Shown::knowing(self.request.show_secrets, sources.texts());
-        let mut request = self.request.clone();
-        request.from = request.from.or_else(|| installed_version(&node));
-        request.from = request.from.map(Version::known);
+        // `--from` may be about the next restart; what is installed reads the files at that, too.
+        let installed = [installed_version(&node), self.request.from].into_iter();
+        let mut installed: Vec<Version> = installed.flatten().map(Version::known).collect();
+        installed.dedup();
         let runs = self.runs(&node)?;
         let Some(undone) = runs.iter().find(|known| known.run == run) else {
             return Ok(self.nothing(&format!("run {run} does not exist any more")));
         };
-        let mut report = commands::way_back(&request, undone, &files, guard.is_some(), &shown);
+        let restarts = guard.is_some();
+        let mut report =
+            commands::way_back(&self.request, &installed, undone, &files, restarts, &shown);
         if report.outcome == Outcome::Refused {
             return Ok(report);
         }
@@ -81,7 +84,7 @@ impl Run {
         let progress = &mut |progress| self.show_progress(&progress, &shown, &interrupt);
         session
             .rollback(run, guard.as_ref(), progress)
-            .map_err(|error| Stop::of(&error, &shown))?;
+            .map_err(|error| self.stop(&error, &shown))?;
         self.busy.set(session.end());
         report.ends(Outcome::RolledBack);
         report.changed = true;
@@ -126,7 +129,7 @@ impl Run {
 
     fn runs(&self, node: &Node) -> anyhow::Result<Vec<apply::Run>> {
         let runs = apply::runs(node, &self.request.state_dir);
-        Ok(runs.map_err(|error| Stop::of(&error, &Shown::default()))?)
+        Ok(runs.map_err(|error| self.stop(&error, &Shown::default()))?)
     }
 
     /// The run that is rolled back if none is named.

@@ -96,9 +96,11 @@ pub fn hosts(
     Ok(basis.hosts(&names, &images))
 }
 
-/// What a rollback of a run would change back, and what the installed containerd (`request.from`) makes of that.
+/// What a rollback of a run would change back, and what each containerd that may read the files then makes of that: the
+/// installed one, and `--from`.
 pub fn way_back(
     request: &Request,
+    installed: &[Version],
     run: &Run,
     files: &[WayBack],
     restarts: bool,
@@ -106,8 +108,8 @@ pub fn way_back(
 ) -> Report {
     let mut findings = Findings::new(request.allow.iter().copied());
     let mut notes = Vec::new();
-    if let Some(installed) = request.from {
-        match other_reading(request, run, files, installed) {
+    for installed in installed {
+        match other_reading(request, run, files, *installed) {
             Ok(None) => {}
             Ok(Some((from, differences))) => findings.add(
                 &finding::ROLLBACK_AFTER_UPGRADE,
@@ -136,7 +138,7 @@ pub fn way_back(
         questions: &[],
         sources: &Sources::default(),
     };
-    let mut report = basis.way_back(run, files, restarts, shown);
+    let mut report = basis.way_back(run, installed, files, restarts, shown);
     report.notes = notes;
     report
 }

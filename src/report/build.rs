@@ -107,7 +107,7 @@ impl Basis<'_> {
             let expect = ("--expect", Some(digest.clone()));
             report.next = vec![self.command("apply", [expect])];
             report.digest = Some(digest);
-            report.way_back = Some(self.rollback_command());
+            report.way_back = Some(self.request.back().rollback_command(None));
         }
         report
     }
@@ -155,7 +155,15 @@ impl Basis<'_> {
     }
 
     /// The report of a rollback: what it would change back. `shown` knows the secrets of the files.
-    pub fn way_back(&self, run: &Run, files: &[WayBack], restarts: bool, shown: &Shown) -> Report {
+    /// `installed` are the versions of containerd that may read it then.
+    pub fn way_back(
+        &self,
+        run: &Run,
+        installed: &[Version],
+        files: &[WayBack],
+        restarts: bool,
+        shown: &Shown,
+    ) -> Report {
         let mut report = self.report(match self.findings.refused() {
             true => Outcome::Refused,
             false => Outcome::Changes,
@@ -165,9 +173,7 @@ impl Basis<'_> {
                 version: origin.from,
                 assumed: false,
             }),
-            to: self
-                .request
-                .from
+            to: installed
                 .iter()
                 .map(|installed| UsedVersion {
                     version: *installed,
@@ -366,16 +372,6 @@ impl Basis<'_> {
             ..self.request.clone()
         };
         command_line("plan", request.arguments())
-    }
-
-    /// The command that undoes this plan once it is written.
-    fn rollback_command(&self) -> String {
-        let request = Request {
-            root: self.request.root.clone(),
-            state_dir: self.request.state_dir.clone(),
-            ..Request::default()
-        };
-        command_line("rollback", request.arguments())
     }
 
     /// A command that asks what was asked, with the containerd that was found.

@@ -24,7 +24,8 @@ pub fn render(report: &Report) -> String {
         }
         _ => "Next: ",
     };
-    if report.next.is_empty() && report.outcome == Outcome::Ready {
+    let is_ready = report.next.is_empty() && report.outcome == Outcome::Ready;
+    if is_ready && !report.versions.is_reached() {
         let _ = writeln!(text, "{first}upgrade containerd");
     }
     for command in &report.next {
@@ -121,7 +122,17 @@ fn verdict(report: &Report, text: &mut String) {
     let bad: Vec<_> = bad.copied().collect();
     let as_they_are = "with the files as they are";
     let pull = if targets.len() > 1 { "pull" } else { "pulls" };
-    let line = if report.outcome == Outcome::Ready {
+    let line = if report.outcome == Outcome::Ready && versions.is_reached() {
+        // In a summary of many reports none has a next command.
+        let mut rows = report.releases.iter();
+        let row = rows.find(|row| row.versions.contains(&from.version));
+        let is_same = row.is_none_or(|row| row.after.as_ref() == Some(&row.today));
+        let done = match report.next.is_empty() && is_same {
+            true => ", and nothing is left to migrate",
+            false => "",
+        };
+        format!("Ready: containerd {from} reads these files{done}")
+    } else if report.outcome == Outcome::Ready {
         let targets = list(targets, "and");
         format!("Ready: containerd {targets} {pull} as {from} does, {as_they_are}")
     } else if !comes_up(report, from.version) {

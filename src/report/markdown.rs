@@ -42,6 +42,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
     commands(report, &mut end);
     let room = LONGEST.saturating_sub(text.len() + end.len());
     diff(report, detail, room, &mut text);
+    trim(&mut text);
     text + &end
 }
 
@@ -190,6 +191,9 @@ fn upgrade(report: &Report) -> String {
         .map(|to| version(to, false))
         .collect();
     match &report.versions.from {
+        Some(from) if report.versions.is_reached() => {
+            format!(", containerd {}", version(from, true))
+        }
         Some(from) => format!(", containerd {} to {}", version(from, true), to.join(", ")),
         None => String::new(),
     }
@@ -236,7 +240,17 @@ pub fn result(report: &Report) -> String {
     text
 }
 
+/// Takes away empty lines at the end.
+fn trim(text: &mut String) {
+    let end = text.trim_end_matches('\n').len();
+    text.truncate(end);
+    text.push('\n');
+}
+
 fn heading(title: &str, text: &mut String) {
+    if !text.is_empty() {
+        trim(text);
+    }
     let _ = writeln!(text, "\n### {title}\n");
 }
 
@@ -516,6 +530,14 @@ fn commands(report: &Report, text: &mut String) {
     if let Some(digest) = &report.digest {
         heading("Commands", text);
         let _ = writeln!(text, "Digest: {}", code(digest));
+        let restart = match report.restart_needed {
+            true => {
+                "containerd reads its configuration when it starts: `apply --restart`, or \
+                 `systemctl restart containerd` after `apply`; running pods are not touched."
+            }
+            false => "not needed.",
+        };
+        let _ = writeln!(text, "\nRestart: {restart}");
     }
     next(report, text);
 }

@@ -317,6 +317,12 @@ impl Versions {
     pub fn targets(&self) -> Vec<Version> {
         self.to.iter().map(|used| used.version).collect()
     }
+
+    /// Whether the target version is the one that is installed.
+    fn is_reached(&self) -> bool {
+        let from = self.from.iter().map(|used| used.version);
+        from.eq(self.to.iter().map(|used| used.version))
+    }
 }
 
 /// A version, and whether it is assumed.

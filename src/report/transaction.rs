@@ -10,6 +10,7 @@ use crate::apply::{ApplyError, ChangedFile, Next, Notice, Recovered, Recovery, R
 use crate::finding::{CHANGED_SINCE_APPLY, Code};
 use crate::printable::printable;
 use crate::report::RunRow;
+use crate::request::Request;
 
 /// Why a command was refused or has failed, and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,14 @@ pub fn unfinished(run: &Run) -> String {
     }
 }
 
+/// A command that changes the node at this moment.
+pub fn at_work(holder: &str) -> String {
+    let holder = printable(holder);
+    format!(
+        "note: another command is changing this node ({holder}): look again when it has ended\n"
+    )
+}
+
 /// A run as a list of runs shows it.
 pub fn row(run: &Run) -> RunRow {
     RunRow {
@@ -198,8 +207,8 @@ fn notice(notice: &Notice, shown: &Shown) -> String {
     }
 }
 
-/// Why a command has failed, and what to do.
-pub fn failure(error: &ApplyError, shown: &Shown) -> Failure {
+/// Why a command has failed, and what to do. `back` is what a rollback is asked for.
+pub fn failure(error: &ApplyError, shown: &Shown, back: &Request) -> Failure {
     let files = changed(error);
     let mut failure = Failure::new(error.to_string());
     if !files.is_empty() {
@@ -232,14 +241,14 @@ pub fn failure(error: &ApplyError, shown: &Shown) -> Failure {
     }
     let next = error.next().iter().map(|command| match command {
         // Without it, this command stops where this one has.
-        Next::Rollback(command) if !files.is_empty() => {
-            format!(
-                "{} --allow {}",
-                printable(command),
-                CHANGED_SINCE_APPLY.name
-            )
+        Next::Rollback(run) if !files.is_empty() => {
+            let mut back = back.clone();
+            if !back.allow.contains(&&CHANGED_SINCE_APPLY) {
+                back.allow.push(&CHANGED_SINCE_APPLY);
+            }
+            back.rollback_command(Some(*run))
         }
-        Next::Rollback(command) => printable(command),
+        Next::Rollback(run) => back.rollback_command(Some(*run)),
         Next::Restart(command) => shown.typed(command),
     });
     failure.next = next.collect();
@@ -317,7 +326,7 @@ mod tests {
         ];
         let mut texts: Vec<String> = errors
             .iter()
-            .map(|found| failure(found, &shown).to_string())
+            .map(|found| failure(found, &shown, &Request::default()).to_string())
             .collect();
         let run = Run {
             run: 1,
@@ -376,11 +385,12 @@ mod tests {
                 undo: Box::new(undo),
                 files: Vec::new(),
                 next: vec![
-                    Next::Rollback(format!("{} rollback 1", env!("CARGO_PKG_NAME"))),
+                    Next::Rollback(1),
                     Next::Restart("systemctl restart containerd".to_owned()),
                 ],
             },
             &Shown::default(),
+            &Request::default(),
         )
         .to_string();
         for line in [

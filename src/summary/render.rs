@@ -122,6 +122,10 @@ fn counts(summary: &Summary, code: impl Fn(&str) -> String) -> String {
     let mut counts = format!("{} {reports}", summary.reports);
     for (number, (outcome, count)) in summary.outcomes.iter().enumerate() {
         let before = if number == 0 { ":" } else { "," };
+        let outcome = match (count, outcome.as_ref()) {
+            (1, "changes") => "change",
+            (_, outcome) => outcome,
+        };
         let _ = write!(counts, "{before} {count} {}", code(outcome));
     }
     if summary.broken_count > 0 {

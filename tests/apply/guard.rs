@@ -398,7 +398,7 @@ fn a_signal_under_the_guard_is_noted() {
             &output,
             &[
                 "restarting: ",
-                "signal noted, waiting for the verdict",
+                "signal noted: waiting until CRI is up, at most 120 s for the restart command and",
                 "Restarted: CRI is up",
                 "exit 0",
             ],

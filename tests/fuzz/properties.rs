@@ -331,7 +331,7 @@ pub(crate) fn journal(data: &[u8]) {
         ChangedSinceApply::Refuse
     };
     let explain = |error: &ApplyError| {
-        let _ = report::transaction::failure(error, &report::Shown::default());
+        let _ = report::transaction::failure(error, &report::Shown::default(), &Request::default());
     };
     let ran = Session::begin(
         &node,

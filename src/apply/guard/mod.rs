@@ -39,6 +39,8 @@ pub const ADDRESS: &str = "/run/containerd/containerd.sock";
 /// How long a restart may take at least: systemd gives a service 90 seconds to stop. With a longer `--health-timeout` it
 /// may take as long as that.
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
+/// With this a shell ends that does not find a command.
+const NOT_FOUND: i32 = 127;
 /// How long one question may take; `ctr` 1.x ignores its own limit when the daemon is frozen.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// How often those who watch are told that it still takes.
@@ -195,6 +197,11 @@ pub struct Unhealthy {
     pub is_restarted: bool,
 }
 
+/// After how many seconds a restart command is killed, where CRI may take `timeout` seconds.
+pub(crate) fn restart_limit(timeout: u64) -> u64 {
+    RESTART_LIMIT.as_secs().max(timeout)
+}
+
 impl Guard {
     /// The SHA-256 of the commands, for a comparison with those of another command line.
     fn digest(&self) -> String {
@@ -251,11 +258,8 @@ impl Guard {
 
     /// Runs the restart command.
     pub(crate) fn run_restart(&self, report: Report<'_>) -> Result<(), Unhealthy> {
-        self.run_restart_within(self.restart_limit(), report)
-    }
-
-    fn restart_limit(&self) -> Duration {
-        RESTART_LIMIT.max(Duration::from_secs(self.timeout))
+        let limit = Duration::from_secs(restart_limit(self.timeout));
+        self.run_restart_within(limit, report)
     }
 
     fn run_restart_within(&self, limit: Duration, report: Report<'_>) -> Result<(), Unhealthy> {
@@ -276,6 +280,9 @@ impl Guard {
             Ok(ended) if ended.is_success() => return Ok(()),
             Ok(Ended { status, output }) => {
                 let how = match status {
+                    Some(status) if status.code() == Some(NOT_FOUND) => format!(
+                        "failed ({status}: not found; set `--restart-command` to how containerd is restarted here)"
+                    ),
                     Some(status) => format!("failed ({status})"),
                     None => format!("was killed after {limit_seconds} s"),
                 };
@@ -490,14 +497,7 @@ mod tests {
 
     #[test]
     fn a_restart_may_take_as_long_as_the_wait_for_cri() {
-        let limit = |timeout| {
-            let guard = Guard {
-                timeout,
-                ..asking("true", false)
-            };
-            guard.restart_limit().as_secs()
-        };
-        assert_eq!([limit(1), limit(120), limit(300)], [120, 120, 300]);
+        assert_eq!([1, 120, 300].map(restart_limit), [120, 120, 300]);
     }
 
     fn asking(health: &str, is_rescue: bool) -> Guard {
