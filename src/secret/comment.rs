@@ -272,7 +272,8 @@ impl Prose {
         };
         let shown = line.get(..end).unwrap_or_default();
         words_of(shown, &mut ranges);
-        for part in words::tokens(shown).chain(words::odd_words(shown)) {
+        for part in words::tokens(shown).chain(words::odd_words(shown, &words::authorities(shown)))
+        {
             ranges.push(part);
         }
         ranges

@@ -21,7 +21,7 @@ mod url;
 mod words;
 
 pub use message::known_names;
-pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_path, shown_word};
+pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_file, shown_path, shown_word};
 pub use url::{shown_name, shown_names, shown_url, without_user_information};
 
 /// What stands where a secret stood.
@@ -338,6 +338,45 @@ env = [********]
             let expected = text.replace(value, MASK);
             assert_eq!(masked(&text), expected);
         }
+    }
+
+    #[test]
+    fn paths_hosts_and_images_are_shown_however_odd_their_words_are() {
+        let text = r#"
+root = "/data/ClusterProvisioner2024Registry"
+imports = ["/etc/containerd/conf.d/10-ClusterProvisioner2024Registry.toml"]
+[plugins.cri]
+sandbox_image = "h.example/pypi-docker-hosted-internal/pause:3.9"
+[plugins.cri.registry]
+config_path = "/opt/ClusterProvisioner2024Registry/certs.d:/etc/certs.d"
+[plugins.cri.registry.mirrors.m]
+endpoint = ["https://h/repository/pypi-docker-hosted-internal/v2", "npm_mirror-production-eu", "https://sk-mirror-production-frankfurt"]
+[plugins.cri.registry.configs.h.tls]
+ca_file = "/etc/pki/CorpRootCA2023Production.pem"
+cert_file = "/etc/containerd/certs.d/reg:5000/client@prod.cert"
+key_file = "/etc/containerd/certs.d/reg:5000/client"
+[plugins."io.containerd.runtime.ClusterProvisioner2024Registry"]
+"#;
+        assert_eq!(masked(text), text);
+    }
+
+    #[test]
+    fn names_that_are_secrets_are_masked() {
+        let text = r#"
+["-----BEGIN X-----\nS"]
+"ghp_0123456789abcdefABCDEF012345678901" = 1
+[x."my_ghp_0123456789abcdefABCDEF012345678901"]
+eyJhUnTr2abcdefghijk.hUnTr2.y = 1
+"#;
+        assert_eq!(
+            masked(text),
+            r#"
+[********]
+"********" = 1
+[x."my_********"]
+eyJhUnTr2abcdefghijk.hUnTr2.y = 1
+"#
+        );
     }
 
     #[test]
