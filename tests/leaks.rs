@@ -167,6 +167,23 @@ fn corpus() -> Vec<Node> {
         "ghp_0123456789@S",
         "glpat-0123456789@S",
         "eyJhbGciOiJIUzI1NiJ9.@S.x",
+        "-----BEGIN RSA PRIVATE KEY-----\n\n  # @S\n# -----END RSA PRIVATE KEY-----",
+        "password: \\\n  #   @S",
+        "password:\n\n  # @S",
+        "[x.auth]\n  # a = @S",
+        "login bob @S",
+        "creds bob / @S",
+        "bob@h:@S",
+        "curl --header=X:@S h",
+        "echo @S | docker login h.example",
+        "docker login h.example <<< @S",
+        "pswd @S",
+        "psswd @S",
+        "passwrd: @S",
+        "p4ssw0rd @S",
+        "tok: @S",
+        "otp: @S",
+        "p/w: @S",
     ];
     for (number, comment) in comments.iter().enumerate() {
         let text = format!(

@@ -100,7 +100,7 @@ const ARGUMENTS: &[&str] = &[
 pub(super) struct Position<'s> {
     path: Vec<&'s str>,
     /// Whether a table above is one of credentials or headers.
-    in_secret_table: bool,
+    pub(super) in_secret_table: bool,
     /// Whether names above it may be missing: a setting that is commented out without its table.
     is_tail: bool,
 }
