@@ -696,8 +696,8 @@ mod tests {
             ("/x/AKIAIOSFODNN7EXAMPLE", 3),
             ("eyJhUnTr2abcdefghijk.hUnTr2.y", 0),
         ] {
-            let found: Vec<_> = exact_tokens(text).collect();
-            assert_eq!(found, [token..text.len()], "{text}");
+            let found = exact_tokens(text).next();
+            assert_eq!(found, Some(token..text.len()), "{text}");
         }
         for text in [
             "ClusterProvisioner2024Registry",
