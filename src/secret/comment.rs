@@ -296,7 +296,11 @@ impl Prose {
         }
         let mut ranges = Vec::new();
         let login = line.rfind("login").and_then(|at| line.get(..at));
-        if let Some(pipe) = login.and_then(|before| before.rfind('|')) {
+        // In a table nothing stands between the two.
+        if let Some((before, command)) = login.and_then(|before| before.rsplit_once('|'))
+            && !command.trim().is_empty()
+        {
+            let pipe = before.len();
             ranges.push(
                 start
                     ..line
@@ -307,7 +311,7 @@ impl Prose {
                         .max(start),
             );
         }
-        if let Some(at) = line.find("<<<") {
+        if let Some(at) = line.find("<<<").filter(|at| *at > start) {
             ranges.push(at + "<<<".len()..whole.end);
         }
         let end = match announced(line) {

@@ -519,6 +519,8 @@ a = 1 # this = ********
                 "docker login h.example <<< S",
                 "docker login h.example <<<********",
             ),
+            ("| name | login |", "| name | login |"),
+            ("<<< end of block <<<", "<<< end of block <<<"),
             ("pswd S", "pswd ********"),
             ("psswd: S", "psswd: ********"),
             ("passwrd S", "passwrd ********"),

@@ -64,8 +64,12 @@ fn hidden_of(text: &str, is_name: bool) -> Vec<Range<usize>> {
             let Some(at) = rest.rfind('@') else {
                 return all(start);
             };
-            ranges.push(start..start + at);
-            path = at;
+            // `https:/h/@team` has none.
+            let before = rest.get(..at).unwrap_or_default();
+            if before.contains(':') || !before.ends_with('/') {
+                ranges.push(start..start + at);
+                path = at;
+            }
         }
     }
     let name = authority.get(host..).unwrap_or_default();
@@ -218,6 +222,8 @@ mod tests {
             ("https:///bob:S@h", "https:///********@h"),
             ("https:///bob:S%40h", "https:///********"),
             ("https://bob:/S@h/v2", "https://********@h/v2"),
+            ("https:/h/proxy/@team", "https:/h/proxy/@team"),
+            ("https:/h/S@x", "https:/********@x"),
             ("https:////S@h", "https:////********@h"),
             ("https//bob:S@h", "https//********@h"),
             ("https://https://bob:S@h", "https://********@h"),
