@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::printable::printable;
-use crate::secret::shown_path;
+use crate::secret::shown_file;
 use crate::work;
 
 /// The largest configuration file or hosts file that is read.
@@ -126,7 +126,7 @@ impl NodeError {
 
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = printable(shown_path(self.path.as_str()));
+        let path = printable(shown_file(self.path.as_str()));
         let source = printable(&self.source.to_string());
         write!(formatter, "cannot {} `{path}`: {source}", self.step)?;
         if self.needs_root() {

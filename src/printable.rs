@@ -1,7 +1,7 @@
 //! Text from outside, made fit to be printed: on a terminal or in a ticket a line is a line, and says what it says.
 
 /// Escapes what a terminal would obey, or what would make text look like something else: line breaks, control characters
-/// (C0 and C1, escape sequences with them) and marks of writing direction.
+/// (C0 and C1, escape sequences with them), marks of writing direction, and characters that nobody sees.
 pub fn printable(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return text.to_owned();
@@ -35,17 +35,35 @@ pub fn printable_json(json: &str) -> String {
 }
 
 fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            // Line and paragraph separator.
-            '\u{2028}' | '\u{2029}'
-            // Bidirectional marks, embeddings, overrides and isolates.
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Seen by nobody: byte order mark and tags.
-            | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
-        )
+    let after = IGNORED.partition_point(|(first, _)| *first <= character);
+    let ignored = after.checked_sub(1).and_then(|at| IGNORED.get(at));
+    character.is_control() || ignored.is_some_and(|(_, last)| character <= *last)
 }
+
+/// What nobody sees, or what a line of text is not: `Default_Ignorable_Code_Point` of Unicode's
+/// `DerivedCoreProperties.txt`, less U+200C and U+200D, without which words of some scripts are wrong. Marks of writing
+/// direction are among them. Line and paragraph separator (U+2028, U+2029) and the signs of annotations (U+FFF9 to U+FFFB)
+/// come on top. In order.
+const IGNORED: &[(char, char)] = &[
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200b}'),
+    ('\u{200e}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +86,19 @@ mod tests {
         assert_eq!(printable("\u{85}\u{9b}31m"), "\\u{85}\\u{9b}31m");
         assert_eq!(printable("a\u{2028}b\u{2029}"), "a\\u{2028}b\\u{2029}");
         assert_eq!(printable("\u{202e}toml\u{2066}"), "\\u{202e}toml\\u{2066}");
-        let harmless = "/etc/containerd/\"x\" 'y' \\ `é` 東京 שלום \u{200d}";
+        for invisible in
+            "\u{200b}\u{2060}\u{ad}\u{115f}\u{3164}\u{180e}\u{fff9}\u{fffb}\u{feff}\u{e0100}"
+                .chars()
+        {
+            let name = format!("m{invisible}.example");
+            assert_eq!(
+                printable(&name),
+                format!("m{}.example", invisible.escape_default())
+            );
+        }
+        assert!(IGNORED.iter().all(|(first, last)| first <= last));
+        assert!(IGNORED.is_sorted());
+        let harmless = "/etc/containerd/\"x\" 'y' \\ `é` 東京 שלום \u{200c}\u{200d}";
         assert_eq!(printable(harmless), harmless);
     }
 }

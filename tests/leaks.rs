@@ -90,6 +90,18 @@ fn corpus() -> Vec<Node> {
         "[@R.mirrors.\"a.example\"]\ninsecure_registries = [\"Basic @B\"]\nca_file = \"password: @S\"",
         "[@R.configs.\"m.example\".tls]\nca_file = \"password: @S x\"",
         "[@R.mirrors]\nconfig_path = \"password: @S\"\nimports = [\"password: @S\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https:/bob:@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https:///bob:@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:/@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https//bob:@S@a.example\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"eyJhUnTr2abcdefghijk.@S.y\"]",
+        "[@R.mirrors.\"https:/bob:@S@a.example\"]\nendpoint = [\"https://a.example\"]",
+        "[@R.configs.\"https:///bob:@S@a.example\".tls]\ninsecure_skip_verify = true",
+        "[@R.configs.\"m.example\".tls]\n\"-----BEGIN X-----\\n@S\" = 1",
+        "[@R.mirrors.\"a.example\"]\n\"ghp_0123456789ABCDEFghij@S\" = 1",
+        "[@R.mirrors.\"-----BEGIN X-----\\n@S\"]\nendpoint = [\"https://a.example\"]",
+        "[\"-----BEGIN X-----\\n@S\"]\nx = 1",
         "[some.tool]\nwebhook = \"https://hooks.example/?token=@S\"\nname = \"@S\"",
     ];
     for (number, value) in values.iter().enumerate() {
@@ -155,6 +167,23 @@ fn corpus() -> Vec<Node> {
         "ghp_0123456789@S",
         "glpat-0123456789@S",
         "eyJhbGciOiJIUzI1NiJ9.@S.x",
+        "-----BEGIN RSA PRIVATE KEY-----\n\n  # @S\n# -----END RSA PRIVATE KEY-----",
+        "password: \\\n  #   @S",
+        "password:\n\n  # @S",
+        "[x.auth]\n  # a = @S",
+        "login bob @S",
+        "creds bob / @S",
+        "bob@h:@S",
+        "curl --header=X:@S h",
+        "echo @S | docker login h.example",
+        "docker login h.example <<< @S",
+        "pswd @S",
+        "psswd @S",
+        "passwrd: @S",
+        "p4ssw0rd @S",
+        "tok: @S",
+        "otp: @S",
+        "p/w: @S",
     ];
     for (number, comment) in comments.iter().enumerate() {
         let text = format!(
@@ -179,6 +208,9 @@ fn corpus() -> Vec<Node> {
         "[host.\"https://h.example\"]\nca = \"password: @S\"\nclient = \"Basic @B\"\n",
         "[host.\"https://h.example\"]\nca = \"https://h/?a=@S\"\n",
         "host = { \"bob:@S@h\" = 1 }\n",
+        "server = \"https:/bob:@S@m.example\"\n[host.\"https:///bob:@S@h.example\"]\n",
+        "server = \"https://bob:@S\"\n[host.\"https://bob:/@S@h.example\"]\n",
+        "[host.\"-----BEGIN X-----\\n@S\"]\n[host.\"ghp_0123456789ABCDEFghij@S\"]\n",
         "# password: @S\nserver = \"https://other.example\"\nca = \"-----BEGIN @S\"\n",
     ];
     for (number, text) in hosts.iter().enumerate() {
@@ -382,4 +414,46 @@ fn what_a_password_is_changes_nothing_that_is_printed() {
             "{password}"
         );
     }
+}
+
+/// What is reviewed is never masked, however odd its words are.
+#[test]
+fn no_mask_alters_paths_hosts_and_urls() {
+    let scratch = MemoryScratch::new("odd-names");
+    let root = scratch.join("ClusterProvisioner2024Registry/bob:node@dc1");
+    let shown = [
+        "/etc/pki/CorpRootCA2023Production.pem",
+        "https://h.example/repository/pypi-docker-hosted-internal/v2",
+        "npm_mirror-production-eu.example",
+        "sk-mirror-production-frankfurt.example",
+        "https://wiki.example/pages/",
+        "docker login registry-1.docker.io",
+    ];
+    let text = format!(
+        "version = 2\nimports = [\"conf.d/*.toml\"]\n\
+         # see https://wiki.example/pages/ClusterProvisioner2024Registry\n# docker login registry-1.docker.io\n\
+         [{REGISTRY}.mirrors.\"npm_mirror-production-eu.example\"]\n\
+         # see https://wiki.example/pages/ClusterProvisioner2024Registry\n# docker login registry-1.docker.io\n\
+         endpoint = [\"https://h.example/repository/pypi-docker-hosted-internal/v2\", \"https://sk-mirror-production-frankfurt.example\"]\n\
+         [{REGISTRY}.configs.\"h.example\".tls]\nca_file = \"/etc/pki/CorpRootCA2023Production.pem\"\n"
+    );
+    let files = [(CONFIG.to_owned(), text)];
+    write(&root, &files);
+    let output = run(["plan", "--root", root.to_str().unwrap()]);
+    for shown in shown {
+        assert!(output.stdout.contains(shown), "{shown}: {}", output.stdout);
+    }
+    let drop_in = root.join("etc/containerd/conf.d/10-ClusterProvisioner2024Registry.toml");
+    fs::create_dir_all(drop_in.parent().unwrap()).unwrap();
+    let too_large = fs::File::create(drop_in).unwrap();
+    too_large.set_len(17 << 20).unwrap();
+    let output = run(["plan", "--root", root.to_str().unwrap()]).stderr;
+    assert!(
+        output.contains("conf.d/10-ClusterProvisioner2024Registry.toml`"),
+        "{output}"
+    );
+    let missing = scratch.join("ClusterProvisioner2024Registry/bob:other@dc1");
+    let missing = missing.to_str().unwrap();
+    let output = run(["plan", "--root", missing]).stderr;
+    assert!(output.contains(missing), "{output}");
 }

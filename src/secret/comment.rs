@@ -9,6 +9,9 @@ use super::{TextKind, url};
 use crate::toml::syntax::Syntax;
 use crate::work;
 
+/// So many comments before a part may say what is in it: that a key begins.
+const LOOK_BACK: usize = 128;
+
 /// The comments of a text, which are looked at in blocks: on consecutive lines, with nothing between them.
 pub(super) struct Comments<'t> {
     text: &'t str,
@@ -16,6 +19,8 @@ pub(super) struct Comments<'t> {
     comments: &'t [Range<usize>],
     /// The first comment that has not been looked at.
     next: usize,
+    /// What the blocks before it say about the next.
+    state: State,
     /// What was found, in file order.
     pub(super) secrets: Vec<Range<usize>>,
 }
@@ -27,6 +32,7 @@ impl<'t> Comments<'t> {
             kind,
             comments,
             next: 0,
+            state: State::default(),
             secrets: Vec::new(),
         }
     }
@@ -36,16 +42,19 @@ impl<'t> Comments<'t> {
         let first = self
             .comments
             .partition_point(|comment| comment.end <= part.start);
-        let mut start = self.next.max(first);
+        let is_in_part = |comment: &Range<usize>| comment.start < part.end;
+        if !self.comments.get(first).is_some_and(is_in_part) {
+            return;
+        }
+        let mut start = self.next.max(first.saturating_sub(LOOK_BACK));
         while start > self.next && self.joins(start - 1) {
             start -= 1;
         }
+        if start > self.next {
+            self.state = State::default();
+        }
         self.next = start;
-        while self
-            .comments
-            .get(self.next)
-            .is_some_and(|comment| comment.start < part.end)
-        {
+        while self.comments.get(self.next).is_some_and(is_in_part) {
             let start = self.next;
             while self.joins(self.next) {
                 self.next += 1;
@@ -58,7 +67,15 @@ impl<'t> Comments<'t> {
                 kind: self.kind,
                 lines: lines.collect(),
             };
-            block.find(&mut self.secrets);
+            let end_before = start.checked_sub(1).and_then(|at| self.comments.get(at));
+            let between = end_before.zip(self.comments.get(start));
+            let between = between.and_then(|(one, next)| self.text.get(one.end..next.start));
+            self.state.prose.begin_block();
+            self.state.in_secret_table &= between.is_some_and(|it| it.trim().is_empty());
+            block.find(&mut self.state, &mut self.secrets);
+            // The table goes on behind an empty line if it has nothing in it yet.
+            let last = block.lines.last().map_or("", |line| block.line(line));
+            self.state.in_secret_table &= last.trim_start().starts_with('[');
         }
     }
 
@@ -82,6 +99,14 @@ fn content(text: &str, comment: &Range<usize>) -> Range<usize> {
 /// The longest block that is looked at as TOML.
 const LONGEST_BLOCK: usize = 1 << 16;
 
+/// What comments say about those behind them.
+#[derive(Debug, Default)]
+struct State {
+    prose: Prose,
+    /// Whether the last table that is commented out is one of credentials.
+    in_secret_table: bool,
+}
+
 struct Block<'t> {
     text: &'t str,
     kind: TextKind,
@@ -89,36 +114,42 @@ struct Block<'t> {
 }
 
 impl Block<'_> {
-    fn find(&self, ranges: &mut Vec<Range<usize>>) {
+    fn find(&self, state: &mut State, ranges: &mut Vec<Range<usize>>) {
+        let State {
+            prose,
+            in_secret_table,
+        } = state;
         let length: usize = self.lines.iter().map(|line| line.len() + 1).sum();
         let has_settings = |line: &Range<usize>| self.line(line).contains(['=', '[']);
-        let is_toml = length <= LONGEST_BLOCK && self.lines.iter().any(has_settings);
-        if is_toml && self.settings(&self.lines, false, ranges) {
+        let is_toml =
+            prose.is_outside() && length <= LONGEST_BLOCK && self.lines.iter().any(has_settings);
+        if is_toml && self.settings(&self.lines, in_secret_table, ranges) {
             return;
         }
-        let mut prose = Prose::default();
-        let mut in_secret_table = false;
         for line in &self.lines {
             let text = self.line(line);
             let may_be_setting =
                 prose.is_outside() && text.len() <= LONGEST_BLOCK && text.contains(['=', '[']);
             if text.trim_start().starts_with('[') {
-                in_secret_table = false;
+                *in_secret_table = false;
             }
             let mut found = Vec::new();
-            if may_be_setting
-                && self.settings(std::slice::from_ref(line), in_secret_table, &mut found)
-            {
-                if text.trim_start().starts_with('[') {
-                    in_secret_table = names_secret_table(text);
+            let one = std::slice::from_ref(line);
+            if !(may_be_setting && self.settings(one, in_secret_table, &mut found)) {
+                let was_outside = prose.is_outside();
+                found = prose.line(text);
+                // A value without its quotes.
+                let value = text.split_once('=').map(|(_, value)| value.trim());
+                match value {
+                    Some(value) if *in_secret_table && was_outside => {
+                        let end = text.trim_end().len();
+                        found.push(end - value.len()..end);
+                    }
+                    _ => *in_secret_table &= text.trim().is_empty(),
                 }
-            } else {
-                let prose = prose.line(text);
-                found.extend(
-                    prose
-                        .into_iter()
-                        .map(|part| line.start + part.start..line.start + part.end),
-                );
+                for part in &mut found {
+                    *part = line.start + part.start..line.start + part.end;
+                }
             }
             ranges.extend(found);
         }
@@ -132,7 +163,7 @@ impl Block<'_> {
     fn settings(
         &self,
         lines: &[Range<usize>],
-        is_secret: bool,
+        in_secret_table: &mut bool,
         ranges: &mut Vec<Range<usize>>,
     ) -> bool {
         let mut text = String::new();
@@ -151,6 +182,7 @@ impl Block<'_> {
             ranges: Vec::new(),
         };
         let mut found_any = false;
+        let mut is_secret = *in_secret_table;
         for section in &syntax.sections {
             found_any |= section.header.is_some() || !section.entries.is_empty();
             let outside = Position::unknown();
@@ -159,14 +191,16 @@ impl Block<'_> {
                     settings.keys(&header.keys, &outside);
                     outside.below(&header.keys)
                 }
-                None if is_secret => Position::in_secret_table(),
+                None if *in_secret_table => Position::in_secret_table(),
                 None => outside,
             };
             settings.entries(&section.entries, &position);
+            is_secret = position.in_secret_table;
         }
         if !found_any {
             return false;
         }
+        *in_secret_table = is_secret;
         let mut found = settings.ranges;
         // What is a comment in a comment is prose.
         let mut prose = Prose::default();
@@ -214,13 +248,6 @@ impl Block<'_> {
     }
 }
 
-/// Whether the header of a table names credentials.
-fn names_secret_table(header: &str) -> bool {
-    let name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    words::runs(header, name)
-        .any(|run| words::names_secret_table(header.get(run).unwrap_or_default()))
-}
-
 /// Lines for people, one after the other: what one ends with may be about the next.
 #[derive(Debug, Default)]
 pub(super) struct Prose {
@@ -228,12 +255,19 @@ pub(super) struct Prose {
     in_pem: bool,
     /// Whether the last line ends with a word that announces a secret.
     announced: bool,
+    /// Whether a sign stands behind that word: what follows may be further away.
+    has_sign: bool,
 }
 
 impl Prose {
     /// Whether the next line is not hidden whatever it says.
     fn is_outside(&self) -> bool {
         !self.in_pem && !self.announced
+    }
+
+    /// What follows is not right below the lines before.
+    fn begin_block(&mut self) {
+        self.announced &= self.has_sign;
     }
 
     /// The parts of a line that are not shown.
@@ -256,51 +290,97 @@ impl Prose {
         }
         // `echo SECRET | docker login --password-stdin HOST`: the secret is before the word that announces it.
         if std::mem::take(&mut self.announced) || line.contains("-stdin") {
+            self.announced = trimmed.ends_with('\\');
+            self.has_sign = self.announced;
             return vec![whole];
         }
         let mut ranges = Vec::new();
-        let end = match announced(line) {
-            Some(start) if start < whole.end => {
-                ranges.push(start..whole.end);
+        let login = line.rfind("login").and_then(|at| line.get(..at));
+        // In a table nothing stands between the two.
+        if let Some((before, command)) = login.and_then(|before| before.rsplit_once('|'))
+            && !command.trim().is_empty()
+        {
+            let pipe = before.len();
+            ranges.push(
                 start
-            }
-            Some(_) => {
-                self.announced = true;
-                whole.end
+                    ..line
+                        .get(..pipe)
+                        .unwrap_or_default()
+                        .trim_end()
+                        .len()
+                        .max(start),
+            );
+        }
+        if let Some(at) = line.find("<<<").filter(|at| *at > start) {
+            ranges.push(at + "<<<".len()..whole.end);
+        }
+        let end = match announced(line) {
+            Some(Value { start, has_sign }) => {
+                let value = line.get(start..whole.end).unwrap_or_default();
+                let opens = |c: char| c.is_whitespace() || "\\|>-{([\"'`".contains(c);
+                // A value that begins on the next line.
+                if value.trim_matches(opens).is_empty() {
+                    self.announced = true;
+                    self.has_sign = has_sign;
+                    whole.end
+                } else {
+                    ranges.push(start..whole.end);
+                    start
+                }
             }
             None => whole.end,
         };
         let shown = line.get(..end).unwrap_or_default();
         words_of(shown, &mut ranges);
-        for part in words::tokens(shown).chain(words::odd_words(shown)) {
+        for part in words::tokens(shown).chain(words::odd_words(shown, &words::authorities(shown)))
+        {
             ranges.push(part);
         }
         ranges
     }
 }
 
-/// Where a secret begins that a word announces.
-fn announced(line: &str) -> Option<usize> {
+/// A secret that a word announces.
+struct Value {
+    /// Where it begins.
+    start: usize,
+    /// Whether a colon or the like stands before it.
+    has_sign: bool,
+}
+
+/// The first secret of a line that a word announces.
+fn announced(line: &str) -> Option<Value> {
     let of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || is_mark(c);
     let mut runs = words::runs(line, of_word).peekable();
     while let Some(run) = runs.next() {
-        let word = line.get(run.clone()).unwrap_or_default();
-        let says = words::announces(word);
+        let mut word = line.get(run.clone()).unwrap_or_default();
+        let next = runs.peek().map_or(line.len(), |next| next.start);
+        let gap = line.get(run.end..next).unwrap_or_default();
+        let mut says = words::announces(word);
+        if gap == "/" && is_abbreviated(line, &run) {
+            says = Announces::Nothing;
+        } else if run.len() == 1 && is_abbreviated(line, &(run.start.saturating_sub(2)..run.end)) {
+            says = Announces::Perhaps;
+            word = "pw";
+        }
         if says == Announces::Nothing {
             continue;
         }
-        let next = runs.peek().map_or(line.len(), |next| next.start);
-        let gap = line.get(run.end..next).unwrap_or_default();
         let has_sign = gap.contains([':', '=', '：', '＝', '→', '>']);
         let next_word = next_word(line, next);
+        let rest = line.get(next..).unwrap_or_default();
         let is_secret = match says {
             Announces::Password(length) if run.start + length < run.end => {
-                return Some(run.start + length);
+                let start = run.start + length;
+                return Some(Value { start, has_sign });
             }
             Announces::Password(_) => true,
             // Words end with it: `the key:`.
             _ => {
-                has_sign || is_odd(next_word) || says_is(word, line.get(next..).unwrap_or_default())
+                has_sign
+                    || is_odd(next_word)
+                    || says_is(word, rest)
+                    || is_user_and_password(word, rest)
             }
         };
         if is_secret && !(has_sign && gap.contains("://")) {
@@ -308,11 +388,45 @@ fn announced(line: &str) -> Option<usize> {
             let value = gap.trim_start_matches(['"', '\'', '`']);
             let value =
                 value.trim_start_matches(|c: char| c.is_whitespace() || ":=：＝→>".contains(c));
-            let opening = gap.len() - value.len();
-            return Some(run.end + opening);
+            let start = run.end + gap.len() - value.len();
+            return Some(Value { start, has_sign });
         }
     }
     None
+}
+
+/// Whether `p/w` stands there.
+fn is_abbreviated(line: &str, range: &Range<usize>) -> bool {
+    let text = line.get(range.start..range.start + 3);
+    text.is_some_and(|text| text.eq_ignore_ascii_case("p/w"))
+}
+
+/// `login bob hunter`, `creds bob / hunter`: two words and no more, neither of which is a host or a word of a sentence.
+fn is_user_and_password(word: &str, rest: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "login",
+        "logins",
+        "cred",
+        "creds",
+        "credential",
+        "credentials",
+    ];
+    const OF_SENTENCES: &[&str] = &[
+        "a", "and", "are", "as", "at", "below", "by", "for", "from", "here", "if", "in", "is",
+        "not", "of", "on", "once", "or", "required", "see", "the", "them", "then", "there", "to",
+        "via", "was", "were", "with", "you",
+    ];
+    if !NAMES.iter().any(|name| word.eq_ignore_ascii_case(name)) {
+        return false;
+    }
+    let between = |c: char| c.is_whitespace() || "/,;|".contains(c);
+    let mut words = rest.split(between).filter(|word| !word.is_empty());
+    let (Some(user), Some(password), None) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let is_of_sentence = |word: &str| OF_SENTENCES.iter().any(|it| word.eq_ignore_ascii_case(it));
+    let is_name = |word: &str| !is_of_sentence(word) && !is_host(word) && !word.starts_with('-');
+    is_name(user) && is_name(password) && !rest.contains("://")
 }
 
 /// Combining marks, and the vowel signs of scripts that write them apart.
@@ -370,8 +484,32 @@ fn says_is(word: &str, rest: &str) -> bool {
         && (names.iter().any(|name| lower.contains(name)) || is_odd(next_word(after, gap)))
 }
 
-/// Whether a word is no word of a language: letters and digits, or capital letters in it, or a colon.
+/// Whether a word is a host with a dot in it, and perhaps with a port and a path.
+fn is_host(word: &str) -> bool {
+    let word = word.trim_end_matches(|c: char| ".:!?)".contains(c));
+    let (name, rest) = word.split_at(word.find([':', '/']).unwrap_or(word.len()));
+    let of_host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    let is_address = || name.parse::<std::net::Ipv4Addr>().is_ok();
+    let bytes = name.as_bytes();
+    let has_dot = || {
+        bytes.windows(3).any(|three| {
+            matches!(three, [one, b'.', next] if one.is_ascii_alphabetic() && next.is_ascii_alphabetic())
+        })
+    };
+    let port = rest
+        .strip_prefix(':')
+        .map(|rest| rest.split('/').next().unwrap_or_default());
+    name.bytes().all(of_host)
+        && (has_dot() || is_address())
+        && port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a word is no word of a language: letters and digits, or capital letters in it, or a colon. Hosts are none, nor
+/// URLs, whose own rules tell what of them is secret.
 fn is_odd(word: &str) -> bool {
+    if word.contains("://") || is_host(word) {
+        return false;
+    }
     let has_digit = word.contains(|c: char| c.is_ascii_digit());
     let has_letter = word.contains(|c: char| c.is_alphabetic());
     let has_inner_capital = word.chars().skip(1).any(|c| c.is_ascii_uppercase())
@@ -392,7 +530,7 @@ fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
         let start = run.end - bare.len();
         match before {
             // The name of a header stands before its value.
-            "-H" | "--header" => ranges.push(start..line.trim_end().len().max(start)),
+            "-H" | "--header" | "--header=" => ranges.push(start..line.trim_end().len().max(start)),
             "-u" | "--user" | "--username" if bare.contains(':') => ranges.push(start..run.end),
             "-p" | "--pass"
                 if bare.contains(|c: char| c.is_ascii_alphabetic()) && !bare.starts_with('-') =>
@@ -401,7 +539,13 @@ fn words_of(line: &str, ranges: &mut Vec<Range<usize>>) {
             }
             _ => {}
         }
-        if matches!(before, "-H" | "--header") {
+        if matches!(before, "-H" | "--header" | "--header=") {
+            return;
+        }
+        let header = bare.strip_prefix("-H").filter(|rest| rest.contains(':'));
+        let header = header.or_else(|| bare.strip_prefix("--header=").filter(|it| !it.is_empty()));
+        if let Some(header) = header {
+            ranges.push(run.end - header.len()..line.trim_end().len());
             return;
         }
         let attached = bare
@@ -435,10 +579,18 @@ fn urls(word: &str, base: usize, ranges: &mut Vec<Range<usize>>) {
     if starts.is_empty() {
         let is_image = |after: &str| after.starts_with("sha256:") || after.starts_with("sha512:");
         if let Some((before, after)) = word.rsplit_once('@')
-            && before.contains(':')
             && !is_image(after)
         {
-            ranges.push(base..base + before.len());
+            if before.contains(':') {
+                ranges.push(base..base + before.len());
+            } else if let Some((_, rest)) = after.split_once(':')
+                // `git@h:team/repository` is a path, and `bob@h:5000` a port.
+                && rest.contains(|c: char| !c.is_ascii_digit())
+                && !rest.contains('/')
+            {
+                let end = base + word.len();
+                ranges.push(end - rest.len()..end);
+            }
         }
         return;
     }

@@ -21,7 +21,7 @@ mod url;
 mod words;
 
 pub use message::known_names;
-pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_path, shown_word};
+pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_file, shown_path, shown_word};
 pub use url::{shown_name, shown_names, shown_url, without_user_information};
 
 /// What stands where a secret stood.
@@ -341,6 +341,45 @@ env = [********]
     }
 
     #[test]
+    fn paths_hosts_and_images_are_shown_however_odd_their_words_are() {
+        let text = r#"
+root = "/data/ClusterProvisioner2024Registry"
+imports = ["/etc/containerd/conf.d/10-ClusterProvisioner2024Registry.toml"]
+[plugins.cri]
+sandbox_image = "h.example/pypi-docker-hosted-internal/pause:3.9"
+[plugins.cri.registry]
+config_path = "/opt/ClusterProvisioner2024Registry/certs.d:/etc/certs.d"
+[plugins.cri.registry.mirrors.m]
+endpoint = ["https://h/repository/pypi-docker-hosted-internal/v2", "npm_mirror-production-eu", "https://sk-mirror-production-frankfurt"]
+[plugins.cri.registry.configs.h.tls]
+ca_file = "/etc/pki/CorpRootCA2023Production.pem"
+cert_file = "/etc/containerd/certs.d/reg:5000/client@prod.cert"
+key_file = "/etc/containerd/certs.d/reg:5000/client"
+[plugins."io.containerd.runtime.ClusterProvisioner2024Registry"]
+"#;
+        assert_eq!(masked(text), text);
+    }
+
+    #[test]
+    fn names_that_are_secrets_are_masked() {
+        let text = r#"
+["-----BEGIN X-----\nS"]
+"ghp_0123456789abcdefABCDEF012345678901" = 1
+[x."my_ghp_0123456789abcdefABCDEF012345678901"]
+eyJhUnTr2abcdefghijk.hUnTr2.y = 1
+"#;
+        assert_eq!(
+            masked(text),
+            r#"
+[********]
+"********" = 1
+[x."my_********"]
+eyJhUnTr2abcdefghijk.hUnTr2.y = 1
+"#
+        );
+    }
+
+    #[test]
     fn settings_that_are_commented_out_follow_the_rules_of_settings() {
         let text = "\
 #[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"m\"]
@@ -447,6 +486,54 @@ a = 1 # this = ********
             ("-H 'X-Corp: S' https://h", "-H '********"),
             ("-----BEGIN KEY-----", "********"),
             ("key", "key"),
+            (
+                "docker login registry-1.docker.io",
+                "docker login registry-1.docker.io",
+            ),
+            (
+                "user registry-1.docker.io:5000/x",
+                "user registry-1.docker.io:5000/x",
+            ),
+            (
+                "login https://registry-1.docker.io/v2",
+                "login https://registry-1.docker.io/v2",
+            ),
+            ("login 10.0.0.1:5000", "login 10.0.0.1:5000"),
+            ("login to quay", "login to quay"),
+            (
+                "see https://wiki/pages/ClusterProvisioner2024Registry",
+                "see https://wiki/pages/********",
+            ),
+            ("login bob Sx", "login ********"),
+            ("creds bob / S", "creds ********"),
+            ("bob@h:S", "bob@h:********"),
+            ("git@h.example:team/x", "git@h.example:team/x"),
+            ("curl --header=X:S h", "curl --header=********"),
+            ("curl --header=\"X: S\" h", "curl --header=\"********"),
+            ("curl -HX:S h", "curl -H********"),
+            (
+                "echo S | docker login h.example",
+                "******** | docker login h.example",
+            ),
+            (
+                "docker login h.example <<< S",
+                "docker login h.example <<<********",
+            ),
+            ("| name | login |", "| name | login |"),
+            ("<<< end of block <<<", "<<< end of block <<<"),
+            ("pswd S", "pswd ********"),
+            ("psswd: S", "psswd: ********"),
+            ("passwrd S", "passwrd ********"),
+            ("p4ssw0rd S", "p4ssw0rd ********"),
+            ("tok: S", "tok: ********"),
+            ("otp=S", "otp=********"),
+            ("the p/w: S", "the p/w: ********"),
+            ("p/w a1b2c3", "p/w ********"),
+            ("the p/w is S", "the p/w ********"),
+            (
+                "image:tag host:5000 name:value",
+                "image:tag host:5000 name:value",
+            ),
             ("Author: me", "Author: me"),
             ("the key is elsewhere", "the key is elsewhere"),
             ("the key is a1b2c3", "the key ********"),
@@ -484,6 +571,56 @@ a = 1 # this = ********
         );
     }
 
+    #[test]
+    fn what_a_comment_begins_goes_on_behind_empty_lines_and_settings() {
+        for (text, shown) in [
+            (
+                "# -----BEGIN RSA PRIVATE KEY-----\n\n# S\n# -----END\n# x\n",
+                "# ********\n\n# ********\n# -----END\n# x\n",
+            ),
+            (
+                "# -----BEGIN RSA PRIVATE KEY-----\nx = 1 # S\ny = 1\n# S=\n",
+                "# ********\nx = 1 # ********\ny = 1\n# ********\n",
+            ),
+            ("# password: \\\n#   S\n", "# password: \\\n#   ********\n"),
+            (
+                "# password: \\\n# S \\\n# S\n",
+                "# password: \\\n# ********\n# ********\n",
+            ),
+            ("# password: |\n# S\n", "# password: |\n# ********\n"),
+            (
+                "# password:\n\n# S\n# x\n",
+                "# password:\n\n# ********\n# x\n",
+            ),
+            (
+                "# password:\nx = 1\n# S\n",
+                "# password:\nx = 1\n# ********\n",
+            ),
+            ("# the password\n\n# of it\n", "# the password\n\n# of it\n"),
+            (
+                "# [x.auth]\n# a = S\n# b = \"S\"\n# c = S\n# see here\n# d = e\n",
+                "# [x.auth]\n# a = ********\n# b = ********\n# c = ********\n# see here\n# d = e\n",
+            ),
+            ("# [x.auth]\n\n# n = 1\n", "# [x.auth]\n\n# n = ********\n"),
+            (
+                "# [x.auth]\na = true\n# n = 1\n",
+                "# [x.auth]\na = true\n# n = 1\n",
+            ),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+    }
+
+    /// What a part of a text is asked for does not change what is secret in it.
+    #[test]
+    fn a_key_that_begins_before_the_part_is_known() {
+        let text = "# -----BEGIN KEY-----\n\n# S\nx = 1\n# S\n";
+        let part = text.rfind('#').unwrap()..text.len();
+        let syntax = Syntax::parse(text).unwrap();
+        let secrets = Secrets::of(text, &syntax, TextKind::Configuration, [&part]);
+        assert!(secrets.touches(&part));
+    }
+
     /// Doubling what is read doubles the work: were it more, these would take minutes.
     #[test]
     fn long_comments_and_many_values_take_one_pass() {
@@ -501,6 +638,14 @@ a = 1 # this = ********
                 format!("# {}\n", "x".repeat(79_000)).repeat(4)
             ),
             "# password: x\n".repeat(5_000),
+            "# [x.auth]\n# a = S\n\n".repeat(5_000),
+            format!("# {}\n", "login / ".repeat(20_000)),
+            format!("# {}\n", "p/w".repeat(20_000)),
+            format!("# {}\n", "https://a.b/c".repeat(20_000)),
+            format!("# {}\n", "a:b@".repeat(20_000)),
+            format!("x = [\"https:/{}\"]\n", "a:b@".repeat(20_000)),
+            format!("ca_file = \"/{}\"\n", "a:1/".repeat(20_000)),
+            format!("\"{}\" = 1\n", "ghp_".repeat(200)),
         ] {
             let t = std::time::Instant::now();
             masked(&text);

@@ -100,7 +100,7 @@ const ARGUMENTS: &[&str] = &[
 pub(super) struct Position<'s> {
     path: Vec<&'s str>,
     /// Whether a table above is one of credentials or headers.
-    in_secret_table: bool,
+    pub(super) in_secret_table: bool,
     /// Whether names above it may be missing: a setting that is commented out without its table.
     is_tail: bool,
 }
@@ -281,7 +281,7 @@ impl<'s> Settings<'_> {
         }
     }
 
-    /// Names are shown, but not the user information in them.
+    /// Names are shown, but not user information, PEM blocks and tokens in them.
     pub(super) fn keys(&mut self, keys: &[Key], above: &Position<'_>) {
         let mut before = above.path.last().copied();
         for key in keys {
@@ -289,9 +289,12 @@ impl<'s> Settings<'_> {
                 || key.name.contains(':') && key.name.contains("://")
                 || before
                     .is_some_and(|name| is_one_of(name, &["mirrors", "configs", "auths", "host"]));
-            if is_url {
-                self.hide(&key.range, &key.name, Some(url::hidden(&key.name)));
-            }
+            let hidden = if is_url {
+                url::hidden_in_name(&key.name)
+            } else {
+                url::tokens(&key.name)
+            };
+            self.hide(&key.range, &key.name, Some(hidden));
             before = Some(&key.name);
         }
     }
@@ -326,17 +329,23 @@ impl Content {
             Self::Endpoint => {
                 let odd =
                     |c: char| c.is_whitespace() || c.is_control() || "\"'`<>{}|\\".contains(c);
-                // A URL may have long paths; a token without any dot or slash is none.
-                let is_token = !text.contains(['.', ':', '/']) && words::has_token(text);
-                return (!text.contains(odd) && !is_token).then(|| url::hidden(text));
+                return (!text.contains(odd)).then(|| url::hidden(text));
             }
-            Self::Path => text.split(':').all(is_path),
+            Self::Path => is_path(text) || text.split(':').all(is_path) && is_harmless_path(text),
+            Self::Word if text.starts_with('/') => is_harmless_path(text),
             Self::Word => {
                 let of_word = |c: char| c.is_alphanumeric() || "._-+/:*@[]".contains(c);
+                // Names of plugins have dots: theirs are no tokens.
+                let is_name = text.contains(['.', '/']);
+                let has_token = if is_name {
+                    words::has_exact_token
+                } else {
+                    words::has_token
+                };
                 text.len() <= 255
                     && text.chars().all(of_word)
                     && !has_password(text)
-                    && !words::has_token(text)
+                    && !has_token(text)
             }
             Self::Image => {
                 let of_image = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
@@ -345,7 +354,8 @@ impl Content {
                     && (digest.is_empty()
                         || digest.starts_with("sha256:")
                         || digest.starts_with("sha512:"))
-                    && !words::has_token(name)
+                    && !words::has_exact_token(name)
+                    && !words::is_token(name)
             }
             Self::Duration => {
                 text.len() <= 64
@@ -364,6 +374,11 @@ pub fn shown_path(text: &str) -> &str {
     let is_odd = text.contains(|c: char| c.is_whitespace() || "?#".contains(c));
     let is_shown = is_harmless_path(text) && (!is_odd || has_known_ending(text));
     if is_shown { text } else { MASK }
+}
+
+/// The path of a file that could not be used. It is what an operator looks for, so that only what is no path is masked.
+pub fn shown_file(path: &str) -> &str {
+    if words::has_pem(path) { MASK } else { path }
 }
 
 /// A name from a file, such as a plugin's, as it may be quoted in a message.
@@ -399,16 +414,19 @@ fn has_known_ending(path: &str) -> bool {
 
 /// Whether a string at an unknown position is an absolute path.
 fn is_plain_path(text: &str) -> bool {
-    text.starts_with('/') && !text.contains(char::is_whitespace) && is_harmless_path(text)
+    text.starts_with('/')
+        && !text.contains(char::is_whitespace)
+        // So base64 ends.
+        && !text.ends_with('=')
+        && is_harmless_path(text)
 }
 
 fn is_harmless_path(text: &str) -> bool {
     text.len() <= 4096
         && !text.contains(char::is_control)
-        && !text.ends_with('=')
         && !text.contains("://")
-        && !has_password(text)
-        && !words::has_token(text)
+        && url::password(text).is_none()
+        && !words::has_exact_token(text)
 }
 
 /// Whether it is like `user:password@host`.

@@ -3,21 +3,46 @@
 
 use std::ops::Range;
 
-use super::{MASK, words};
+use super::{MASK, Secrets, words};
 use crate::go::url;
 use crate::toml::edit::quote;
 
 /// The ranges of `text`, a URL or a host with or without a scheme, that are not shown. Sorted, not overlapping.
 ///
 /// User information ends where Go's URL parser says that the authority ends: `https://good.example/proxy/@team` has
-/// none. Of a text whose authority Go refuses nobody knows where a password ends; with an at sign anywhere, all of it
-/// behind the scheme is hidden.
+/// none. Of a text whose authority Go refuses or does not find nobody knows where a password ends, so all up to the last
+/// at sign is hidden, or all behind the scheme.
 pub(super) fn hidden(text: &str) -> Vec<Range<usize>> {
-    let start = match text.find("://") {
-        Some(at) => at + "://".len(),
-        None if text.starts_with("//") => "//".len(),
-        None => 0,
+    let is_bare_token = || {
+        let mut tokens = words::tokens(text);
+        words::is_token(text) || !text.contains(['.', ':', '/']) && tokens.next().is_some()
     };
+    if is_bare_token() {
+        return std::iter::once(0..text.len()).collect();
+    }
+    hidden_of(text, false)
+}
+
+/// The same of a name. A name with a colon and no scheme is an odd name, not a password.
+pub(super) fn hidden_in_name(name: &str) -> Vec<Range<usize>> {
+    hidden_of(name, true)
+}
+
+/// What is hidden of any name: PEM blocks, and tokens whose shape nothing else has.
+pub(super) fn tokens(text: &str) -> Vec<Range<usize>> {
+    if words::has_pem(text) {
+        return std::iter::once(0..text.len()).collect();
+    }
+    words::exact_tokens(text).collect()
+}
+
+fn hidden_of(text: &str, is_name: bool) -> Vec<Range<usize>> {
+    let all = |start: usize| -> Vec<Range<usize>> { std::iter::once(start..text.len()).collect() };
+    if words::has_pem(text) {
+        return all(0);
+    }
+    let (start, slashes) = authority_start(text);
+    let has_scheme = start > 0;
     let rest = text.get(start..).unwrap_or_default();
     let fragment = rest.find('#').unwrap_or(rest.len());
     let before_fragment = rest.get(..fragment).unwrap_or_default();
@@ -25,12 +50,36 @@ pub(super) fn hidden(text: &str) -> Vec<Range<usize>> {
     let before_query = rest.get(..query).unwrap_or_default();
     let authority = before_query.split('/').next().unwrap_or_default();
     let mut ranges = Vec::new();
+    let mut host = 0;
+    let mut path = authority.len();
     if let Some(at) = authority.rfind('@') {
-        if at > 0 {
-            ranges.push(start..start + at);
+        ranges.push(start..start + at);
+        host = at + 1;
+    } else if rest.contains('@') || rest.contains("%40") {
+        if !is_authority(authority) {
+            return all(start);
         }
-    } else if (rest.contains('@') || rest.contains("%40")) && !is_authority(authority) {
-        return std::iter::once(start..text.len()).collect();
+        // `https:/user:password@h`, `https:///user:password@h`, `https://user:/password@h`.
+        if has_scheme && (slashes != 2 || authority.is_empty() || authority.ends_with(':')) {
+            let Some(at) = rest.rfind('@') else {
+                return all(start);
+            };
+            // `https:/h/@team` has none.
+            let before = rest.get(..at).unwrap_or_default();
+            if before.contains(':') || !before.ends_with('/') {
+                ranges.push(start..start + at);
+                path = at;
+            }
+        }
+    }
+    let name = authority.get(host..).unwrap_or_default();
+    if (has_scheme || !is_name)
+        && let Some(port) = bad_port(name)
+    {
+        ranges.push(start + host + port..start + authority.len());
+    }
+    if let Some(part) = rest.get(path..query).and_then(password) {
+        ranges.push(start + path + part.start..start + path + part.end);
     }
     // What follows the sign, which itself is shown.
     for (sign, end) in [(query, fragment), (fragment, rest.len())] {
@@ -38,12 +87,62 @@ pub(super) fn hidden(text: &str) -> Vec<Range<usize>> {
             ranges.push(start + sign + 1..start + end);
         }
     }
-    let path = query.min(authority.len())..query;
-    let base = start + path.start;
-    let tokens = words::tokens(rest.get(path).unwrap_or_default());
-    ranges.extend(tokens.map(|token| base + token.start..base + token.end));
-    ranges.sort_by_key(|range| range.start);
-    ranges
+    ranges.extend(words::exact_tokens(text));
+    Secrets::new(ranges).ranges
+}
+
+/// Where the authority begins behind a scheme and its slashes, and how many slashes there are.
+fn authority_start(text: &str) -> (usize, usize) {
+    let of_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    let scheme = text.bytes().take_while(of_scheme).count();
+    let behind = text.get(scheme..).unwrap_or_default();
+    let (start, behind) = match behind.strip_prefix(':') {
+        Some(rest) if rest.starts_with('/') => (scheme + 1, rest),
+        _ if text.starts_with("//") => (0, text),
+        _ => return (0, 0),
+    };
+    let slashes = behind.len() - behind.trim_start_matches('/').len();
+    (start + slashes, slashes)
+}
+
+/// Where in a host the port begins that is none.
+fn bad_port(host: &str) -> Option<usize> {
+    if !host.contains(':') || is_authority(host) {
+        return None;
+    }
+    let of_address = |c: char| c.is_ascii_hexdigit() || ":.[]".contains(c);
+    if host.starts_with('[') && host.chars().all(of_address) {
+        return None;
+    }
+    let address = if host.starts_with('[') {
+        host.find(']').unwrap_or_default()
+    } else {
+        0
+    };
+    let colon = address + host.get(address..)?.find(':')?;
+    let port = host.get(colon + 1..)?;
+    (!port.bytes().all(|byte| byte.is_ascii_digit())).then_some(colon + 1)
+}
+
+/// What is like `user:password` before an at sign of a path. A port has a slash behind it, and `C:` a backslash;
+/// `name:tag@sha256:…` is an image.
+pub(super) fn password(path: &str) -> Option<Range<usize>> {
+    let mut signs = path.rmatch_indices('@').map(|(at, _)| at);
+    let is_digest = |at: &usize| {
+        let rest = path.get(at + 1..).unwrap_or_default();
+        rest.starts_with("sha256:") || rest.starts_with("sha512:")
+    };
+    let end = signs.find(|at| !is_digest(at))?;
+    let before = path.get(..end)?;
+    let is_port = |colon: &usize| {
+        let rest = path.get(colon + 1..).unwrap_or_default();
+        let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        behind.starts_with('\\') || behind.len() < rest.len() && behind.starts_with('/')
+    };
+    let mut colons = before.match_indices(':').map(|(colon, _)| colon);
+    let colon = colons.find(|colon| !is_port(colon))?;
+    let start = before.get(..colon)?.rfind('/').map_or(0, |slash| slash + 1);
+    Some(start..end)
 }
 
 fn is_authority(authority: &str) -> bool {
@@ -52,7 +151,7 @@ fn is_authority(authority: &str) -> bool {
 
 /// A name as a part of a setting's path, without user information: bare where TOML allows it and it has no dot.
 pub fn shown_name(name: &str) -> String {
-    let name = &*shown_url(name);
+    let name = &*shown(name, hidden_in_name(name));
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) {
         name.to_owned()
@@ -69,9 +168,13 @@ pub fn shown_names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
 
 /// A URL, a host or a name from a file as it may be quoted in a message: without user information, query and fragment.
 pub fn shown_url(text: &str) -> String {
+    shown(text, hidden(text))
+}
+
+fn shown(text: &str, hidden: Vec<Range<usize>>) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut copied = 0;
-    for range in hidden(text) {
+    for range in hidden {
         shown.push_str(text.get(copied..range.start).unwrap_or_default());
         shown.push_str(MASK);
         copied = range.end;
@@ -114,6 +217,21 @@ mod tests {
             ("https://h/?", "https://h/?"),
             ("https://[::1]:5000/@x", "https://[::1]:5000/@x"),
             ("ftp://u:p@h", "ftp://********@h"),
+            ("https:/bob:S@h", "https:/********@h"),
+            ("https:/bob:S/x@h", "https:/********"),
+            ("https:///bob:S@h", "https:///********@h"),
+            ("https:///bob:S%40h", "https:///********"),
+            ("https://bob:/S@h/v2", "https://********@h/v2"),
+            ("https:/h/proxy/@team", "https:/h/proxy/@team"),
+            ("https:/h/S@x", "https:/********@x"),
+            ("https:////S@h", "https:////********@h"),
+            ("https//bob:S@h", "https//********@h"),
+            ("https://https://bob:S@h", "https://********@h"),
+            ("https:bob:S@h", "********@h"),
+            ("https://h/x/bob:S@y/v2", "https://h/x/********@y/v2"),
+            ("https://h/r:5000/@team", "https://h/r:5000/@team"),
+            ("h/x?token=S&u=https://y", "h/x?********"),
+            ("h/library/x:1@sha256:ab", "h/library/x:1@sha256:ab"),
             ("plain", "plain"),
             ("*", "*"),
             ("", ""),
@@ -133,15 +251,59 @@ mod tests {
             assert_eq!(shown_url(text), "https://********", "{text}");
         }
         assert_eq!(shown_url("u:s3/cret@h"), "********");
-        assert_eq!(shown_url("https://h:port/x"), "https://h:port/x");
+        // The host is what is to be reviewed.
+        for (text, shown) in [
+            ("https://h:port/x", "https://h:********/x"),
+            ("https://bob:S", "https://bob:********"),
+            ("https:/bob:S", "https:/bob:********"),
+            ("bob:S", "bob:********"),
+            ("https://[::1]:S", "https://[::1]:********"),
+            ("https://[::1", "https://[::1"),
+            ("https://[bob:S", "https://[bob:********"),
+            ("https://h:", "https://h:"),
+        ] {
+            assert_eq!(shown_url(text), shown, "{text}");
+        }
+        assert_eq!(shown_name("bob:x"), "\"bob:x\"");
     }
 
     #[test]
-    fn tokens_in_paths_are_hidden() {
+    fn tokens_are_hidden_and_names_that_are_like_them_are_not() {
+        for (text, shown) in [
+            (
+                "https://h/ghp_0123456789abcdefABCDEF012345678901/x",
+                "https://h/********/x",
+            ),
+            ("eyJhUnTr2abcdefghijk.hUnTr2.y", "********"),
+            (
+                "https://eyJhUnTr2abcdefghijk.hUnTr2.y/v2",
+                "https://********/v2",
+            ),
+            ("Ym9iOlMzY3JldA==", "********"),
+            ("-----BEGIN X-----\nS", "********"),
+        ] {
+            assert_eq!(shown_url(text), shown, "{text}");
+        }
+        for text in [
+            "https://h/repository/pypi-docker-hosted-internal/v2",
+            "https://npm_mirror-production-eu/v2",
+            "npm_mirror-production-eu",
+            "sk-mirror-production-frankfurt",
+            "ClusterProvisioner2024Registry",
+            "https://h/ClusterProvisioner2024Registry",
+        ] {
+            assert_eq!(shown_url(text), text);
+        }
+    }
+
+    #[test]
+    fn pem_and_tokens_are_hidden_in_names() {
+        assert_eq!(shown_name("-----BEGIN X-----\nS"), "\"********\"");
         assert_eq!(
-            shown_url("https://h/ghp_0123456789abcdefABCDEF/x"),
-            "https://h/********/x"
+            shown_name("ghp_0123456789abcdefABCDEF012345678901"),
+            "\"********\""
         );
+        assert_eq!(shown_name("ghp_mirror"), "ghp_mirror");
     }
 
     #[test]

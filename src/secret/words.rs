@@ -29,6 +29,11 @@ const PASSWORDS: &[&str] = &[
     "parolă",
     "parole",
     "passw0rd",
+    "p4ssw0rd",
+    "passwrd",
+    "pasword",
+    "psswd",
+    "pswd",
     "laluan",
     "parool",
     "hasło",
@@ -89,6 +94,8 @@ const HINTS: &[&str] = &[
     "s3cr3t",
     "pat",
     "pin",
+    "otp",
+    "tok",
     "psk",
     "clave",
     "mdp",
@@ -192,27 +199,46 @@ const PREFIXES: &[(&str, usize)] = &[
     ("dckr_oat_", 8),
     ("hvs.", 8),
     ("hvb.", 8),
-    ("npm_", 16),
-    ("pypi-", 16),
     ("AIza", 30),
     ("ya29.", 8),
     ("sk_live_", 8),
     ("sk_test_", 8),
     ("rk_live_", 8),
-    ("sk-", 20),
     ("SG.", 16),
     ("dop_v1_", 8),
-    ("oat_", 16),
     ("shpat_", 8),
     ("AGE-SECRET-KEY-", 8),
     ("rubygems_", 8),
-    ("hf_", 16),
     ("ATATT3", 8),
     ("ATBB", 16),
     ("AKC", 20),
     ("cmVmdGtu", 8),
     ("sha256~", 16),
 ];
+/// The same of beginnings that names of repositories have, too: a word of small letters and hyphens is no token.
+const WEAK_PREFIXES: &[(&str, usize)] = &[
+    ("npm_", 16),
+    ("pypi-", 16),
+    ("sk-", 20),
+    ("oat_", 16),
+    ("hf_", 16),
+];
+/// How tokens begin that are so known that they are masked in paths, URLs and names, and how many letters and digits follow
+/// at least, without a sign between them.
+const EXACT_PREFIXES: &[(&str, usize)] = &[
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghu_", 16),
+    ("ghs_", 16),
+    ("ghr_", 16),
+];
+/// The same of tokens that have signs in them.
+const EXACT_PREFIXES_WITH_SIGNS: &[(&str, usize)] =
+    &[("github_pat_", 36), ("glpat-", 20), ("dckr_pat_", 20)];
+/// How the keys of AWS begin, and how many capital letters and digits follow exactly.
+const AWS_KEYS: (&[&str], usize) = (&["AKIA", "ASIA"], 16);
+/// The shortest header of a JSON Web Token.
+const JWT_HEADER: usize = 13;
 /// No token with one of them is shorter.
 const SHORTEST_TOKEN: usize = 12;
 /// A word with capital and small letters and digits is taken for a token from this length on.
@@ -334,27 +360,143 @@ fn has_known_prefix(word: &str) -> bool {
     let rests = rests.map(|start| word.get(start..).unwrap_or_default());
     let mut rests = rests.filter(|rest| rest.len() >= SHORTEST_TOKEN);
     rests.any(|rest| {
-        PREFIXES.iter().any(|(prefix, least)| {
-            rest.strip_prefix(prefix).is_some_and(|rest| {
-                let characters = rest
-                    .bytes()
-                    .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-');
-                characters.count() >= *least
-            })
-        })
+        has_prefix(rest, PREFIXES).is_some()
+            || has_prefix(rest, WEAK_PREFIXES).is_some_and(is_scrambled)
     })
 }
 
-/// Where in a text words are that only a machine makes: long ones with letters of both cases and digits, and base64 of
-/// `user:password`.
-pub(super) fn odd_words(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-' | '=');
-    runs(text, of_base64).filter(|run| {
+/// What follows one of these prefixes, if there is enough of it.
+fn has_prefix<'w>(word: &'w str, prefixes: &[(&str, usize)]) -> Option<&'w str> {
+    prefixes.iter().find_map(|(prefix, least)| {
+        let rest = word.strip_prefix(prefix)?;
+        let of_token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-';
+        let count = rest.bytes().take_while(of_token).count();
+        (count >= *least).then_some(rest)
+    })
+}
+
+/// Whether there are capital letters behind small ones, or letters behind digits: not so in `docker-hosted-internal2`.
+fn is_scrambled(word: &str) -> bool {
+    let pairs = word.as_bytes().iter().zip(word.as_bytes().iter().skip(1));
+    let mut pairs = pairs.map(|(one, next)| (*one, *next));
+    pairs.any(|(one, next)| {
+        one.is_ascii_lowercase() && next.is_ascii_uppercase()
+            || one.is_ascii_digit() && next.is_ascii_alphabetic()
+    })
+}
+
+/// Where in a text tokens are whose shape nothing else has: they are masked in paths, URLs and names, too.
+pub(super) fn exact_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    runs(text, of_token).filter_map(|run| {
         let word = text.get(run.clone()).unwrap_or_default();
+        let starts = word
+            .match_indices(['_', '-', '.'])
+            .map(|(at, _)| at + 1)
+            .take(8);
+        let mut starts = std::iter::once(0).chain(starts);
+        let start = starts.find(|start| is_exact(word.get(*start..).unwrap_or_default()))?;
+        Some(run.start + start..run.end)
+    })
+}
+
+fn is_exact(word: &str) -> bool {
+    let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let plain = EXACT_PREFIXES.iter().any(|(prefix, least)| {
+        let rest = word.strip_prefix(prefix);
+        rest.is_some_and(|rest| letters(rest) >= *least && is_scrambled(rest))
+    });
+    let aws = || {
+        let (prefixes, length) = AWS_KEYS;
+        let rest = prefixes.iter().find_map(|prefix| word.strip_prefix(prefix));
+        rest.is_some_and(|rest| {
+            let key = rest.get(..letters(rest)).unwrap_or_default();
+            key.len() == length
+                && !key.contains(|c: char| c.is_ascii_lowercase())
+                && key.contains(|c: char| c.is_ascii_digit())
+        })
+    };
+    let with_signs = || has_prefix(word, EXACT_PREFIXES_WITH_SIGNS).is_some_and(is_scrambled);
+    plain || with_signs() || aws() || is_web_token(word)
+}
+
+/// Whether a word is a JSON Web Token: three parts, the first of which is base64 of an object of JSON.
+fn is_web_token(word: &str) -> bool {
+    let mut parts = word.split('.');
+    let (Some(header), Some(payload)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    let capitals = header.bytes().filter(u8::is_ascii_uppercase).count();
+    header.starts_with("eyJ")
+        && header.len() >= JWT_HEADER
+        && capitals >= 2
+        && header.contains(|c: char| c.is_ascii_digit())
+        && !payload.is_empty()
+        && parts.next().is_some()
+}
+
+/// Whether a text is nothing but a token, or base64 of `user:password`.
+pub(super) fn is_token(text: &str) -> bool {
+    let is_whole = |run: Range<usize>| run == (0..text.len());
+    exact_tokens(text).next().is_some_and(is_whole) || is_basic(text)
+}
+
+/// Where in a text words are that only a machine makes: long ones with letters of both cases and digits, and base64 of
+/// `user:password`. In a URL and in a path behind a host they begin behind the host.
+pub(super) fn odd_words(
+    text: &str,
+    authorities: &[Range<usize>],
+) -> impl Iterator<Item = Range<usize>> {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-' | '=');
+    let mut authorities = authorities.iter().peekable();
+    runs(text, of_base64).filter_map(move |run| {
+        while authorities.next_if(|it| it.end < run.start).is_some() {}
+        let before = run
+            .start
+            .checked_sub(1)
+            .and_then(|at| text.as_bytes().get(at));
+        let mut start = run.start;
+        // The slashes before an authority are in its run; behind a dot or a port it goes on in others.
+        while let Some(authority) = authorities.peek().filter(|it| it.start <= run.end) {
+            if authority.end >= run.end {
+                return None;
+            }
+            start = start.max(authority.end);
+            authorities.next();
+        }
+        if start == run.start && matches!(before, Some(b'.' | b':')) {
+            let word = text.get(run.clone()).unwrap_or_default();
+            start += word.find('/').unwrap_or_default();
+        }
+        let word = text.get(start..run.end).unwrap_or_default();
         // AWS secret keys have slashes in them, as paths have.
         let is_aws = word.len() == AWS_SECRET_KEY && !word.starts_with('/') && is_mixed(word);
-        is_aws || word.split('/').any(is_mixed) || is_basic(word)
+        if is_aws || is_basic(word) {
+            return Some(start..run.end);
+        }
+        let mut at = start;
+        for part in word.split('/') {
+            if is_mixed(part) {
+                // A path is shown up to the part that is odd.
+                return Some(if word.starts_with('/') { at } else { start }..run.end);
+            }
+            at += part.len() + 1;
+        }
+        None
     })
+}
+
+/// Where the authorities of URLs are in a text.
+pub(super) fn authorities(text: &str) -> Vec<Range<usize>> {
+    let starts = text.match_indices("://").map(|(at, sign)| at + sign.len());
+    let authority = |start: usize| {
+        let rest = text.get(start..).unwrap_or_default();
+        let ends = |c: char| {
+            c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '`' | '<' | '>')
+        };
+        start..start + rest.find(ends).unwrap_or(rest.len())
+    };
+    starts.map(authority).collect()
 }
 
 fn is_mixed(word: &str) -> bool {
@@ -406,9 +548,19 @@ fn each_of_base64(text: &str, mut is_so: impl FnMut(u8) -> bool) -> bool {
     true
 }
 
+/// Whether a PEM block begins in a text.
+pub(super) fn has_pem(text: &str) -> bool {
+    text.contains("-----BEGIN")
+}
+
+/// Whether a text has a PEM block or a token in it whose shape nothing else has.
+pub(super) fn has_exact_token(text: &str) -> bool {
+    has_pem(text) || exact_tokens(text).next().is_some()
+}
+
 /// Whether a text has the shape of a secret anywhere.
 pub(super) fn has_token(text: &str) -> bool {
-    text.contains("-----BEGIN") || tokens(text).next().is_some() || odd_words(text).next().is_some()
+    has_pem(text) || tokens(text).next().is_some() || odd_words(text, &[]).next().is_some()
 }
 
 /// The longest runs of characters that are all `of` something.
@@ -522,9 +674,76 @@ mod tests {
     }
 
     #[test]
+    fn names_of_repositories_are_no_tokens() {
+        for text in [
+            "pypi-docker-hosted-internal",
+            "npm_mirror-production-eu",
+            "sk-mirror-production-frankfurt",
+            "hf_models-production-2024",
+        ] {
+            assert!(!has_token(text), "{text}");
+        }
+        assert!(has_token("pypi-AgEIcHlwaS5vcmcCJDQ"));
+        assert!(has_token("npm_a1B2c3D4e5F6g7H8"));
+    }
+
+    #[test]
+    fn exact_tokens_are_known_wherever_they_stand() {
+        for (text, token) in [
+            ("ghp_0123456789abcdefghijABCDEFGHIJ012345", 0),
+            ("my_ghp_0123456789abcdefghijABCDEFGHIJ012345", 3),
+            ("/x/glpat-a1B2c3D4e5F6g7H8i9J0", 3),
+            ("/x/AKIAIOSFODNN7EXAMPLE", 3),
+            ("eyJhUnTr2abcdefghijk.hUnTr2.y", 0),
+        ] {
+            let found = exact_tokens(text).next();
+            assert_eq!(found, Some(token..text.len()), "{text}");
+        }
+        for text in [
+            "ClusterProvisioner2024Registry",
+            "glpat-mirror-production-frankfurt2",
+            "ghp_mirror-production-frankfurt2",
+            "AKIAMIRRORPRODUCTION2024",
+            "eyJafjallajokull.example.com",
+            "io.containerd.grpc.v1.cri",
+        ] {
+            assert_eq!(exact_tokens(text).next(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_odd_word_in_a_url_begins_behind_its_host() {
+        for (text, shown) in [
+            (
+                "https://wiki/pages/ClusterProvisioner2024Registry",
+                "https://wiki/pages/",
+            ),
+            ("https://ClusterProvisioner2024Registry.example:5000/x", ""),
+            (
+                "https://wiki.corp/ClusterProvisioner2024Registry",
+                "https://wiki.corp/",
+            ),
+            (
+                "wiki.corp/pages/ClusterProvisioner2024Registry",
+                "wiki.corp/pages/",
+            ),
+            (
+                "ca in /etc/pki/CorpRootCA2023Production.pem",
+                "ca in /etc/pki/",
+            ),
+            ("x ab/ClusterProvisioner2024Registry", "x "),
+        ] {
+            let found = odd_words(text, &authorities(text)).next();
+            let before = found.map_or("", |run| text.get(..run.start).unwrap());
+            assert_eq!(before, shown, "{text}");
+        }
+    }
+
+    #[test]
     fn no_token_with_a_known_prefix_is_shorter_than_the_shortest() {
         let shortest = PREFIXES
             .iter()
+            .chain(WEAK_PREFIXES)
             .map(|(prefix, least)| prefix.len() + least)
             .min();
         assert_eq!(shortest, Some(SHORTEST_TOKEN));
