@@ -53,9 +53,19 @@ fn is_known(name: &str) -> bool {
 /// Whether it has the form of a host or of a plugin's name, with a scheme or without, and nothing that is masked.
 fn is_like_a_host(name: &str) -> bool {
     let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
-    let is_host = |c: char| c.is_ascii_alphanumeric() || "-_.:[]*".contains(c);
-    let has_form = rest == "localhost" || rest.contains('.') || rest.contains(':');
-    has_form && rest.chars().all(is_host) && shown_names([name]).contains(rest)
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (rest, None),
+    };
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = host.starts_with('[') && host.ends_with(']');
+    let of_host = |c: char| {
+        c.is_ascii_alphanumeric() || "-_.*".contains(c) || is_address && ":[]".contains(c)
+    };
+    host.chars().all(of_host)
+        && port.is_none_or(is_port)
+        && (port.is_some() || host.contains('.') || host == "localhost" || is_address)
+        && shown_names([name]).contains(rest)
 }
 
 #[cfg(test)]
@@ -90,8 +100,16 @@ mod tests {
             shown(&table),
             "plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\""
         );
-        assert_eq!(shown(&["host", "http://h:5000"]), "host.\"http://h:5000\"");
-        for secret in ["hUnTr2", "Basic Ym9iOmh1bnRlcjI=", "-----BEGIN X-----\nS"] {
+        for host in ["http://h:5000", "[::1]:5000", "*.example", "127.0.0.1:5000"] {
+            assert_eq!(shown(&["host", host]), format!("host.\"{host}\""));
+        }
+        for secret in [
+            "hUnTr2",
+            "Basic Ym9iOmh1bnRlcjI=",
+            "-----BEGIN X-----\nS",
+            "bob:hUnTr2",
+            "bob:h.x",
+        ] {
             assert_eq!(
                 shown(&["auths", secret]),
                 format!("auths.{MASK}"),

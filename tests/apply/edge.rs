@@ -317,6 +317,7 @@ fn a_missing_shell_is_named_before_anything_is_changed() {
 /// Whoever has no rights is told so, whatever it is that needs them.
 #[test]
 fn a_run_without_root_says_that_root_is_needed() {
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let scratch = Scratch::node("edge-no-root");
     let root = scratch.at("node");
@@ -345,6 +346,21 @@ fn a_run_without_root_says_that_root_is_needed() {
     std::os::unix::fs::chown(scratch.at(CONFIG), Some(65534), None).unwrap();
     let said = stderr(&run(&["apply", "--yes", "--existing", "replace"]));
     assert!(said.contains("run this as root"), "{said}");
+    // A run that was killed would be mentioned, if it could be seen.
+    let state = root.join("var/lib/containerd-registry-migrate");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for (command, code) in [("plan", 3), ("check", 1)] {
+        let mut plan = Command::new(&copy);
+        plan.arg(command).arg("--root").arg(&root);
+        plan.uid(65534).gid(65534);
+        let output = expect(&mut plan, code);
+        let said = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("run this as root to see unfinished runs"),
+            "{said}"
+        );
+    }
 }
 
 /// The way back of a guarded apply is a guarded one, and works as printed.
