@@ -583,8 +583,13 @@ fn leaf_array(registry: &Meaning, leaf: &[String]) -> Option<usize> {
 }
 
 fn quoted(name: &str) -> String {
-    // Outcomes are shown, and user information in names is not.
-    let name = &*shown_url(name);
+    // Outcomes are shown, and user information in names is not. A name is no URL because of a colon.
+    let is_url = name.contains(['@', '/']);
+    let name = &*if is_url {
+        shown_url(name)
+    } else {
+        name.to_owned()
+    };
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) {
         return name.to_owned();
