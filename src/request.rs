@@ -140,6 +140,12 @@ impl Request {
     }
 }
 
+/// Whether a text has the form of a plan's digest.
+pub fn is_digest(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 64 && text.bytes().all(is_digit)
+}
+
 /// A command of this program with its arguments, for a POSIX shell.
 pub fn command_line(command: &str, arguments: impl IntoIterator<Item = Argument>) -> String {
     let mut words = vec![env!("CARGO_PKG_NAME").to_owned(), command.to_owned()];

@@ -45,6 +45,7 @@ use super::{ApplyError, Origin};
 use crate::containerd::release::Version;
 use crate::node::{LARGEST_JOURNAL, Node, NodeError, NodePath, read_all, too_large};
 use crate::plan::FileKind;
+use crate::request::is_digest;
 use crate::shell;
 
 /// Raised whenever another program would misread a journal.
@@ -205,10 +206,6 @@ impl Record {
 
     /// Whether what is printed of it has the form that this program writes: a journal in a tree is anyone's.
     fn is_as_written(&self) -> bool {
-        let is_digest = |text: &str| {
-            let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            text.len() == 64 && text.bytes().all(is_hex)
-        };
         let is_time = |text: &str| {
             let form = "0000-00-00T00:00:00Z";
             let is_alike = |(byte, form): (u8, u8)| match form {

@@ -11,7 +11,7 @@ use crate::finding::{self, Code, Decision};
 use crate::node::NodePath;
 use crate::question::{ExistingValue, Inert, Version1};
 use crate::report::fold::Detail;
-use crate::request::{Argument, Request, STATE_DIR};
+use crate::request::{Argument, Request, STATE_DIR, is_digest};
 
 /// For how many seconds to wait until CRI is up, without `--health-timeout`.
 pub(super) const HEALTH_TIMEOUT: u64 = 60;
@@ -628,8 +628,9 @@ pub(super) fn parse_digest(text: &str) -> Result<String, String> {
         .iter()
         .find_map(|name| digest.strip_suffix(name))
         .unwrap_or(digest);
-    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(digest.to_ascii_lowercase())
+    let digest = digest.to_ascii_lowercase();
+    if is_digest(&digest) {
+        Ok(digest)
     } else {
         Err("write the 64 hexadecimal digits that `plan` prints after `Digest:`".to_owned())
     }

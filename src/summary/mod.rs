@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::finding::Severity;
 use crate::printable::printable;
 use crate::report::{Outcome, Report, SCHEMA};
+use crate::request::is_digest;
 
 mod render;
 mod stream;
@@ -371,12 +372,6 @@ impl Key {
             reasons,
         }
     }
-}
-
-/// What a file of approved digests may hold.
-fn is_digest(text: &str) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    text.len() == 64 && text.bytes().all(is_digit)
 }
 
 fn group((key, members): (Key, Members)) -> Group {
