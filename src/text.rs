@@ -222,7 +222,7 @@ impl PartialEq for FileText {
 impl Eq for FileText {}
 
 /// The first byte of each line.
-fn line_starts(text: &[u8]) -> Vec<usize> {
+pub(crate) fn line_starts(text: &[u8]) -> Vec<usize> {
     work::count(text.len());
     let bytes = text.iter().zip(1..);
     let feeds = bytes.filter_map(|(byte, next)| (*byte == b'\n').then_some(next));
@@ -245,8 +245,12 @@ impl TomlText {
 
     /// The number of the line that a byte is in, from one.
     pub fn line(&self, at: usize) -> usize {
-        let starts = self.lines.get_or_init(|| line_starts(self.text.as_bytes()));
-        line_of(starts, at)
+        line_of(self.line_starts(), at)
+    }
+
+    /// The first byte of each line.
+    pub(crate) fn line_starts(&self) -> &[usize] {
+        self.lines.get_or_init(|| line_starts(self.text.as_bytes()))
     }
 
     /// What the text means.

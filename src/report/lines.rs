@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::{Excerpt, Position, Shown};
 use crate::read::Source;
 use crate::secret::{Masked, Secrets};
+use crate::text::line_starts;
 use crate::work;
 
 /// A longer line is cut.
@@ -37,7 +38,7 @@ impl<'s> Lines<'s> {
             let secrets = match shown.secrets {
                 true => Secrets::default(),
                 false => {
-                    let starts = starts(&toml.text);
+                    let starts = toml.line_starts();
                     let lines = places.iter().map(|place| {
                         let line = starts.partition_point(|start| *start <= place.start);
                         let end = starts.get(line).copied().unwrap_or(toml.text.len());
@@ -62,7 +63,7 @@ impl<'s> Lines<'s> {
             None => String::from_utf8_lossy(source.content.bytes()),
         };
         let text = masked.as_ref().map_or(&*unmasked, |masked| &masked.text);
-        let starts = starts(text);
+        let starts = line_starts(text.as_bytes());
         let mut characters = vec![0];
         let mut before = 0;
         for chunk in text.as_bytes().chunks(STEP) {
@@ -155,14 +156,6 @@ impl<'s> Lines<'s> {
         let rest = self.text().as_bytes().get(step * STEP..at);
         self.characters.get(step).copied().unwrap_or_default() + count(rest.unwrap_or_default())
     }
-}
-
-/// The first byte of each line.
-fn starts(text: &str) -> Vec<usize> {
-    let feeds = text.match_indices('\n');
-    std::iter::once(0)
-        .chain(feeds.map(|(at, _)| at + 1))
-        .collect()
 }
 
 /// How many characters begin in these bytes.
