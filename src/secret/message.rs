@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::MASK;
 use super::setting::{CONFIGURATION, Content, HOSTS_FILE};
-use super::url::{shown_name, shown_names};
-use super::{MASK, Masked};
+use super::url::{self, shown_name};
 
 /// Names of tables and keys that containerd knows, beside those of shown settings.
 const OTHER_NAMES: &[&str] = &[
@@ -26,7 +26,7 @@ impl Content {
         match self.hidden(text) {
             None => Cow::Borrowed(MASK),
             Some(hidden) if hidden.is_empty() => Cow::Borrowed(text),
-            Some(hidden) => Cow::Owned(Masked::new(text, &hidden).text),
+            Some(hidden) => Cow::Owned(url::shown(text, hidden)),
         }
     }
 }
@@ -65,7 +65,7 @@ fn is_like_a_host(name: &str) -> bool {
     host.chars().all(of_host)
         && port.is_none_or(is_port)
         && (port.is_some() || host.contains('.') || host == "localhost" || is_address)
-        && shown_names([name]).contains(rest)
+        && url::hidden_in_name(name).is_empty()
 }
 
 #[cfg(test)]

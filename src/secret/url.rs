@@ -171,7 +171,8 @@ pub fn shown_url(text: &str) -> String {
     shown(text, hidden(text))
 }
 
-fn shown(text: &str, hidden: Vec<Range<usize>>) -> String {
+/// A text with a mask in the place of each of these ranges.
+pub(super) fn shown(text: &str, hidden: Vec<Range<usize>>) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut copied = 0;
     for range in hidden {
