@@ -614,8 +614,7 @@ impl<'a> Store<'a> {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 // It says who it is right after it took the lock: this may be too early to read it.
-                let holder = read_all(file.take(HOLDER)).unwrap_or_default();
-                let holder = String::from_utf8_lossy(&holder).trim().to_owned();
+                let holder = holder_in(file);
                 return Err(ApplyError::Locked {
                     lock: path,
                     holder: if is_ours { holder } else { String::new() },
@@ -648,9 +647,7 @@ impl<'a> Store<'a> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
             return None;
         }
-        let text = read_all(File::from(file).take(HOLDER)).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let holder = text.trim();
+        let holder = holder_in(File::from(file));
         let (pid, _) = holder.strip_prefix("pid ")?.split_once(',')?;
         // `1: FLOCK  ADVISORY  WRITE 26004 fe:00:7866413 0 EOF`
         let locks = std::fs::read_to_string("/proc/locks").ok()?;
@@ -661,7 +658,7 @@ impl<'a> Store<'a> {
                 && words.nth(2) == Some(pid)
                 && words.next().is_some_and(|place| place.ends_with(&inode))
         };
-        locks.lines().any(is_held).then(|| holder.to_owned())
+        locks.lines().any(is_held).then_some(holder)
     }
 
     /// Opens the directory, and makes it if it is not there. The mode of one that was there is changed only if nothing
@@ -824,6 +821,12 @@ impl<'a> Store<'a> {
         };
         append().map_err(|error| NodeError::new(&path, "add to the journal", error))
     }
+}
+
+/// What a lock says of who holds it; empty if it cannot be read.
+fn holder_in(lock: File) -> String {
+    let holder = read_all(lock.take(HOLDER)).unwrap_or_default();
+    String::from_utf8_lossy(&holder).trim().to_owned()
 }
 
 fn is_too_large(length: usize) -> bool {

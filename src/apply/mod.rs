@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::containerd::release::Version;
-use crate::node::{Node, NodePath};
+use crate::node::{Node, NodeError, NodePath};
 use crate::plan::FileKind;
 
 pub(crate) mod command;
@@ -193,15 +193,15 @@ pub fn runs(node: &Node, state_dir: &NodePath) -> Result<Vec<Run>, ApplyError> {
     runs.collect()
 }
 
-/// Runs that a command which only reads should mention: none where it may not look.
-pub fn unfinished(node: &Node, state_dir: &NodePath) -> Vec<Run> {
+/// Runs that a command which only reads should mention; an error if it may not look.
+pub fn unfinished(node: &Node, state_dir: &NodePath) -> Result<Vec<Run>, NodeError> {
     let store = Store::new(node, state_dir);
-    let entries = store.entries().into_iter().flatten().flatten();
+    let entries = store.entries()?.flatten();
     let unfinished = entries.filter(|entry| match entry {
         Entry::Run(journal) => journal.is_unfinished(),
         Entry::Damaged(damaged) => !damaged.is_closed,
     });
-    unfinished.map(|entry| entry.summary()).collect()
+    Ok(unfinished.map(|entry| entry.summary()).collect())
 }
 
 /// Who is changing the node at this moment, as far as that can be seen without stopping anybody.

@@ -385,13 +385,13 @@ fn a_killed_run_is_undone_or_finished() {
     // Cut off in the middle of the event.
     fs::write(&journal, text.strip_suffix("plied\"}\n").unwrap()).unwrap();
     assert_eq!(
-        unfinished(&node, &state_dir())[0].state,
+        unfinished(&node, &state_dir()).unwrap()[0].state,
         RunState::Unfinished
     );
     let (_, recovered) = begin(&node).unwrap();
     assert_eq!(recovered[0].what, Recovery::Finished);
     assert_eq!(contents(&scratch), after);
-    assert!(unfinished(&node, &state_dir()).is_empty());
+    assert!(unfinished(&node, &state_dir()).unwrap().is_empty());
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
     // As if the last rename had not happened, and with a leftover.
     forget_events(&scratch);
@@ -708,7 +708,7 @@ fn a_damaged_journal_of_a_closed_run_stops_nothing_but_what_is_beneath_it() {
     assert!(begin(&node).is_ok());
     assert_eq!(state_of(&node, 2), RunState::Damaged);
     assert_eq!(runs(&node, &state_dir()).unwrap().len(), 2);
-    assert!(unfinished(&node, &state_dir()).is_empty());
+    assert!(unfinished(&node, &state_dir()).unwrap().is_empty());
     // Its number is not given again.
     let other = change("/etc/other", None, "other");
     assert_eq!(apply(&node, &[other]).unwrap().run, 3);
@@ -843,11 +843,14 @@ fn a_journal_of_another_schema_is_left_alone() {
     let error = rollback(&node, 1, ChangedSinceApply::Refuse).unwrap_err();
     assert_eq!(error.exit_code(), 4);
     assert!(error.to_string().contains("schema 4"), "{error}");
-    assert!(unfinished(&node, &state_dir()).is_empty());
+    assert!(unfinished(&node, &state_dir()).unwrap().is_empty());
     // Of one that may be unfinished nothing is known.
     forget_events(&scratch);
     assert_eq!(begin(&node).unwrap_err().exit_code(), 4);
-    assert_eq!(unfinished(&node, &state_dir())[0].state, RunState::Damaged);
+    assert_eq!(
+        unfinished(&node, &state_dir()).unwrap()[0].state,
+        RunState::Damaged
+    );
 }
 
 #[test]
@@ -965,7 +968,7 @@ fn a_guard_that_was_killed_is_taken_up_again() {
     let pending = fs::read_to_string(&journal).unwrap();
     assert!(text.starts_with(&pending));
     assert_eq!(
-        unfinished(&node, &state_dir())[0].state,
+        unfinished(&node, &state_dir()).unwrap()[0].state,
         RunState::RestartPending
     );
     let mut seen = Vec::new();
@@ -1326,7 +1329,7 @@ fn a_run_with_several_configuration_files_may_be_killed_between_any_two() {
             };
             assert_eq!(recovered[0].what, what, "{done}");
             assert_eq!(&nodes_contents(&scratch), expected, "{done}, {is_back}");
-            assert!(unfinished(&node, &state_dir()).is_empty());
+            assert!(unfinished(&node, &state_dir()).unwrap().is_empty());
         }
     }
 }

@@ -248,15 +248,15 @@ impl Run {
             self.output.remark(&transaction::at_work(&holder));
             return Some(command_line("check", self.request.arguments()));
         }
-        if let Err(error) = node.list(state_dir)
-            && error.needs_root()
-        {
-            let state_dir = printable(state_dir.as_str());
-            self.output.remark(&format!(
-                "note: `{state_dir}` cannot be read; run this as root to see unfinished runs"
-            ));
-        }
-        let unfinished = crate::apply::unfinished(node, state_dir);
+        let unfinished = crate::apply::unfinished(node, state_dir).unwrap_or_else(|error| {
+            if error.needs_root() {
+                let state_dir = printable(state_dir.as_str());
+                self.output.remark(&format!(
+                    "note: `{state_dir}` cannot be read; run this as root to see unfinished runs"
+                ));
+            }
+            Vec::new()
+        });
         for run in &unfinished {
             self.output.remark(&transaction::unfinished(run));
         }
