@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter::successors;
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, IFlags, StatxAttributes, StatxFlags};
@@ -149,11 +150,9 @@ pub(super) fn find<'a>(node: &Node, paths: impl Iterator<Item = &'a NodePath>) -
     }
     // Below a read-only directory the others are, too.
     let is_read_only = |path: &NodePath| found.get(path) == Some(&ObstacleKind::ReadOnly);
+    let up = |path: &NodePath| Some(path.parent()).filter(|parent| parent != path);
     let is_said = |path: &NodePath| {
-        let above = std::iter::successors(Some(path.parent()), |path| {
-            (path.as_str() != "/").then(|| path.parent())
-        });
-        is_read_only(path) && above.into_iter().any(|above| is_read_only(&above))
+        is_read_only(path) && successors(up(path), up).any(|above| is_read_only(&above))
     };
     let obstacle = |(path, kind): (&NodePath, &ObstacleKind)| Obstacle {
         path: path.clone(),
