@@ -191,7 +191,7 @@ class Files(unittest.TestCase):
             run("dpkg-deb", "--extract", deb(machine), packed)
             self.assertTrue(filecmp.cmp(packed / "usr/bin" / NAME, folder / NAME, shallow=False))
             documents = {name for name in names if not name.startswith(("man/", "completions/")) and name != NAME}
-            self.assertEqual({name for name in tree(packed / "usr/share/doc" / NAME)},
+            self.assertEqual(set(tree(packed / "usr/share/doc" / NAME)),
                              documents - {"CHANGELOG.md"} | {"changelog.gz", "copyright"})
 
     def test_the_links_of_documents_lead_to_files_that_are_packed_with_them(self):

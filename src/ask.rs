@@ -163,7 +163,9 @@ impl Attempt {
             }
             Kind::Accept => {
                 let names: Vec<&str> = codes.iter().map(|code| code.name).collect();
-                add(names.join(", "), &|options| options.allow.extend(codes));
+                // As the options are written, one behind the other.
+                let all = names.join(" --allow ");
+                add(all, &|options| options.allow.extend(codes));
             }
         }
         answered
@@ -408,10 +410,7 @@ impl Attempt {
         // What it makes different may depend on the answers to other questions, which its command has, too.
         let others = self.answers.iter().filter(|(other, _)| **other != kind);
         let others: Vec<String> = others
-            .flat_map(|(kind, values)| {
-                let values = values.split(", ");
-                values.map(|value| format!("{} {value}", kind.option()))
-            })
+            .map(|(kind, value)| format!("{} {value}", kind.option()))
             .collect();
         let differs = self.differs(other);
         Answer {

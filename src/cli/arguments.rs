@@ -150,7 +150,7 @@ pub(super) enum Generate {
 /// command can be used again with another.
 ///
 /// The options of a restart are also in every command that continues what a command was given.
-const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 5] = [
     ("plan", &RESTART),
     (
         "rollback",
@@ -165,18 +165,8 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 4] = [
         ],
     ),
     ("check", &RESTART),
-    (
-        "hosts",
-        &[
-            "state_dir",
-            "all",
-            "show_secrets",
-            "restart",
-            "restart_command",
-            "health_command",
-            "health_timeout",
-        ],
-    ),
+    ("hosts", &RESTART),
+    ("hosts", &["state_dir", "all", "show_secrets"]),
 ];
 
 /// The options of [`Changing`].

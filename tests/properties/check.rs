@@ -19,7 +19,7 @@ use containerd_registry_migrate::read::{self, Inputs, Options, Sources};
 use containerd_registry_migrate::report::build::Basis;
 use containerd_registry_migrate::report::{self, Command};
 use containerd_registry_migrate::request::Request;
-use containerd_registry_migrate::secret::shown_url;
+use containerd_registry_migrate::secret::shown_name;
 use containerd_registry_migrate::text::FileText;
 use containerd_registry_migrate::verify;
 
@@ -517,7 +517,8 @@ fn outcomes(node: &Node, written: &Written, planned: &Planned) -> Result<(), Str
     for leaf in &leaves {
         let names: Vec<String> = (1..=leaf.len())
             .map(|depth| {
-                let parts: Vec<String> = leaf[..depth].iter().map(|part| quoted(part)).collect();
+                let parts: Vec<String> =
+                    leaf[..depth].iter().map(|part| shown_name(part)).collect();
                 format!("registry.{}", parts.join(".")).to_ascii_lowercase()
             })
             .collect();
@@ -561,7 +562,7 @@ fn outcomes(node: &Node, written: &Written, planned: &Planned) -> Result<(), Str
 fn names(meaning: &Meaning, above: &str, all: &mut Vec<String>) {
     if let Meaning::Table(table) = meaning {
         for (key, child) in table {
-            let name = format!("{above}.{}", quoted(key));
+            let name = format!("{above}.{}", shown_name(key));
             names(child, &name, all);
             all.push(name.to_ascii_lowercase());
         }
@@ -580,29 +581,6 @@ fn leaf_array(registry: &Meaning, leaf: &[String]) -> Option<usize> {
         Meaning::Array(elements) => Some(elements.len()),
         _ => None,
     }
-}
-
-fn quoted(name: &str) -> String {
-    // Outcomes are shown, and user information in names is not. A name is no URL because of a colon.
-    let is_url = name.contains(['@', '/']);
-    let name = &*if is_url {
-        shown_url(name)
-    } else {
-        name.to_owned()
-    };
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(bare) {
-        return name.to_owned();
-    }
-    let escaped: String = name
-        .chars()
-        .map(|c| match c {
-            '"' | '\\' => format!("\\{c}"),
-            '\t' => "\\u0009".to_owned(),
-            c => c.to_string(),
-        })
-        .collect();
-    format!("\"{escaped}\"")
 }
 
 /// Names that no generated node mentions, and those that some do.
