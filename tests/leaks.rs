@@ -102,11 +102,34 @@ fn corpus() -> Vec<Node> {
         "[@R.mirrors.\"a.example\"]\n\"ghp_0123456789ABCDEFghij@S\" = 1",
         "[@R.mirrors.\"-----BEGIN X-----\\n@S\"]\nendpoint = [\"https://a.example\"]",
         "[\"-----BEGIN X-----\\n@S\"]\nx = 1",
+        "[@R]\ninsecure_registries = [\"Basic @B\", \"@S:5000\", \"bob:@S@h\"]",
+        "[@R]\ninsecure = [\"@S\"]",
+        "[@R.mirror.\"a.example\"]\nendpoint = [\"@S:5000\", \"Basic @B\"]\nca_file = \"@S.pem\"",
+        "[ttrpc]\nconfig_path = \"/etc/https://bob:@S@h\"\nimports = [\"@S\", \"bob:@S@h\"]",
         "[some.tool]\nwebhook = \"https://hooks.example/?token=@S\"\nname = \"@S\"",
     ];
     for (number, value) in values.iter().enumerate() {
         let below = format!("{value} # its own words\n");
         add(format!("value-{number}"), &[(CONFIG, config(&below))]);
+    }
+    let units = [
+        "https://bob:@S@h/x",
+        "bob:@S@h",
+        "ghp_0123456789@S",
+        "/etc/https://bob:@S@h/x.toml",
+    ];
+    for (number, value) in units.iter().enumerate() {
+        let unit = format!("[Service]\nExecStart=/usr/bin/containerd --config {value}\n");
+        let files = [("etc/systemd/system/containerd.service", unit)];
+        add(format!("unit-{number}"), &files);
+    }
+    // No file system has such a long name.
+    for (number, path) in ["bob:@S@h", "https://h/?a=@S", "password: @S x", "@S"]
+        .iter()
+        .enumerate()
+    {
+        let long = format!("imports = [\"{path}{}\"]\n", "x".repeat(300));
+        add(format!("long-import-{number}"), &[(CONFIG, long + &config(""))]);
     }
     let tops = [
         "imports = [\"https://bob:@S@h/x.toml\"]",
@@ -211,6 +234,7 @@ fn corpus() -> Vec<Node> {
         "server = \"https:/bob:@S@m.example\"\n[host.\"https:///bob:@S@h.example\"]\n",
         "server = \"https://bob:@S\"\n[host.\"https://bob:/@S@h.example\"]\n",
         "[host.\"-----BEGIN X-----\\n@S\"]\n[host.\"ghp_0123456789ABCDEFghij@S\"]\n",
+        "mirrors = [\"@S:5000\"]\nendpoint = [\"Basic @B\", \"@S\"]\nca_file = \"Basic @B\"\n",
         "# password: @S\nserver = \"https://other.example\"\nca = \"-----BEGIN @S\"\n",
     ];
     for (number, text) in hosts.iter().enumerate() {

@@ -101,7 +101,8 @@ impl Importer<'_> {
                     continue;
                 }
                 let is_pattern = pattern.value.contains('*');
-                let Some(paths) = self.resolve(imported, is_pattern, &pattern.place)? else {
+                let paths = self.resolve(imported, is_pattern, &pattern.place);
+                let Some(paths) = paths.map_err(|error| shown_error(error, &pattern))? else {
                     let text = self.not_a_pattern(&pattern);
                     order.missing.push((text, pattern.place));
                     continue;
@@ -111,7 +112,8 @@ impl Importer<'_> {
                         continue;
                     }
                     seen.insert(path.clone());
-                    match self.file(path, &pattern)? {
+                    let read = self.file(path, &pattern);
+                    match read.map_err(|error| shown_error(error, &pattern))? {
                         Read::File(index) => order.files.push(*index),
                         Read::Missing(text) => {
                             order.missing.push((text.clone(), pattern.place.clone()));
@@ -291,6 +293,17 @@ impl Importer<'_> {
         };
         self.files.push(LoadedFile::new(file));
         Ok(Read::File(self.files.len() - 1))
+    }
+}
+
+/// An error of a path that an element of `imports` leads to, without the path if the element is masked.
+fn shown_error(error: NodeError, pattern: &Placed<String>) -> NodeError {
+    match Content::Path.shown(&pattern.value) == pattern.value {
+        true => error,
+        false => NodeError {
+            path: NodePath::new(MASK),
+            ..error
+        },
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 use crate::node::{Node, NodeError, NodePath};
 use crate::printable::printable;
-use crate::secret::shown_path;
+use crate::secret::{Content, shown_path};
 
 /// The file that containerd reads if its command line names none (`defaults.DefaultConfigDir`).
 pub const CONFIG: &str = "/etc/containerd/config.toml";
@@ -272,7 +273,16 @@ fn unit_config(node: &Node) -> Result<Option<(NodePath, NodePath)>, NodeError> {
         }
     }
     service.read_environment_files(node);
-    Ok(service.config())
+    let Some((unit, value)) = service.config() else {
+        return Ok(None);
+    };
+    // A report names the file in more places than one.
+    if Content::Path.shown(&value) != value {
+        let why = "the value of `--config` is masked, because it does not look like a path; give the path with --config";
+        let step = "find config.toml in the unit";
+        return Err(NodeError::new(&unit, step, io::Error::other(why)));
+    }
+    Ok(Some((unit, NodePath::new(&value))))
 }
 
 /// The unit and its drop-ins, in the order in which systemd reads them: of files of one name only the first directory's
@@ -372,13 +382,13 @@ impl Service {
         }
     }
 
-    /// The file that the last command line names which runs containerd.
-    fn config(&self) -> Option<(NodePath, NodePath)> {
+    /// The unit's file with the last command line that runs containerd, and the value of its `--config`.
+    fn config(&self) -> Option<(NodePath, String)> {
         let mut commands = self.commands.iter().rev();
         let (unit, arguments) = commands.find_map(|(unit, command)| {
             Some((unit, containerd_arguments(self.expanded(command))?))
         })?;
-        Some((unit.clone(), NodePath::new(&config_option(&arguments)?)))
+        Some((unit.clone(), config_option(&arguments)?))
     }
 
     /// The words of a command line, as systemd makes them: `$NAME` alone is several words, `${NAME}` is text.
@@ -515,7 +525,7 @@ mod tests {
         for text in files {
             service.read(&NodePath::new("/unit"), text);
         }
-        service.config().map(|(_, path)| path.to_string())
+        service.config().map(|(_, path)| path)
     }
 
     fn of_command(command: &str) -> Option<String> {

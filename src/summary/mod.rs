@@ -421,5 +421,10 @@ fn printable_lines(text: &str) -> String {
         let end = line.get(content.len()..).unwrap_or_default();
         fields.join("\t") + if end.is_empty() { "" } else { "\n" }
     };
-    text.split_inclusive('\n').map(line).collect()
+    let mut lines: String = text.split_inclusive('\n').map(line).collect();
+    // What is printed below it begins a line.
+    if !lines.is_empty() && !lines.ends_with('\n') {
+        lines.push('\n');
+    }
+    lines
 }

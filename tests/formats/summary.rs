@@ -427,3 +427,19 @@ fn no_report_forges_a_line_or_markup() {
     let markdown = of_stream(&stream, &["--format", "markdown"]);
     structure(&markdown.stdout).unwrap_or_else(|error| panic!("{error}\n{}", markdown.stdout));
 }
+
+/// Reports come from other machines, and perhaps from other programs.
+#[test]
+fn what_is_printed_below_a_diff_begins_a_line() {
+    let report = report(PLANS[0]);
+    let mut report: Value = serde_json::from_str(&report).unwrap();
+    let file = &mut report["files"][0];
+    file["diff"] = json!(file["diff"].as_str().unwrap().trim_end());
+    file["masked"] = json!(true);
+    let ran = of_stream(&report.to_string(), &[]);
+    assert!(
+        ran.stdout.contains("\nSecrets are masked; this diff"),
+        "{}",
+        ran.stdout
+    );
+}
