@@ -129,7 +129,10 @@ fn corpus() -> Vec<Node> {
         .enumerate()
     {
         let long = format!("imports = [\"{path}{}\"]\n", "x".repeat(300));
-        add(format!("long-import-{number}"), &[(CONFIG, long + &config(""))]);
+        add(
+            format!("long-import-{number}"),
+            &[(CONFIG, long + &config(""))],
+        );
     }
     let tops = [
         "imports = [\"https://bob:@S@h/x.toml\"]",

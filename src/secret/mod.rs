@@ -21,7 +21,9 @@ mod url;
 mod words;
 
 pub use message::known_names;
-pub use setting::{CONFIGURATION, Content, HOSTS_FILE, shown_file, shown_path, shown_word};
+pub use setting::{
+    CONFIGURATION, Content, HOSTS_FILE, is_shown, shown_file, shown_path, shown_word,
+};
 pub use url::{shown_name, shown_names, shown_url, without_user_information};
 
 /// What stands where a secret stood.

@@ -457,6 +457,25 @@ fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
+/// Whether excerpts and diffs show a string as it is in the setting with these names, from the top of the file on.
+pub fn is_shown(kind: TextKind, names: &[&str], text: &str) -> bool {
+    let Some((last, above)) = names.split_last() else {
+        return false;
+    };
+    let mut position = Position::default();
+    for name in above {
+        position.push(name);
+    }
+    let (in_secret_table, is_chosen) = (position.in_secret_table, position.is_chosen());
+    position.push(last);
+    let names_secret = !is_chosen && words::names_secret(last);
+    match position.content(kind).filter(|_| !in_secret_table) {
+        Some(content) => content.hidden(text).is_some_and(|hidden| hidden.is_empty()),
+        None if in_secret_table || names_secret || is_one_of(last, ARGUMENTS) => false,
+        None => text.is_empty() || is_plain_url(text) || is_plain_path(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,10 @@ use crate::toml::syntax::{Node, Value, ValueKind};
 
 /// Stands for the name of a registry that nobody knows.
 const HOST: &str = "HOST";
+/// Stands for an endpoint that is masked.
+const UNKNOWN_URL: &str = "https://HOST";
+/// Stands for a path that is masked.
+const UNKNOWN_PATH: &str = "/PATH";
 /// So many lines are written out; more would be a file of their own.
 const MOST: usize = 3;
 
@@ -353,7 +357,6 @@ impl<'p, 'i> Adviser<'p, 'i> {
     pub(super) fn insecure(&self, value: &Value) -> String {
         let hosts: Vec<String> = strings(value)
             .into_iter()
-            .filter(|host| Content::Endpoint.shown(host) == *host)
             .map(|host| super::names::host(host).to_owned())
             .collect();
         let hosts = or_any(&hosts);
@@ -446,6 +449,42 @@ fn mirror_of(host: Host, is_own: bool) -> NewHost {
         host,
         capabilities: (!is_own).then_some(&["pull", "resolve"]),
         comments: Vec::new(),
+    }
+}
+
+/// Settings with their values.
+pub(super) fn pairs(settings: &[(Setting, Value)]) -> Vec<Pair<'_>> {
+    let settings = settings.iter();
+    settings.map(|(setting, value)| (*setting, value)).collect()
+}
+
+/// A value that advice may quote: where a string of it is masked, a word stands for it.
+pub(super) fn shown_value(
+    setting: Setting,
+    value: &Value,
+    is_shown: &impl Fn(&str) -> bool,
+) -> Value {
+    let unknown = match setting {
+        Setting::Endpoint | Setting::RegistryMirrors => UNKNOWN_URL,
+        Setting::InsecureRegistries => HOST,
+        _ => UNKNOWN_PATH,
+    };
+    let kind = match &value.kind {
+        ValueKind::String(text) if !is_shown(text) => ValueKind::String(unknown.to_owned()),
+        ValueKind::Array(elements) => {
+            let mut elements: Vec<Value> = elements
+                .iter()
+                .map(|element| shown_value(setting, element, is_shown))
+                .collect();
+            let is_unknown = |value: &Value| text(value) == Some(unknown);
+            elements.dedup_by(|one, other| is_unknown(one) && is_unknown(other));
+            ValueKind::Array(elements)
+        }
+        kind => kind.clone(),
+    };
+    Value {
+        range: value.range.clone(),
+        kind,
     }
 }
 

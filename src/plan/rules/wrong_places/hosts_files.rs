@@ -13,7 +13,7 @@ use crate::finding::{self, Findings, Place};
 use crate::near::is_near;
 use crate::node::NodePath;
 use crate::plan::planner::Planner;
-use crate::secret::shown_names;
+use crate::secret::{TextKind, shown_names};
 use crate::toml::syntax::{Node, Table};
 
 /// Names of directories that are meant for every registry.
@@ -234,7 +234,8 @@ fn advice(planner: &Planner<'_>, unread: &Unread<'_>) -> String {
         let names = std::iter::once("host").chain(below.iter().copied());
         return format!("write `[{}]`", shown_names(names));
     }
-    let pairs = unread.pairs();
+    let settings = unread.shown_settings(TextKind::HostsFile);
+    let pairs = advice::pairs(&settings);
     let mut advice: Vec<String> = Vec::new();
     let keys: Vec<String> = advice::tls_keys(&pairs)
         .into_iter()

@@ -23,8 +23,8 @@ use crate::containerd::release::Major;
 use crate::finding::{self, Code, Findings};
 use crate::plan::placement::Effect;
 use crate::plan::planner::Planner;
-use crate::secret::shown_names;
-use crate::toml::syntax::{Node, Table, ValueKind};
+use crate::secret::{self, TextKind, shown_names};
+use crate::toml::syntax::{Node, Table, Value, ValueKind};
 
 /// Looks at every configuration file.
 pub(crate) fn check(planner: &Planner<'_>, findings: &mut Findings) {
@@ -276,7 +276,7 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
     /// Under which code it is said; `None` if something else says it.
     fn code(&self, spot: Spot, unread: &Unread<'_>) -> Option<&'static Code> {
         let names = names_of(&unread.path);
-        let is_credential = |(setting, _): &Pair<'_>| setting.is_credential();
+        let is_credential = |(setting, ..): (Setting, _, _)| setting.is_credential();
         match spot {
             // They go with their entry, if that is not said to be without effect itself.
             Spot::Mirror => is_matchable(names.get(4)?).then_some(&finding::UNKNOWN_KEY),
@@ -284,7 +284,7 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
                 .is_asked(names.get(4)?)
                 .then_some(&finding::UNKNOWN_KEY),
             Spot::Auth => Some(&finding::UNKNOWN_CREDENTIAL_KEY),
-            _ if unread.pairs().iter().any(is_credential) => Some(&finding::DEAD_CREDENTIALS),
+            _ if unread.known().any(is_credential) => Some(&finding::DEAD_CREDENTIALS),
             _ if unread.whole => Some(&finding::MISSPELT_TABLE),
             _ => Some(&finding::MISPLACED_SETTING),
         }
@@ -307,7 +307,8 @@ impl<'p, 'i, 't> Walk<'p, 'i, 't> {
         let adviser = Adviser::new(self.planner, self.index);
         let names = names_of(&unread.path);
         let parts = parts(&names);
-        let pairs = unread.pairs();
+        let settings = unread.shown_settings(TextKind::Configuration);
+        let pairs = advice::pairs(&settings);
         if pairs.is_empty() {
             let known = match spot {
                 Spot::Auth => "it knows `username`, `password`, `auth` and `identitytoken` here",
@@ -401,21 +402,43 @@ fn endpoints<'t>(unread: &Unread<'t>) -> Vec<&'t str> {
         .skip(1);
     let mut tables = below.filter_map(|node| node.table());
     let endpoint = tables.find_map(|table| table.get("endpoint")?.value());
-    endpoint.map(advice::strings).unwrap_or_default()
+    let mut endpoints = endpoint.map(advice::strings).unwrap_or_default();
+    let names = names_of(&unread.path);
+    let mirrors = names
+        .iter()
+        .position(|name| Part::called(name) == Some(Part::Mirrors));
+    // The mirror's own name is the next one.
+    let mirror = names
+        .get(..mirrors.map_or(0, |at| at + 2))
+        .unwrap_or_default();
+    let setting = [mirror, &["endpoint"]].concat();
+    endpoints.retain(|url| secret::is_shown(TextKind::Configuration, &setting, url));
+    endpoints
 }
 
 impl<'t> Unread<'t> {
-    /// What is known of the settings.
-    fn pairs(&self) -> Vec<Pair<'t>> {
-        let pair = |node: &&'t Node| {
+    /// The settings that are known.
+    fn known(&self) -> impl Iterator<Item = (Setting, &'t Node, &'t Value)> {
+        self.settings.iter().filter_map(|node| {
             let value = node.value()?;
-            Some(match (Setting::called(&node.key.name)?, &value.kind) {
+            let setting = match (Setting::called(&node.key.name)?, &value.kind) {
                 // `insecure = ["HOST"]`.
-                (Setting::SkipVerify, ValueKind::Array(_)) => (Setting::InsecureRegistries, value),
-                (setting, _) => (setting, value),
-            })
+                (Setting::SkipVerify, ValueKind::Array(_)) => Setting::InsecureRegistries,
+                (setting, _) => setting,
+            };
+            Some((setting, *node, value))
+        })
+    }
+
+    /// What is known of them, with words in place of the strings that excerpts mask.
+    fn shown_settings(&self, kind: TextKind) -> Vec<(Setting, Value)> {
+        let above = names_of(&self.path);
+        let shown = |(setting, node, value): (Setting, &'t Node, &'t Value)| {
+            let names = [&above[..], &[node.key.name.as_str()]].concat();
+            let is_shown = |text: &str| secret::is_shown(kind, &names, text);
+            (setting, advice::shown_value(setting, value, &is_shown))
         };
-        self.settings.iter().filter_map(pair).collect()
+        self.known().map(shown).collect()
     }
 
     /// The header of the table, or the first key of it.
