@@ -333,6 +333,11 @@ codes! {
         "no host is left for this name: every pull fails today",
         "No endpoint of this mirror can be asked and the registry itself is not asked either, so every pull fails \
          today. Fix the endpoints. Accepting the finding leaves them out, after which the registry itself is asked.";
+    NOT_A_PATH "not-a-path" Error HandEdit,
+        "a path in the registry settings that does not look like one, so that it is masked",
+        "Reports mask a relative path without the ending of a certificate, a key or a directory, and a path that looks \
+         like a password or a token: it may be a secret in the wrong place. A hosts file that names it would show it, so \
+         nothing is planned. Write the absolute path, or move the secret to where it belongs.";
     NOT_UTF8 "not-utf8" Error HandEdit,
         "the file is not UTF-8, which TOML and containerd 2.x require, or the name of an imported file is not",
         "TOML is UTF-8, and containerd 2.x does not start with anything else; 1.x accepts invalid bytes in comments. \

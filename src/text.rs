@@ -283,7 +283,7 @@ mod tests {
         for (text, what, help) in [
             (
                 "[host.\"h.example\"]\nk = 1\n[host.\"h.example\"]\n",
-                "the table `[host.\"h.example\"]` appears twice, first in line 1",
+                "the table `[host.********]` appears twice, first in line 1",
                 "merge the two: move the keys below line 3 to the table in line 1, and remove line 3; no containerd \
                  starts with this file",
             ),

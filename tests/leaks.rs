@@ -89,6 +89,10 @@ fn corpus() -> Vec<Node> {
         "[@R.registry]\nconfig_path = \"bob:@S@h\"",
         "[@R.mirrors.\"a.example\"]\ninsecure_registries = [\"Basic @B\"]\nca_file = \"password: @S\"",
         "[@R.configs.\"m.example\".tls]\nca_file = \"password: @S x\"",
+        "[@R.configs.\"m.example\".tls]\nca_file = \"@S\"\n[@R.mirrors.\"m.example\"]\nendpoint = [\"https://m.example\"]",
+        "[@R.configs.\"m.example\".tls]\ncert_file = \"@S\"\nkey_file = \"x/@S\"",
+        "[@R]\nconfig_path = \"@S\"",
+        "[@R]\nconfig_path = \"/etc/certs.d:@S\"",
         "[@R.mirrors]\nconfig_path = \"password: @S\"\nimports = [\"password: @S\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https:/bob:@S@a.example\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https:///bob:@S@a.example\"]",
@@ -237,6 +241,7 @@ fn corpus() -> Vec<Node> {
         "server = \"https:/bob:@S@m.example\"\n[host.\"https:///bob:@S@h.example\"]\n",
         "server = \"https://bob:@S\"\n[host.\"https://bob:/@S@h.example\"]\n",
         "[host.\"-----BEGIN X-----\\n@S\"]\n[host.\"ghp_0123456789ABCDEFghij@S\"]\n",
+        "ca = \"@S\"\n[host.\"https://h.example\"]\nca = [\"a.crt\", \"@S\"]\nclient = [[\"@S\", \"x/@S\"], [\"@S\", \"\"]]\n",
         "mirrors = [\"@S:5000\"]\nendpoint = [\"Basic @B\", \"@S\"]\nca_file = \"Basic @B\"\n",
         "# password: @S\nserver = \"https://other.example\"\nca = \"-----BEGIN @S\"\n",
     ];

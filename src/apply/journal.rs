@@ -204,7 +204,7 @@ impl Record {
         Self { origin, ..self }
     }
 
-    /// Whether what is printed of it has the form that this program writes: a journal in a tree is anyone's.
+    /// Whether it has the form that this program writes: a journal in a tree is anyone's, and some of this is printed.
     fn is_as_written(&self) -> bool {
         let is_time = |text: &str| {
             let form = "0000-00-00T00:00:00Z";
@@ -214,11 +214,18 @@ impl Record {
             };
             text.len() == form.len() && text.bytes().zip(form.bytes()).all(is_alike)
         };
-        let is_version = |text: &str| {
-            let of_version = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
-            text.len() <= 64 && text.bytes().all(of_version)
+        let is_origin = |origin: &OriginRecord| {
+            Version::parse(&origin.from).is_some() && is_path(&origin.config)
         };
-        is_digest(&self.plan) && is_time(&self.begun) && is_version(&self.tool)
+        is_digest(&self.plan)
+            && is_time(&self.begun)
+            && is_version(&self.tool)
+            && self.directories.iter().all(|path| is_path(path))
+            && self
+                .restart
+                .as_ref()
+                .is_none_or(RestartRecord::is_as_written)
+            && self.origin.as_ref().is_none_or(is_origin)
     }
 
     /// What the old files were written for.
@@ -229,6 +236,26 @@ impl Record {
             config: NodePath::new(&origin.config),
         })
     }
+}
+
+/// Whether it is a path as the program writes one.
+fn is_path(text: &str) -> bool {
+    NodePath::new(text).as_str() == text
+}
+
+/// Whether it is a version of this program: `1.2.3`, or `1.2.3-rc.4`.
+fn is_version(text: &str) -> bool {
+    let is_number =
+        |text: &str| matches!(text.len(), 1..=9) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (release, pre) = match text.split_once('-') {
+        Some((release, pre)) => (release, Some(pre)),
+        None => (text, None),
+    };
+    let is_pre = |pre: &str| {
+        let (stage, number) = pre.split_once('.').unwrap_or((pre, "0"));
+        ["alpha", "beta", "rc"].contains(&stage) && is_number(number)
+    };
+    release.split('.').count() == 3 && release.split('.').all(is_number) && pre.is_none_or(is_pre)
 }
 
 fn texts(paths: &[NodePath]) -> Vec<String> {
@@ -285,6 +312,12 @@ impl FileRecord {
                 },
             })
         };
+        let mut paths = std::iter::once(&self.path).chain(&self.named);
+        if !paths.all(|path| is_path(path)) {
+            return Err(io::Error::other(
+                "a file has a path that this program does not write",
+            ));
+        }
         Ok(FileChange {
             kind: match self.kind {
                 KindRecord::HostsFile => FileKind::HostsFile,
@@ -387,7 +420,7 @@ impl Journal {
         }
         let record: Record = parse(1, first)?;
         if !record.is_as_written() {
-            let what = "line 1 has a digest, a time or a version that this program does not write";
+            let what = "line 1 has a digest, a time, a version or a path in a form that this program does not write";
             return Err(io::Error::other(what));
         }
         let mut numbers = 2..;
@@ -952,6 +985,12 @@ mod tests {
             (digest.as_str(), "aaaa"),
             ("Z\"", " S\""),
             (env!("CARGO_PKG_VERSION"), "1 S"),
+            (env!("CARGO_PKG_VERSION"), "hunterS"),
+            (env!("CARGO_PKG_VERSION"), "1.2.S"),
+            ("\"/d\"", "\"S\""),
+            ("\"/d\"", "\"/d/../S\""),
+            ("}", ",\"origin\":{\"from\":\"S\",\"config\":\"/a\"}}"),
+            ("}", ",\"origin\":{\"from\":\"1.7.0\",\"config\":\"S\"}}"),
         ] {
             let error = of(from, to).unwrap_err().to_string();
             assert!(

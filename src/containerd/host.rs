@@ -1,6 +1,6 @@
 //! Registry hosts: the one type in which legacy settings and hosts files meet, and hosts.toml itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::Hash;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::go::url;
 use crate::printable::printable;
-use crate::secret::{shown_path, shown_url};
+use crate::secret::{MASK, shown_path, shown_url};
 use crate::work;
 
 /// How a host is spoken to.
@@ -42,6 +42,16 @@ pub struct TlsSettings {
     pub client: Vec<(String, String)>,
     /// Whether any certificate will do.
     pub skip_verify: bool,
+    /// Those of the files whose relative paths are masked in the hosts file.
+    pub masked: BTreeSet<String>,
+}
+
+impl TlsSettings {
+    /// The path of one of its files as it is shown.
+    fn shown(&self, file: &str) -> String {
+        let is_masked = self.masked.contains(file);
+        if is_masked { MASK } else { shown_path(file) }.to_owned()
+    }
 }
 
 /// One host that containerd tries for a pull: containerd's `docker.RegistryHost`, as far as a pull can tell.
@@ -269,7 +279,7 @@ impl ShownHost {
             Scheme::Https | Scheme::HttpsThenHttp => &host.tls,
         };
         let client = tls.client.iter().map(|(certificate, key)| {
-            let [certificate, key] = [certificate, key].map(|file| shown_path(file).to_owned());
+            let [certificate, key] = [certificate, key].map(|file| tls.shown(file));
             ClientCertificate {
                 certificate,
                 key: Some(key).filter(|key| !key.is_empty()),
@@ -277,11 +287,7 @@ impl ShownHost {
         });
         Self {
             url: shown_url(&format!("{}://{name}{}", host.scheme, host.path)),
-            ca: tls
-                .ca
-                .iter()
-                .map(|file| shown_path(file).to_owned())
-                .collect(),
+            ca: tls.ca.iter().map(|file| tls.shown(file)).collect(),
             client: client.collect(),
             skip_verify: tls.skip_verify,
             headers: host.headers.keys().cloned().collect(),

@@ -242,6 +242,7 @@ impl Legacy {
                     .map(|(certificate, key)| (absolute(certificate), absolute(key)))
                     .collect(),
                 skip_verify: settings.skip_verify.is_some(),
+                ..TlsSettings::default()
             };
             let lone = match (&settings.cert_file, &settings.key_file) {
                 (Some(file), None) | (None, Some(file)) => Some(file.place.clone()),

@@ -624,12 +624,9 @@ fn check_certificates(planner: &Planner<'_>, tls: &Tls, findings: &mut Findings)
                 file.place.clone(),
                 format!(
                     "`{}` is relative to where containerd was started",
-                    shown_path(&file.value)
+                    file.value
                 ),
-                format!(
-                    "that is / under systemd: it becomes `{}`",
-                    shown_path(&path)
-                ),
+                format!("that is / under systemd: it becomes `{path}`"),
             );
         }
         match planner.inputs.certificates.get(&path) {

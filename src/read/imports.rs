@@ -264,7 +264,7 @@ impl Importer<'_> {
             Err(error) => return Err(error),
         };
         let Some(file) = file else {
-            let is_shown = Content::Path.shown(&pattern.value) == pattern.value;
+            let is_shown = Content::Path.is_shown(&pattern.value);
             let shown = if is_shown {
                 shown_path(path.as_str())
             } else {
@@ -298,7 +298,7 @@ impl Importer<'_> {
 
 /// An error of a path that an element of `imports` leads to, without the path if the element is masked.
 fn shown_error(error: NodeError, pattern: &Placed<String>) -> NodeError {
-    match Content::Path.shown(&pattern.value) == pattern.value {
+    match Content::Path.is_shown(&pattern.value) {
         true => error,
         false => NodeError {
             path: NodePath::new(MASK),

@@ -277,7 +277,7 @@ fn unit_config(node: &Node) -> Result<Option<(NodePath, NodePath)>, NodeError> {
         return Ok(None);
     };
     // A report names the file in more places than one.
-    if Content::Path.shown(&value) != value {
+    if !Content::Path.is_shown(&value) {
         let why = "the value of `--config` is masked, because it does not look like a path; give the path with --config";
         let step = "find config.toml in the unit";
         return Err(NodeError::new(&unit, step, io::Error::other(why)));

@@ -13,17 +13,17 @@ use crate::containerd::hosts_file::directory::{CertsDirectories, CertsDirectory,
 use crate::containerd::hosts_file::reader;
 use crate::containerd::legacy::{Legacy, WILDCARD};
 use crate::containerd::loader::Startup;
-use crate::containerd::registry::{HostConfig, absolute};
+use crate::containerd::registry::{HostConfig, Registry, absolute};
 use crate::containerd::release::{
     Behaviour, Major, NEWEST, OLDEST, Version, default_targets, generations,
 };
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
-use crate::finding::{self, Code, FileId, Findings};
+use crate::finding::{self, Code, FileId, Findings, Placed};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
 use crate::question::{ExistingAnswers, Inert, Version1};
-use crate::secret::{TextKind, shown_word};
+use crate::secret::{Content, TextKind, shown_word};
 use crate::text::{FileText, TomlText};
 
 mod certs;
@@ -158,6 +158,9 @@ pub fn read(
     if imported.any(|loaded| is_windows(&loaded.file, findings)) {
         return Ok(None);
     }
+    if has_masked_path(&configuration, findings) {
+        return Ok(None);
+    }
     let certificates = read_certificates(node, &configuration);
     let files = certificates.iter();
     let empty = files.filter(|(_, file)| **file == CertificateFile::WithoutCertificate);
@@ -185,6 +188,49 @@ pub fn read(
     }
     inputs.releases = Release::all(&inputs.snapshot, from, &inputs.targets);
     Ok(Some(inputs))
+}
+
+/// Whether there is a path in the registry settings that is masked where it stands, but would be shown by what is made of
+/// it: the names of hosts files, or the absolute path of a certificate.
+fn has_masked_path(configuration: &Configuration, findings: &mut Findings) -> bool {
+    let mut has_any = false;
+    for registry in registries(configuration) {
+        let config_path = registry.config_path.iter();
+        let config_path = config_path.filter(|path| !Content::Paths.is_shown(&path.value));
+        let certificates = certificate_files(registry)
+            .filter(|path| !path.value.starts_with('/') && !Content::Path.is_shown(&path.value));
+        for path in config_path.chain(certificates) {
+            has_any = true;
+            // The major versions may read the same section.
+            if !findings.has(&finding::NOT_A_PATH, &path.place) {
+                findings.add(
+                    &finding::NOT_A_PATH,
+                    path.place.clone(),
+                    "containerd takes this value for a path, but it does not look like one",
+                    "write the absolute path, or remove the value if it is not a path",
+                );
+            }
+        }
+    }
+    has_any
+}
+
+/// The registry settings of each file, as each major version reads them.
+fn registries(configuration: &Configuration) -> impl Iterator<Item = &Registry> {
+    let files = configuration.files.iter();
+    let contents =
+        files.flat_map(|loaded| [Major::One, Major::Two].map(|major| loaded.contents(major)));
+    let sections = contents.flat_map(|contents| &contents.sections);
+    sections.filter_map(|section| section.registry.as_deref())
+}
+
+/// The files that TLS settings name.
+fn certificate_files(registry: &Registry) -> impl Iterator<Item = &Placed<String>> {
+    let configs = registry.configs.iter();
+    let files = configs
+        .filter_map(|config| config.tls.as_ref())
+        .flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
+    files.flatten()
 }
 
 /// Whether the lists of hosts of all names together are too long, wildcards counted for each name that they are for.
@@ -465,22 +511,8 @@ fn read_certificates(
     node: &Node,
     configuration: &Configuration,
 ) -> BTreeMap<String, CertificateFile> {
-    let contents = configuration
-        .files
-        .iter()
-        .flat_map(|loaded| [Major::One, Major::Two].map(|major| loaded.contents(major)));
-    let sections = contents.flat_map(|contents| &contents.sections);
-    let files = sections
-        .filter_map(|section| section.registry.as_ref())
-        .flat_map(|registry| &registry.configs)
-        .filter_map(|config| config.tls.as_ref())
-        .flat_map(|tls| {
-            [&tls.ca_file, &tls.cert_file, &tls.key_file]
-                .into_iter()
-                .flatten()
-        });
     let mut certificates = BTreeMap::new();
-    for file in files {
+    for file in registries(configuration).flat_map(certificate_files) {
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
             match node.read_certificate(&NodePath::new(&path)) {

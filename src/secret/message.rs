@@ -6,17 +6,32 @@ use super::MASK;
 use super::setting::{CONFIGURATION, Content, HOSTS_FILE};
 use super::url::{self, shown_name};
 
-/// Names of tables and keys that containerd knows, beside those of shown settings.
+/// Names of tables, keys and plugins that containerd knows, beside those of shown settings.
 const OTHER_NAMES: &[&str] = &[
+    "SystemdCgroup",
     "auth",
     "auths",
+    "cgroup",
+    "cri",
+    "grpc",
     "header",
     "headers",
     "identitytoken",
     "insecure_skip_verify",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.runtime.v1.linux",
+    "oom_score",
+    "options",
     "override_path",
     "password",
+    "root",
+    "runc",
     "skip_verify",
+    "state",
+    "ttrpc",
     "username",
 ];
 
@@ -29,14 +44,19 @@ impl Content {
             Some(hidden) => Cow::Owned(url::shown(text, hidden)),
         }
     }
+
+    /// Whether the excerpt of its line shows the string as it is.
+    pub fn is_shown(self, text: &str) -> bool {
+        self.hidden(text).is_some_and(|hidden| hidden.is_empty())
+    }
 }
 
-/// The names of a setting in a text that is not TOML, where nobody knows what a name stands for: those that containerd
-/// knows, and what is like a registry host or the name of a plugin.
+/// The names of a setting in a text that is not TOML, where nobody knows what a name stands for: only those that
+/// containerd knows are shown.
 pub fn known_names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let names: Vec<String> = names
         .into_iter()
-        .map(|name| match is_known(name) || is_like_a_host(name) {
+        .map(|name| match is_known(name) {
             true => shown_name(name),
             false => MASK.to_owned(),
         })
@@ -48,24 +68,6 @@ fn is_known(name: &str) -> bool {
     let settings = CONFIGURATION.iter().chain(HOSTS_FILE);
     let mut known = settings.flat_map(|(setting, _)| setting.split('.'));
     known.any(|known| known == name) || OTHER_NAMES.contains(&name)
-}
-
-/// Whether it has the form of a host or of a plugin's name, with a scheme or without, and nothing that is masked.
-fn is_like_a_host(name: &str) -> bool {
-    let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (rest, None),
-    };
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_address = host.starts_with('[') && host.ends_with(']');
-    let of_host = |c: char| {
-        c.is_ascii_alphanumeric() || "-_.*".contains(c) || is_address && ":[]".contains(c)
-    };
-    host.chars().all(of_host)
-        && port.is_none_or(is_port)
-        && (port.is_some() || host.contains('.') || host == "localhost" || is_address)
-        && url::hidden_in_name(name).is_empty()
 }
 
 #[cfg(test)]
@@ -87,28 +89,26 @@ mod tests {
     }
 
     #[test]
-    fn of_unknown_names_only_hosts_and_plugins_are_shown() {
+    fn of_a_text_that_is_not_toml_only_known_names_are_shown() {
         let shown = |names: &[&str]| known_names(names.iter().copied());
         let table = [
             "plugins",
             "io.containerd.grpc.v1.cri",
             "registry",
             "mirrors",
-            "docker.io",
         ];
         assert_eq!(
             shown(&table),
-            "plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\""
+            "plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors"
         );
-        for host in ["http://h:5000", "[::1]:5000", "*.example", "127.0.0.1:5000"] {
-            assert_eq!(shown(&["host", host]), format!("host.\"{host}\""));
-        }
         for secret in [
             "hUnTr2",
+            "hUnTr2.x",
+            "io.containerd.hUnTr2.v1.x",
             "Basic Ym9iOmh1bnRlcjI=",
             "-----BEGIN X-----\nS",
             "bob:hUnTr2",
-            "bob:h.x",
+            "hUnTr2:5000",
         ] {
             assert_eq!(
                 shown(&["auths", secret]),

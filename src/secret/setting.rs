@@ -13,6 +13,8 @@ pub enum Content {
     Endpoint,
     /// A path: absolute, or of a file whose ending says what is in it.
     Path,
+    /// Paths with colons between them.
+    Paths,
     /// A name, a version, an address or a media type: no spaces, and not the shape of a token.
     Word,
     /// The name of an image.
@@ -21,7 +23,7 @@ pub enum Content {
     Duration,
 }
 
-use Content::{Duration, Endpoint, Image, Path, Word};
+use Content::{Duration, Endpoint, Image, Path, Paths, Word};
 
 /// The shown settings of config.toml; `*` is any name. Booleans and numbers are shown anyway, and so are absolute paths
 /// and http(s) URLs outside tables of credentials.
@@ -38,7 +40,7 @@ pub const CONFIGURATION: &[(&str, Content)] = &[
     ("stream_processors.*.returns", Word),
     ("stream_processors.*.path", Word),
     ("timeouts.*", Duration),
-    ("plugins.*.registry.config_path", Path),
+    ("plugins.*.registry.config_path", Paths),
     ("plugins.*.registry.mirrors.*.endpoint", Endpoint),
     ("plugins.*.registry.configs.*.tls.ca_file", Path),
     ("plugins.*.registry.configs.*.tls.cert_file", Path),
@@ -148,6 +150,21 @@ impl<'s> Position<'s> {
             .is_some_and(|above| is_one_of(above, TABLES_OF_NAMES))
     }
 
+    /// Goes to the setting of this name, of whose strings it says what is known.
+    fn enter(&mut self, name: &'s str, kind: TextKind) -> Strings {
+        // `auth = "…"` is a value, not a table of them; that it is one is known by its name.
+        let in_secret_table = self.in_secret_table;
+        let names_secret = !self.is_chosen() && words::names_secret(name);
+        self.push(name);
+        let content = self.content(kind).filter(|_| !in_secret_table);
+        Strings {
+            content,
+            is_secret: in_secret_table || names_secret || is_one_of(name, ARGUMENTS),
+            hides_numbers: content.is_none() && (in_secret_table || names_secret),
+            hides_all: in_secret_table,
+        }
+    }
+
     fn content(&self, kind: TextKind) -> Option<Content> {
         let table = match kind {
             TextKind::Configuration => CONFIGURATION,
@@ -203,6 +220,18 @@ struct Strings {
     hides_all: bool,
 }
 
+impl Strings {
+    /// The parts of one of them that are not shown; all of it for `None`.
+    fn hidden(self, text: &str) -> Option<Vec<Range<usize>>> {
+        match self.content {
+            _ if text.is_empty() => (!self.hides_all).then(Vec::new),
+            Some(content) => content.hidden(text),
+            None if self.is_secret => None,
+            None => (is_plain_url(text) || is_plain_path(text)).then(Vec::new),
+        }
+    }
+}
+
 impl<'s> Settings<'_> {
     /// Looks at what a part of the text touches of a section. Returns how far that reaches.
     pub(super) fn section(&mut self, section: &'s Section, part: &Range<usize>) -> usize {
@@ -234,24 +263,12 @@ impl<'s> Settings<'_> {
             for key in parents {
                 below.push(&key.name);
             }
-            // `auth = "…"` is a value, not a table of them; that it is one is known by its name.
-            let in_secret_table = below.in_secret_table;
-            let is_chosen = below.is_chosen();
-            below.push(&last.name);
-            match &entry.value.kind {
-                ValueKind::Table(inner) => self.entries(inner, &below),
-                _ => {
-                    let content = below.content(self.kind).filter(|_| !in_secret_table);
-                    let names_secret = !is_chosen && words::names_secret(&last.name);
-                    let is_argument = is_one_of(&last.name, ARGUMENTS);
-                    let strings = Strings {
-                        content,
-                        is_secret: in_secret_table || names_secret || is_argument,
-                        hides_numbers: content.is_none() && (in_secret_table || names_secret),
-                        hides_all: in_secret_table,
-                    };
-                    self.value(&entry.value, strings, &below);
-                }
+            if let ValueKind::Table(inner) = &entry.value.kind {
+                below.push(&last.name);
+                self.entries(inner, &below);
+            } else {
+                let strings = below.enter(&last.name, self.kind);
+                self.value(&entry.value, strings, &below);
             }
             below.path.truncate(position.path.len());
             below.in_secret_table = position.in_secret_table;
@@ -266,15 +283,7 @@ impl<'s> Settings<'_> {
                     self.value(element, strings, position);
                 }
             }
-            ValueKind::String(text) if text.is_empty() && !strings.hides_all => {}
-            ValueKind::String(text) => {
-                let hidden = match strings.content {
-                    Some(content) => content.hidden(text),
-                    None if strings.is_secret => None,
-                    None => (is_plain_url(text) || is_plain_path(text)).then(Vec::new),
-                };
-                self.hide(&value.range, text, hidden);
-            }
+            ValueKind::String(text) => self.hide(&value.range, text, strings.hidden(text)),
             ValueKind::Boolean(_) if !strings.hides_all => {}
             ValueKind::Integer(_) | ValueKind::Other if !strings.hides_numbers => {}
             _ => self.ranges.push(value.range.clone()),
@@ -331,7 +340,8 @@ impl Content {
                     |c: char| c.is_whitespace() || c.is_control() || "\"'`<>{}|\\".contains(c);
                 return (!text.contains(odd)).then(|| url::hidden(text));
             }
-            Self::Path => is_path(text) || text.split(':').all(is_path) && is_harmless_path(text),
+            Self::Path => is_path(text),
+            Self::Paths => text.split(':').all(is_path) && is_harmless_path(text),
             Self::Word if text.starts_with('/') => is_harmless_path(text),
             Self::Word => {
                 let of_word = |c: char| c.is_alphanumeric() || "._-+/:*@[]".contains(c);
@@ -466,14 +476,8 @@ pub fn is_shown(kind: TextKind, names: &[&str], text: &str) -> bool {
     for name in above {
         position.push(name);
     }
-    let (in_secret_table, is_chosen) = (position.in_secret_table, position.is_chosen());
-    position.push(last);
-    let names_secret = !is_chosen && words::names_secret(last);
-    match position.content(kind).filter(|_| !in_secret_table) {
-        Some(content) => content.hidden(text).is_some_and(|hidden| hidden.is_empty()),
-        None if in_secret_table || names_secret || is_one_of(last, ARGUMENTS) => false,
-        None => text.is_empty() || is_plain_url(text) || is_plain_path(text),
-    }
+    let hidden = position.enter(last, kind).hidden(text);
+    hidden.is_some_and(|hidden| hidden.is_empty())
 }
 
 #[cfg(test)]
@@ -496,6 +500,7 @@ mod tests {
                 let content = match content {
                     Endpoint => "a URL or a host",
                     Path => "a path",
+                    Paths => "paths with `:` between them",
                     Word => "a word",
                     Image => "an image name",
                     Duration => "a duration",

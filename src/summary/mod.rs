@@ -28,6 +28,9 @@ use stream::{Part, Start};
 /// So many documents that are no reports are named; more of them are only counted.
 const NAMED: usize = 1000;
 
+/// What is said of text between reports.
+const NO_REPORT: &str = "this is text, not a report";
+
 /// The reports of many nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
@@ -207,7 +210,11 @@ impl Collector {
                         let reason = format!("the document is longer than {longest} MiB");
                         collector.broken(file, start, reason);
                     }
-                    Part::Text => collector.broken(file, start, "this is text, not a report"),
+                    Part::Text => collector.broken(file, start, NO_REPORT),
+                    Part::Endless => {
+                        let reason = format!("{NO_REPORT}, and what follows is not read");
+                        collector.broken(file, start, reason);
+                    }
                 }
             },
         );

@@ -28,6 +28,8 @@ pub(super) enum Part<'b> {
     TooLong,
     /// Text that is no document, however many lines of it.
     Text,
+    /// Text with a zero byte, or longer than [`LONGEST`], as devices and sparse files give it. Nothing is read after it.
+    Endless,
 }
 
 /// Where the scanner is.
@@ -43,6 +45,8 @@ enum State {
     String { depth: u32 },
     /// Behind a backslash in one.
     Escape { depth: u32 },
+    /// Behind the last part that is read.
+    End,
 }
 
 /// Takes a stream apart.
@@ -80,14 +84,11 @@ pub(super) fn parts(
         match stream.read(&mut chunk) {
             Ok(0) => break Ok(()),
             Ok(length) => {
-                let bytes = chunk.get(..length).unwrap_or_default();
-                // A device or a sparse file may have no end.
-                if bytes.contains(&0) {
-                    let what = "it has a null byte: this is not text";
-                    break Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
-                scanner.chunk(bytes);
+                scanner.chunk(chunk.get(..length).unwrap_or_default());
                 read(length);
+                if scanner.state == State::End {
+                    break Ok(());
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => break Err(error),
@@ -102,6 +103,10 @@ impl<F: FnMut(Start, Part<'_>)> Scanner<F> {
         // The part of the document that is in this chunk.
         let mut from = 0;
         for (index, byte) in chunk.iter().copied().enumerate() {
+            if byte == 0 || self.is_endless() {
+                self.stop(chunk.get(from..index).unwrap_or_default());
+                return;
+            }
             let was_inside = self.is_inside();
             let ends = self.byte(byte);
             match ends {
@@ -127,7 +132,24 @@ impl<F: FnMut(Start, Part<'_>)> Scanner<F> {
     }
 
     fn is_inside(&self) -> bool {
-        !matches!(self.state, State::Between | State::Text)
+        !matches!(self.state, State::Between | State::Text | State::End)
+    }
+
+    fn is_endless(&self) -> bool {
+        let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+        self.state == State::Text && self.at.offset - self.start.offset >= longest
+    }
+
+    /// Ends where no document can go on or begin; `rest` is what the chunk has of the one that breaks off.
+    fn stop(&mut self, rest: &[u8]) {
+        if self.is_inside() {
+            self.finish(rest, false);
+        }
+        if self.state != State::Text {
+            self.start = self.at;
+        }
+        (self.emit)(self.start, Part::Endless);
+        self.state = State::End;
     }
 
     /// Takes the next byte; whether the document ends with it, or before it.
@@ -168,6 +190,7 @@ impl<F: FnMut(Start, Part<'_>)> Scanner<F> {
             (State::String { depth }, b'\\') => self.state = State::Escape { depth },
             (State::String { .. }, _) => {}
             (State::Escape { depth }, _) => self.state = State::String { depth },
+            (State::End, _) => {}
         }
         None
     }
@@ -235,17 +258,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_not_text_is_not_read_to_its_end() {
-        let endless = b"{}\n".chain(io::repeat(0));
-        let mut documents = 0;
-        let emit =
-            |_: Start, part: Part<'_>| documents += usize::from(part == Part::Document(b"{}"));
-        let error = parts(endless, |_| {}, emit).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert_eq!(documents, 1);
-    }
-
     /// The parts as `LINE:OFFSET TEXT`, whatever the pieces are in which they come.
     fn of(text: &str) -> Vec<String> {
         let in_pieces = |size: usize| {
@@ -306,6 +318,31 @@ mod tests {
         assert_eq!(of("{\"a\": {}"), ["1:0 BrokenOff"]);
         assert_eq!(of("[pod/x] {\"a\":1}\n"), ["1:1 Text", "1:8 {\"a\":1}"]);
         assert_eq!(of("{\"a\":1}\nbye"), ["1:0 {\"a\":1}", "2:8 Text"]);
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_zero_byte_or_a_text_without_end() {
+        let endless = |head: &'static str, byte: u8| {
+            let (mut found, mut length) = (Vec::new(), 0);
+            let emit = |start: Start, part: Part<'_>| {
+                let what = match part {
+                    Part::Document(_) => "Document".to_owned(),
+                    Part::BrokenOff(bytes) => format!("BrokenOff {}", bytes.len()),
+                    other => format!("{other:?}"),
+                };
+                found.push(format!("{}:{} {what}", start.line, start.offset));
+            };
+            let stream = head.as_bytes().chain(io::repeat(byte));
+            parts(stream, |read| length += read, emit).unwrap();
+            assert!(length <= LONGEST + 2 * CHUNK, "{length}");
+            found
+        };
+        assert_eq!(endless("", 0), ["1:0 Endless"]);
+        assert_eq!(endless("{\"a\":1}\n", 0), ["1:0 Document", "2:8 Endless"]);
+        assert_eq!(endless("{\"a\":\"x", 0), ["1:0 BrokenOff 7", "1:7 Endless"]);
+        assert_eq!(endless("oops\n", 0), ["1:0 Endless"]);
+        assert_eq!(endless("oops", b'\n'), ["1:0 Endless"]);
+        assert_eq!(endless("{}\n", b'x'), ["1:0 Document", "2:3 Endless"]);
     }
 
     #[test]

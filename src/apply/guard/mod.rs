@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::ApplyError;
 use super::command::{self, Ended};
+use crate::request::is_digest;
 use ask::{Daemon, containerd_pid, cri_row, error_lines, is_listening, plugins};
 use watch::Watch;
 
@@ -76,6 +77,13 @@ pub enum Health {
 pub(crate) struct Restart {
     pub(crate) guard: Guard,
     pub(crate) before: Baseline,
+}
+
+impl RestartRecord {
+    /// Whether it has the form that this program writes.
+    pub(crate) fn is_as_written(&self) -> bool {
+        is_digest(&self.commands)
+    }
 }
 
 /// What a journal keeps of a [`Restart`], for a session that goes on with it. It holds no command: a journal may come

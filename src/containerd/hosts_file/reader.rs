@@ -4,7 +4,7 @@
 //! in the order of its functions: `ConfigureHosts`, `loadHostDir`, `parseHostsFile`, `parseHostConfig`,
 //! `getSortedHosts`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::directory::{CertsDirectory, HOSTS_FILE, HostsFile, Plain, RegistryDirectory};
@@ -238,6 +238,8 @@ struct HostEntry {
     client: Vec<(String, String)>,
     skip_verify: Option<bool>,
     headers: BTreeMap<String, Vec<String>>,
+    /// Those of `ca` and `client` that are masked.
+    masked: BTreeSet<String>,
     dial_timeout: bool,
     /// Where its name is.
     place: Option<Range<usize>>,
@@ -316,6 +318,7 @@ impl HostEntry {
                 ca: self.ca.unwrap_or_default(),
                 client: self.client,
                 skip_verify: self.skip_verify == Some(true),
+                masked: self.masked,
             },
             headers: self.headers,
         })
@@ -509,12 +512,16 @@ fn entry(
         }
         entry.capabilities = Some(capabilities).filter(|all| !all.is_empty());
     }
-    let absolute = |file: &str| {
+    let mut masked = BTreeSet::new();
+    let mut absolute = |file: &str| {
         if file.starts_with('/') {
-            file.to_owned()
-        } else {
-            directory.join(file).to_string()
+            return file.to_owned();
         }
+        let path = directory.join(file).to_string();
+        if !Content::Path.is_shown(file) {
+            masked.insert(path.clone());
+        }
+        path
     };
     if let Some(node) = find(config, "ca", reader)? {
         let files = node
@@ -524,7 +531,7 @@ fn entry(
         entry.ca = Some(files.iter().map(|file| absolute(file)).collect());
     }
     if let Some(node) = find(config, "client", reader)? {
-        let pair = |value: &Value| {
+        let mut pair = |value: &Value| {
             let (certificate, key) = match &value.kind {
                 ValueKind::String(certificate) => (certificate.as_str(), None),
                 ValueKind::Array(pair) => match pair.as_slice() {
@@ -533,16 +540,18 @@ fn entry(
                 },
                 _ => return None,
             };
-            Some((absolute(certificate), key.map(absolute).unwrap_or_default()))
+            let certificate = absolute(certificate);
+            Some((certificate, key.map(&mut absolute).unwrap_or_default()))
         };
         let pairs = match node.value().map(|value| (value, &value.kind)) {
-            Some((_, ValueKind::Array(elements))) => elements.iter().map(pair).collect(),
+            Some((_, ValueKind::Array(elements))) => elements.iter().map(&mut pair).collect(),
             Some((value, ValueKind::String(_))) => pair(value).map(|pair| vec![pair]),
             _ => None,
         };
         let reason = "`client` must be a string, strings or pairs of strings";
         entry.client = pairs.ok_or_else(|| broken(node, reason))?;
     }
+    entry.masked = masked;
     if let Some(node) = find(config, "header", reader)? {
         let reason = "`header` must be a table of strings";
         for header in node.table().ok_or_else(|| broken(node, reason))?.iter() {

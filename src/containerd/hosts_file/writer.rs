@@ -176,6 +176,7 @@ mod tests {
             ca: vec!["/etc/ssl/a\\b.pem".to_owned()],
             client: vec![("/c".to_owned(), "/k".to_owned())],
             skip_verify: true,
+            ..TlsSettings::default()
         };
         let hosts = [
             secured,

@@ -5,7 +5,6 @@ use crate::containerd::release::ranges;
 use crate::finding::{self, Findings};
 use crate::plan::planner::Planner;
 use crate::read::{DEFAULT_CERTS_DIRECTORY, DOCKER_CERTS_DIRECTORY};
-use crate::secret::Content;
 
 /// `--certs-dir` beside a `config_path` that names another directory.
 pub(crate) fn check_certs_dir(planner: &Planner<'_>, findings: &mut Findings) {
@@ -104,16 +103,14 @@ pub(crate) fn check_relative(planner: &Planner<'_>, findings: &mut Findings) {
         && let Some(path) = registry.config_paths().first()
         && !path.starts_with('/')
     {
-        let shown = Content::Path.shown(path);
-        let becomes = match shown == *path {
-            true => format!(": it becomes `{}`", planner.certs.path),
-            false => String::new(),
-        };
         findings.add(
             &finding::RELATIVE_CONFIG_PATH,
             config_path.place.clone(),
-            format!("`{shown}` is relative to where containerd was started"),
-            format!("that is / under systemd{becomes}"),
+            format!("`{path}` is relative to where containerd was started"),
+            format!(
+                "that is / under systemd: it becomes `{}`",
+                planner.certs.path
+            ),
         );
     }
 }

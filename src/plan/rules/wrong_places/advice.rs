@@ -310,10 +310,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
     /// The advice for `config_path`: beside mirrors it would keep CRI from loading.
     pub(super) fn config_path(&self, value: &Value) -> String {
         if let Some(set) = &self.planner.registry().config_path {
-            return format!(
-                "`config_path` is `{}` where containerd reads it",
-                Content::Path.shown(&set.value)
-            );
+            return format!("`config_path` is `{}` where containerd reads it", set.value);
         }
         if self.planner.migrates() {
             return "the migration sets `config_path` where containerd reads it".to_owned();
@@ -324,7 +321,7 @@ impl<'p, 'i> Adviser<'p, 'i> {
     fn set_config_path(&self, path: Option<&str>) -> String {
         // Several directories are one name to 2.1 and later.
         let first = path.and_then(|path| path.split(':').find(|path| !path.is_empty()));
-        let first = first.filter(|path| Content::Path.shown(path) == *path);
+        let first = first.filter(|path| Content::Path.is_shown(path));
         let path = first.map_or_else(|| self.planner.certs.path.to_string(), absolute);
         let value = Value {
             range: 0..0,
@@ -549,7 +546,7 @@ fn line((setting, value): Pair<'_>) -> String {
         Setting::SkipVerify => format!("{name} = true"),
         Setting::CaFile | Setting::CertFile | Setting::KeyFile | Setting::ConfigPath => {
             match text(value) {
-                Some(path) if Content::Path.shown(path) == path => {
+                Some(path) if Content::Path.is_shown(path) => {
                     format!("{name} = {}", quote(path, false))
                 }
                 _ => name.to_owned(),
@@ -558,7 +555,7 @@ fn line((setting, value): Pair<'_>) -> String {
         Setting::Endpoint => {
             let urls = strings(value);
             let quoted: Vec<String> = urls.iter().map(|url| quote(url, false)).collect();
-            match urls.iter().all(|url| Content::Endpoint.shown(url) == *url) {
+            match urls.iter().all(|url| Content::Endpoint.is_shown(url)) {
                 true => format!("{name} = [{}]", quoted.join(", ")),
                 false => name.to_owned(),
             }
