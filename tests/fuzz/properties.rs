@@ -457,6 +457,10 @@ pub(crate) fn url(data: &[u8]) {
     // What is shown hides that, and not the host.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // What follows an empty port may be a password that begins with a slash.
+    if host.ends_with(':') && (rest.contains('@') || rest.contains("%40")) {
+        return;
+    }
     let mask = if user.is_empty() { "" } else { "********" };
     let at = if authority.contains('@') { "@" } else { "" };
     let begins = format!("{scheme}://{mask}{at}{host}");
