@@ -18,7 +18,7 @@ use containerd_registry_migrate::question::{Existing, ExistingAnswers, Version1}
 use containerd_registry_migrate::report::fold::Detail;
 use containerd_registry_migrate::report::{self, Command, Outcome, Report};
 use containerd_registry_migrate::request::Request;
-use containerd_registry_migrate::secret::{shown_url, without_user_information};
+use containerd_registry_migrate::secret::{shown_name, shown_url, without_user_information};
 use sha2::{Digest, Sha256};
 
 const CONFIG: &str = "etc/containerd/config.toml";
@@ -457,6 +457,10 @@ pub(crate) fn url(data: &[u8]) {
     // What is shown hides that, and not the host.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // A host may have the shape of a token, and a PEM block hides the text around it.
+    if text.contains("-----BEGIN") || shown_name(host).contains("********") {
+        return;
+    }
     // What follows an empty port may be a password that begins with a slash.
     if host.ends_with(':') && (rest.contains('@') || rest.contains("%40")) {
         return;
