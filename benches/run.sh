@@ -59,7 +59,7 @@ mirrors() { # mirrors NODE COUNT
 stray_files() { # stray_files NODE COUNT
   local certs=$1/etc/containerd/certs.d
   mkdir -p "$certs"
-  for ((i = 1; i <= $2; i++)); do printf 'stray\n' >"$certs/stray-$i.example"; done
+  for ((i = 1; i <= $2; i++)); do printf 'stray\n' >"$certs/stray-$i.txt"; done
 }
 
 # Directories with hosts files of registries that config.toml does not name.

@@ -457,7 +457,8 @@ codes! {
         "a file where containerd looks for the directory of a registry of that name",
         "Below config_path containerd looks for a directory that is called like the registry. Once config_path is set, \
          a file in its place fails all pulls of that registry, on every version. A README.md does no harm, since no \
-         registry has that name. The file stays, since the program never deletes anything in the certs directory; move \
+         registry has that name; a file with the name of a registry, whose pulls would change, is an error \
+         (unreadable-directory). The file stays, since the program never deletes anything in the certs directory; move \
          it elsewhere if a registry has its name.";
     TLS_BESIDE_CONFIG_PATH "tls-beside-config-path" Warning HandEdit,
         "with configs.*.tls and config_path both set containerd 1.x does not load CRI; the settings are carried",

@@ -378,14 +378,10 @@ impl Content {
     }
 }
 
-/// A path from a file as it may be quoted in a message: it may be one that was relative, and then its setting is masked
-/// where this is nothing that a path looks like.
+/// An absolute path from a file as it may be quoted in a message. Whether a relative one may be is seen before it becomes
+/// absolute.
 pub fn shown_path(text: &str) -> &str {
-    if is_harmless_path(text) && has_form_of_path(text) {
-        text
-    } else {
-        MASK
-    }
+    if is_harmless_path(text) { text } else { MASK }
 }
 
 /// The path of a file that could not be used. It is what an operator looks for, so that only what is no path is masked.
@@ -410,15 +406,9 @@ fn is_path(text: &str) -> bool {
     let is_windows = text.starts_with('\\');
     let known = text.is_empty()
         || is_drive
-        || text.starts_with('/') && has_form_of_path(text)
+        || text.starts_with('/')
         || (has_known_ending(text) || is_windows) && text.chars().all(relative);
     known && is_harmless_path(text)
-}
-
-/// Whether an absolute path is one by its form. What a relative one becomes may be any text behind a slash.
-fn has_form_of_path(text: &str) -> bool {
-    let is_odd = text.contains(|c: char| c.is_whitespace() || "?#".contains(c));
-    !is_odd || has_known_ending(text)
 }
 
 /// Whether a path is of a kind of file that nodes have.

@@ -628,11 +628,6 @@ fn pulls(planned: &Planned, after: &Planned) -> Result<(), String> {
         asked.push((&wanted.name, wanted.decider));
     }
     for name in ASKED {
-        // A stray file is in the way of a registry that nobody named, and cannot be told from a README.
-        let own = plan.certs.own(name);
-        if own.is_some_and(|own| plan.certs.directories[own].is_file) && !name.contains(':') {
-            continue;
-        }
         if asked.iter().all(|(known, _)| known != name) {
             asked.push((name, unnamed.decider));
         }

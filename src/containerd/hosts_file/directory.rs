@@ -22,6 +22,15 @@ pub const DEFAULT: &str = "_default";
 /// The name of the file in each directory.
 pub const HOSTS_FILE: &str = "hosts.toml";
 
+/// What the names of files end with. Some are domains as well, of which no registry is known.
+const ENDINGS_OF_FILES: &[&str] = &[
+    "backup", "bak", "bck", "bkp", "ca", "cer", "cert", "cfg", "cnf", "conf", "copy", "crl", "crt",
+    "csr", "default", "disabled", "dist", "gz", "json", "key", "lock", "log", "md", "new", "off",
+    "old", "orig", "part", "pem", "pub", "rej", "rpmnew", "rpmorig", "rpmsave", "save", "saved",
+    "sh", "swo", "swp", "tar", "template", "tgz", "tml", "tmp", "tmpl", "toml", "txt", "yaml",
+    "yml", "zip",
+];
+
 /// Whether a file that is not called [`HOSTS_FILE`] was probably meant to be: `host.toml`, `hosts.tml`, `docker.io.toml`. One
 /// that someone keeps as a copy is not.
 pub fn looks_like_hosts_file(name: &str) -> bool {
@@ -36,6 +45,20 @@ pub fn looks_like_hosts_file(name: &str) -> bool {
         && (ending == "toml"
             || is_near(&name, HOSTS_FILE)
             || is_text && ["host", "hosts", "hosts.toml", "host.toml"].contains(&stem))
+}
+
+/// Whether a file is called like a registry, and not as files are called that are kept beside directories: notes, copies
+/// and certificates.
+fn is_name_of_registry(name: &str) -> bool {
+    let Some((_, ending)) = name.rsplit_once('.').filter(|_| !name.contains(':')) else {
+        return name.contains(':') || name == "localhost";
+    };
+    let ending = ending.to_ascii_lowercase();
+    // Domains end in letters or, in Punycode, begin with `xn--`.
+    let is_domain =
+        ending.bytes().all(|byte| byte.is_ascii_alphabetic()) || ending.starts_with("xn--");
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    is_address || is_domain && !ending.is_empty() && !ENDINGS_OF_FILES.contains(&&*ending)
 }
 
 /// One directory of the certs directory.
@@ -318,15 +341,15 @@ impl CertsDirectory {
         names.any(|other| other != name)
     }
 
-    /// The namespaces that the directories are for. A file in the place of one counts only if its name has a port: a
-    /// `README.md` is a possible name of a registry, too, but nobody means it.
+    /// The namespaces that the directories are for. A file in the place of one counts if its name is a registry's: a
+    /// `README.md` could be one, too, but nobody means it.
     pub fn namespaces(&self) -> impl Iterator<Item = String> {
         self.directories
             .iter()
             .filter(|(name, _)| *name != DEFAULT)
             .filter_map(|(name, directory)| {
                 let namespace = self.namespace_of(name);
-                (!directory.is_file || namespace.contains(':')).then_some(namespace)
+                (!directory.is_file || is_name_of_registry(&namespace)).then_some(namespace)
             })
     }
 
@@ -347,6 +370,33 @@ impl CertsDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_with_the_name_of_a_registry_is_told_from_a_note_and_a_copy() {
+        for name in [
+            "quay.io",
+            "reg.corp.example",
+            "10.0.0.1",
+            "h:5000",
+            "localhost",
+            "x.xn--p1ai",
+        ] {
+            assert!(is_name_of_registry(name), "{name}");
+        }
+        for name in [
+            "README.md",
+            "hosts.toml",
+            "docker.io.bak",
+            "ca.crt",
+            "LICENSE",
+            "notes.2024",
+            "quay.io.TXT",
+            "a.b~",
+            "x.",
+        ] {
+            assert!(!is_name_of_registry(name), "{name}");
+        }
+    }
 
     #[test]
     fn what_was_meant_to_be_a_hosts_file_is_known_by_its_name() {
