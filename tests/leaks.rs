@@ -98,6 +98,7 @@ fn corpus() -> Vec<Node> {
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https:///bob:@S@a.example\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:/@S@a.example\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S\"]",
+        "[@R.mirrors.\"a.example\"]\nendpoint = [\"https://bob:@S:5000/x\", \"bob:@S:5000\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"https//bob:@S@a.example\"]",
         "[@R.mirrors.\"a.example\"]\nendpoint = [\"eyJhUnTr2abcdefghijk.@S.y\"]",
         "[@R.mirrors.\"https:/bob:@S@a.example\"]\nendpoint = [\"https://a.example\"]",

@@ -162,14 +162,15 @@ impl Bytes {
     pub(crate) fn get(&self) -> io::Result<Vec<u8>> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::Hex(hex) => hex
-                .as_bytes()
-                .chunks(2)
-                .map(|pair| {
-                    let pair = str::from_utf8(pair).map_err(io::Error::other)?;
-                    u8::from_str_radix(pair, 16).map_err(io::Error::other)
-                })
-                .collect(),
+            Self::Hex(hex) => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let byte = |pair: &[u8]| match pair {
+                    [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+                    _ => None,
+                };
+                let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
+                bytes.ok_or_else(|| io::Error::other("bytes are not pairs of hexadecimal digits"))
+            }
         }
     }
 }
@@ -302,6 +303,10 @@ impl FileRecord {
             for (name, value) in &image.xattrs {
                 xattrs.insert(name.clone(), value.get()?);
             }
+            // To the kernel this number means that the owner stays.
+            if [image.uid, image.gid].contains(&u32::MAX) {
+                return Err(io::Error::other("a file has an owner that does not exist"));
+            }
             io::Result::Ok(Image {
                 bytes: image.bytes.get()?,
                 metadata: Metadata {
@@ -426,7 +431,10 @@ impl Journal {
         let mut numbers = 2..;
         let mut files = Vec::new();
         for number in numbers.by_ref().take(record.files) {
-            files.push(parse::<FileRecord>(number, lines.next())?.change()?);
+            let file = parse::<FileRecord>(number, lines.next())?.change();
+            let failed =
+                |error| io::Error::other(format!("line {number} is not understood: {error}"));
+            files.push(file.map_err(failed)?);
         }
         let events = numbers.zip(lines);
         let events = events.map(|(number, line)| parse(number, Some(line)));
@@ -1007,6 +1015,26 @@ mod tests {
             .replace("\"0644\"", "\"77777\"");
         let file: FileRecord = serde_json::from_str(&file).unwrap();
         assert!(file.change().is_err());
+        for hex in ["abc", "+1+2", "ä", "0g"] {
+            assert!(Bytes::Hex(hex.to_owned()).get().is_err(), "{hex}");
+        }
+        assert_eq!(Bytes::new(&[0xff, 0x0a]).get().unwrap(), [0xff, 0x0a]);
+    }
+
+    /// `fchown` takes this number as "leave it as it is".
+    #[test]
+    fn an_owner_that_no_file_has_is_refused() {
+        let journal = String::from_utf8(journal()).unwrap();
+        let file = journal.lines().nth(1).unwrap().split_once(' ').unwrap().1;
+        for owner in ["uid", "gid"] {
+            let forged = file.replace(
+                &format!("\"{owner}\":0"),
+                &format!("\"{owner}\":{}", u32::MAX),
+            );
+            assert!(forged != file, "{file}");
+            let forged: FileRecord = serde_json::from_str(&forged).unwrap();
+            assert!(forged.change().is_err());
+        }
     }
 
     /// The line feed at the end is what tells a whole line; without it the last event was not written.

@@ -9,6 +9,10 @@ use crate::node::{Node, NodeError, NodePath};
 use crate::printable::printable;
 use crate::secret::{Content, shown_path};
 
+/// So many bytes of variables are put into the command lines of a unit. The kernel takes no longer argument
+/// (`MAX_ARG_STRLEN`).
+const LONGEST_COMMAND: usize = 128 << 10;
+
 /// The file that containerd reads if its command line names none (`defaults.DefaultConfigDir`).
 pub const CONFIG: &str = "/etc/containerd/config.toml";
 
@@ -385,39 +389,69 @@ impl Service {
     /// The unit's file with the last command line that runs containerd, and the value of its `--config`.
     fn config(&self) -> Option<(NodePath, String)> {
         let mut commands = self.commands.iter().rev();
+        let mut room = LONGEST_COMMAND;
         let (unit, arguments) = commands.find_map(|(unit, command)| {
-            Some((unit, containerd_arguments(self.expanded(command))?))
+            let words = self.expanded(command, &mut room);
+            Some((unit, containerd_arguments(words)?))
         })?;
         Some((unit.clone(), config_option(&arguments)?))
     }
 
-    /// The words of a command line, as systemd makes them: `$NAME` alone is several words, `${NAME}` is text.
-    fn expanded(&self, command: &str) -> Vec<String> {
-        let value = |name: &str| self.variables.get(name).map_or("", String::as_str);
+    /// The words of a command line, as systemd makes them: `$NAME` alone is several words, `${NAME}` is text. Values may
+    /// have `room` bytes, and are left out where there is no more of it.
+    fn expanded(&self, command: &str, room: &mut usize) -> Vec<String> {
+        let mut value = |name: &str| {
+            let value = self.variables.get(name)?;
+            *room = room.checked_sub(value.len())?;
+            Some(value.as_str())
+        };
         let mut expanded = Vec::new();
         for word in words(command) {
             let bare = word.text.strip_prefix('$').filter(|_| !word.is_quoted);
             match bare.filter(|name| is_name(name)) {
                 Some(name) => {
-                    let words = value(name).split_whitespace();
+                    let words = value(name).unwrap_or_default().split_whitespace();
                     expanded.extend(words.map(str::to_owned));
                 }
-                None => {
-                    let mut text = word.text;
-                    for name in self.variables.keys() {
-                        text = text.replace(&format!("${{{name}}}"), value(name));
-                    }
-                    expanded.push(text.replace("%%", "%"));
-                }
+                None => expanded.push(substituted(&word.text, &mut value).replace("%%", "%")),
             }
         }
         expanded
     }
 }
 
+/// A word with values in the place of `${NAME}`. What stands in a value is not looked at again, and a name without a value
+/// stays as it is.
+fn substituted<'v>(word: &str, mut value: impl FnMut(&str) -> Option<&'v str>) -> String {
+    let mut text = String::new();
+    let mut rest = word;
+    while let Some((before, behind)) = rest.split_once("${") {
+        text.push_str(before);
+        let length = behind.bytes().take_while(is_of_name).count();
+        let (name, behind_name) = behind.split_at(length);
+        match behind_name.strip_prefix('}') {
+            Some(after) => {
+                match value(name) {
+                    Some(value) => text.push_str(value),
+                    None => text.extend(["${", name, "}"]),
+                }
+                rest = after;
+            }
+            None => {
+                text.push_str("${");
+                rest = behind;
+            }
+        }
+    }
+    text + rest
+}
+
 fn is_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    !text.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !text.is_empty() && text.bytes().all(|byte| is_of_name(&byte))
+}
+
+fn is_of_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_'
 }
 
 /// The lines without comments, those that end in a backslash continued by the next.
@@ -526,6 +560,31 @@ mod tests {
             service.read(&NodePath::new("/unit"), text);
         }
         service.config().map(|(_, path)| path)
+    }
+
+    #[test]
+    fn what_stands_in_a_variable_is_not_replaced_again() {
+        let unit = "[Service]\nEnvironment=A=${B} B=/etc/b.toml\nExecStart=containerd --config ";
+        let of = |config: &str| named(&[&format!("{unit}{config}\n")]);
+        assert_eq!(of("${A}").as_deref(), Some("${B}"));
+        assert_eq!(of("${B}").as_deref(), Some("/etc/b.toml"));
+        assert_eq!(of("${C}${${B}").as_deref(), Some("${C}${/etc/b.toml"));
+        assert_eq!(of("/${").as_deref(), Some("/${"));
+    }
+
+    /// The kernel starts no command that is so long.
+    #[test]
+    fn a_command_line_does_not_grow_without_bound() {
+        let mut service = Service::default();
+        let value = "x".repeat(1 << 10);
+        let command = "containerd ${V} ".repeat(1 << 12) + "$V";
+        let unit = format!("[Service]\nEnvironment=V={value}\nExecStart={command}\n");
+        service.read(&NodePath::new("/unit"), &unit);
+        let mut room = LONGEST_COMMAND;
+        let words = service.expanded(&command, &mut room);
+        let length: usize = words.iter().map(String::len).sum();
+        assert!(length <= LONGEST_COMMAND + command.len(), "{length}");
+        assert!(room < value.len());
     }
 
     fn of_command(command: &str) -> Option<String> {

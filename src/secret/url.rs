@@ -107,11 +107,14 @@ fn authority_start(text: &str) -> (usize, usize) {
 
 /// Where in a host the port begins that is none.
 fn bad_port(host: &str) -> Option<usize> {
-    if !host.contains(':') || is_authority(host) {
+    let of_address = |c: char| c.is_ascii_hexdigit() || ":.[]".contains(c);
+    let has_several_colons = host.matches(':').nth(1).is_some();
+    if has_several_colons && host.chars().all(of_address) {
         return None;
     }
-    let of_address = |c: char| c.is_ascii_hexdigit() || ":.[]".contains(c);
-    if host.starts_with('[') && host.chars().all(of_address) {
+    // Go takes `bob:password:5000` for a host and a port.
+    let is_split = has_several_colons && !host.starts_with('[');
+    if !host.contains(':') || !is_split && is_authority(host) {
         return None;
     }
     let address = if host.starts_with('[') {
@@ -223,6 +226,10 @@ mod tests {
             ("https:///bob:S@h", "https:///********@h"),
             ("https:///bob:S%40h", "https:///********"),
             ("https://bob:/S@h/v2", "https://********@h/v2"),
+            ("https://bob:S:5000/v2", "https://bob:********/v2"),
+            ("bob:S:5000", "bob:********"),
+            ("https://fd00::1:5000/v2", "https://fd00::1:5000/v2"),
+            ("https://[fd00::1]:5000/v2", "https://[fd00::1]:5000/v2"),
             ("https:/h/proxy/@team", "https:/h/proxy/@team"),
             ("https:/h/S@x", "https:/********@x"),
             ("https:////S@h", "https:////********@h"),

@@ -461,6 +461,10 @@ pub(crate) fn url(data: &[u8]) {
     if text.contains("-----BEGIN") || shown_name(host).contains("********") {
         return;
     }
+    // Go takes `user:password:5000` for a host and a port.
+    if !host.starts_with('[') && host.matches(':').count() > 1 {
+        return;
+    }
     // What follows an empty port may be a password that begins with a slash.
     if host.ends_with(':') && (rest.contains('@') || rest.contains("%40")) {
         return;
