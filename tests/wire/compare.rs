@@ -69,19 +69,12 @@ impl fmt::Display for Event {
 /// is named twice. When a host is asked again, under another path or scheme, whether it says 401 once
 /// more and a token is fetched once more before it gets the credentials is folded away, too: with a
 /// `config_path` the hosts of a namespace share what they know of credentials, with legacy settings
-/// they do not. A host whose certificate is refused where it was asked before without verification is
-/// one host as well: it cannot give what it did not give then. That it is asked under each of its paths
-/// is seen from the requests.
+/// they do not.
 pub(crate) fn folded(events: &[Event]) -> Vec<Event> {
     let mut kept: Vec<Event> = Vec::new();
     for event in events {
         let mut same_host = kept.iter().filter(|other| other.host == event.host);
-        let is_known = if event.what == What::TlsRefused {
-            // Of a handshake only the host without its own port is known.
-            let asked = |other: &Event| without_own_port(other.scheme, &other.host) == event.host;
-            kept.iter()
-                .any(|other| other.scheme == event.scheme && asked(other))
-        } else if event.is_challenge() {
+        let is_known = if event.is_challenge() {
             same_host.any(Event::is_challenge) && events.iter().any(|later| later.answers(event))
         } else {
             event.token_request().is_some()
