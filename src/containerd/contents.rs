@@ -136,6 +136,12 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// The registry settings of its sections.
+    pub fn registries(&self) -> impl Iterator<Item = &Registry> {
+        let sections = self.sections.iter();
+        sections.filter_map(|section| section.registry.as_deref())
+    }
+
     /// What `file` says to all of `readers`.
     pub fn of(file: &ConfigFile, readers: &[Major]) -> Self {
         let mut lookup = Lookup::new(file, readers);

@@ -139,8 +139,13 @@ pub struct Tls {
 impl Tls {
     /// Whether anything in it changes a connection.
     pub fn says_something(&self) -> bool {
+        self.skip_verify.is_some() || self.files().next().is_some()
+    }
+
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Placed<String>> {
         let files = [&self.ca_file, &self.cert_file, &self.key_file];
-        self.skip_verify.is_some() || files.into_iter().any(Option::is_some)
+        files.into_iter().flatten()
     }
 }
 
@@ -165,18 +170,21 @@ impl Registry {
         }
     }
 
+    /// The files that TLS settings name.
+    pub fn certificate_files(&self) -> impl Iterator<Item = &Placed<String>> {
+        let configs = self.configs.iter();
+        configs
+            .filter_map(|config| config.tls.as_ref())
+            .flat_map(Tls::files)
+    }
+
     /// Where each certificate file is named first.
     pub fn first_mentions(&self) -> HashMap<String, Place> {
         let mut mentions = HashMap::new();
-        for tls in self.configs.iter().filter_map(|config| config.tls.as_ref()) {
-            for file in [&tls.ca_file, &tls.cert_file, &tls.key_file]
-                .into_iter()
-                .flatten()
-            {
-                mentions
-                    .entry(absolute(&file.value))
-                    .or_insert_with(|| file.place.clone());
-            }
+        for file in self.certificate_files() {
+            mentions
+                .entry(absolute(&file.value))
+                .or_insert_with(|| file.place.clone());
         }
         mentions
     }

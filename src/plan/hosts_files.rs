@@ -266,8 +266,7 @@ fn tls_of<'p, 'h>(
 
 /// The files that say what the TLS settings of a host are: imports may add to what an earlier file says.
 fn tls_sources(tls: &Tls) -> impl Iterator<Item = FileId> {
-    let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
-    let files = files.into_iter().flatten().map(|file| &file.place);
+    let files = tls.files().map(|file| &file.place);
     let places = files.chain([&tls.place]).chain(&tls.skip_verify);
     places.map(|place| place.file)
 }

@@ -90,13 +90,8 @@ pub fn namespaces(inputs: &Inputs, from: &Sight, certs: &CertsDirectory) -> Vec<
         .configuration()
         .files
         .iter()
-        .flat_map(|loaded| {
-            let sections = &loaded.contents(behaviour.major).sections;
-            let registries = sections
-                .iter()
-                .filter_map(|section| section.registry.as_ref());
-            registries.flat_map(|registry| &registry.mirrors)
-        });
+        .flat_map(|loaded| loaded.contents(behaviour.major).registries())
+        .flat_map(|registry| &registry.mirrors);
     let directories = inputs.snapshot.certs();
     let named = mirrors
         .chain(configs.map(|config| config.name.value.clone()))

@@ -591,8 +591,7 @@ fn check_tls(planner: &Planner<'_>, tls: &Tls, host: &str, used: Use, findings: 
                 "it is left out there: in a hosts file it would make newer containerd try HTTPS first",
             );
         }
-        let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
-        if let Some(file) = files.into_iter().flatten().next() {
+        if let Some(file) = tls.files().next() {
             findings.add(
                 &finding::TLS_ON_HTTP_ENDPOINT,
                 file.place.clone(),

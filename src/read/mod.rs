@@ -19,7 +19,7 @@ use crate::containerd::release::{
 };
 use crate::containerd::sight::Sight;
 use crate::containerd::snapshot::Snapshot;
-use crate::finding::{self, Code, FileId, Findings, Placed};
+use crate::finding::{self, Code, FileId, Findings};
 use crate::go::pem::holds_certificate;
 use crate::node::{Node, NodeError, NodeFile, NodePath};
 use crate::question::{ExistingAnswers, Inert, Version1};
@@ -197,7 +197,8 @@ fn has_masked_path(configuration: &Configuration, findings: &mut Findings) -> bo
     for registry in registries(configuration) {
         let config_path = registry.config_path.iter();
         let config_path = config_path.filter(|path| !Content::Paths.is_shown(&path.value));
-        let certificates = certificate_files(registry)
+        let certificates = registry
+            .certificate_files()
             .filter(|path| !path.value.starts_with('/') && !Content::Path.is_shown(&path.value));
         for path in config_path.chain(certificates) {
             has_any = true;
@@ -218,29 +219,17 @@ fn has_masked_path(configuration: &Configuration, findings: &mut Findings) -> bo
 /// The registry settings of each file, as each major version reads them.
 fn registries(configuration: &Configuration) -> impl Iterator<Item = &Registry> {
     let files = configuration.files.iter();
-    let contents =
-        files.flat_map(|loaded| [Major::One, Major::Two].map(|major| loaded.contents(major)));
-    let sections = contents.flat_map(|contents| &contents.sections);
-    sections.filter_map(|section| section.registry.as_deref())
-}
-
-/// The files that TLS settings name.
-fn certificate_files(registry: &Registry) -> impl Iterator<Item = &Placed<String>> {
-    let configs = registry.configs.iter();
-    let files = configs
-        .filter_map(|config| config.tls.as_ref())
-        .flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
-    files.flatten()
+    files
+        .flat_map(|loaded| [Major::One, Major::Two].map(|major| loaded.contents(major)))
+        .flat_map(Contents::registries)
 }
 
 /// Whether the lists of hosts of all names together are too long, wildcards counted for each name that they are for.
 fn has_too_many_hosts(inputs: &Inputs) -> bool {
     let behaviour = inputs.behaviour();
     let configuration = inputs.snapshot.configuration();
-    let contents = configuration.files.iter();
-    let contents = contents.map(|loaded| loaded.contents(behaviour.major));
-    let sections = contents.flat_map(|contents| &contents.sections);
-    let registries = sections.filter_map(|section| section.registry.as_ref());
+    let files = configuration.files.iter();
+    let registries = files.flat_map(|loaded| loaded.contents(behaviour.major).registries());
     let (mut names, mut hosts, mut shared) = (0, 0, 1);
     for registry in registries {
         names += registry.mirrors.len() + registry.configs.len();
@@ -512,7 +501,7 @@ fn read_certificates(
     configuration: &Configuration,
 ) -> BTreeMap<String, CertificateFile> {
     let mut certificates = BTreeMap::new();
-    for file in registries(configuration).flat_map(certificate_files) {
+    for file in registries(configuration).flat_map(Registry::certificate_files) {
         let path = absolute(&file.value);
         certificates.entry(path.clone()).or_insert_with(|| {
             match node.read_certificate(&NodePath::new(&path)) {

@@ -108,13 +108,13 @@ fn authority_start(text: &str) -> (usize, usize) {
 /// Where in a host the port begins that is none.
 fn bad_port(host: &str) -> Option<usize> {
     let of_address = |c: char| c.is_ascii_hexdigit() || ":.[]".contains(c);
-    let has_several_colons = host.matches(':').nth(1).is_some();
-    if has_several_colons && host.chars().all(of_address) {
-        return None;
-    }
-    // Go takes `bob:password:5000` for a host and a port.
-    let is_split = has_several_colons && !host.starts_with('[');
-    if !host.contains(':') || !is_split && is_authority(host) {
+    let is_understood = match host.matches(':').count() {
+        0 => true,
+        1 => is_authority(host),
+        // Go takes `bob:password:5000` for a host and a port.
+        _ => host.chars().all(of_address) || host.starts_with('[') && is_authority(host),
+    };
+    if is_understood {
         return None;
     }
     let address = if host.starts_with('[') {

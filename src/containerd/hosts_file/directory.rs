@@ -47,9 +47,9 @@ pub fn looks_like_hosts_file(name: &str) -> bool {
             || is_text && ["host", "hosts", "hosts.toml", "host.toml"].contains(&stem))
 }
 
-/// Whether a file is called like a registry, and not as files are called that are kept beside directories: notes, copies
-/// and certificates.
-fn is_name_of_registry(name: &str) -> bool {
+/// Whether a file in the certs directory is called like a registry, and not as notes, copies and certificates are, which
+/// people keep beside the directories.
+fn is_meant_for_registry(name: &str) -> bool {
     let Some((_, ending)) = name.rsplit_once('.').filter(|_| !name.contains(':')) else {
         return name.contains(':') || name == "localhost";
     };
@@ -349,7 +349,7 @@ impl CertsDirectory {
             .filter(|(name, _)| *name != DEFAULT)
             .filter_map(|(name, directory)| {
                 let namespace = self.namespace_of(name);
-                (!directory.is_file || is_name_of_registry(&namespace)).then_some(namespace)
+                (!directory.is_file || is_meant_for_registry(&namespace)).then_some(namespace)
             })
     }
 
@@ -381,7 +381,7 @@ mod tests {
             "localhost",
             "x.xn--p1ai",
         ] {
-            assert!(is_name_of_registry(name), "{name}");
+            assert!(is_meant_for_registry(name), "{name}");
         }
         for name in [
             "README.md",
@@ -394,7 +394,7 @@ mod tests {
             "a.b~",
             "x.",
         ] {
-            assert!(!is_name_of_registry(name), "{name}");
+            assert!(!is_meant_for_registry(name), "{name}");
         }
     }
 
