@@ -185,9 +185,19 @@ impl Pulls {
 
     /// Whether the two mean the same for pulls.
     pub fn same(&self, other: &Self) -> bool {
+        self.agrees(other, tries)
+    }
+
+    /// Whether the two make the same tries, also those that [`Pulls::same`] takes for useless: a second one with
+    /// verification finds no image, but its error is the one that a pull of a missing image ends with.
+    pub fn same_tries(&self, other: &Self) -> bool {
+        self.agrees(other, first_of_each)
+    }
+
+    fn agrees(&self, other: &Self, counted: fn(&[Host]) -> Vec<&Host>) -> bool {
         match (self, other) {
             (Self::Hosts(ours), Self::Hosts(theirs)) => {
-                let [ours, theirs] = [ours, theirs].map(|hosts| tries(hosts).into_iter());
+                let [ours, theirs] = [ours, theirs].map(|hosts| counted(hosts).into_iter());
                 ours.map(Host::compared).eq(theirs.map(Host::compared))
             }
             // Two failures are one to whoever pulls, whatever the words.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::change::{Change, FileKind};
 use super::namespaces::{AllWanted, Decider, Wanted};
 use super::planner::Planner;
-use crate::containerd::host::{Host, Scheme, default_host};
+use crate::containerd::host::{Host, Pulls, Scheme, default_host};
 use crate::containerd::hosts_file::directory::DEFAULT;
 use crate::containerd::hosts_file::reader;
 use crate::containerd::hosts_file::writer::{NewHost, NewHostsFile};
@@ -64,9 +64,15 @@ pub(crate) fn drafts(planner: &Planner<'_>, wanted: &mut AllWanted) -> BTreeMap<
             let behaviour = &release.generation.behaviour;
             reader::pulls(&certs, &namespace.name, behaviour)
         });
-        if without_file.all(|pulls| pulls.same(&namespace.after)) {
-            namespace.same_as_default = planner.legacy().mirror(&namespace.name).is_some()
-                && certs.own(&namespace.name).is_none();
+        // A file of the operator's may say it in its own way; what is written here is exact.
+        let has_file = certs.own(&namespace.name).is_some();
+        let is_same = |pulls: Pulls| match has_file {
+            true => pulls.same(&namespace.after),
+            false => pulls.same_tries(&namespace.after),
+        };
+        if without_file.all(is_same) {
+            namespace.same_as_default =
+                planner.legacy().mirror(&namespace.name).is_some() && !has_file;
             continue;
         }
         drafts.insert(
