@@ -155,6 +155,11 @@ fn is_replaced(before: &Sight, after: &Sight) -> bool {
     }
 }
 
+/// Whether the settings that stay are no longer those in effect, since another section takes the place of the one that is gone.
+fn has_others(before: &Sight, after: &Sight) -> bool {
+    before.all_credentials() != after.all_credentials() || before.headers() != after.headers()
+}
+
 /// Whether `config_path` is set after the migration: where a hosts file is needed for what the settings give, or where
 /// the files without it would be read in another way.
 pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
@@ -195,6 +200,7 @@ pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
             && is_filled(DOCKER_CERTS_DIRECTORY);
         let mut names = planner.namespaces.iter().map(|one| one.name.as_str());
         is_replaced(today, &after)
+            || has_others(today, &after) && has_others(&planner.from, &after)
             || is_built_in
             || names.any(|name| !after.pulls(name).same(&planner.settings_pulls(name)))
     })
