@@ -278,7 +278,10 @@ fn read_certs_directories(
             }
         }
     }
-    names.insert(inputs.certs_path().to_string());
+    // Whichever release's view of the files is kept: that is asked later.
+    for version in inputs.versions() {
+        names.insert(inputs.certs_path_of(version).to_string());
+    }
     if names.len() > MOST_CERTS_DIRECTORIES {
         let why = format!(
             "`config_path` names more than {MOST_CERTS_DIRECTORIES} directories, the most that are read"
@@ -560,8 +563,11 @@ impl Inputs {
 
     /// What that release makes of the node.
     pub fn kept(&self) -> Rc<Sight> {
-        let behaviour = Behaviour::of(self.kept_version());
-        self.snapshot.seen_by(&behaviour)
+        self.seen_by(self.kept_version())
+    }
+
+    fn seen_by(&self, version: Version) -> Rc<Sight> {
+        self.snapshot.seen_by(&Behaviour::of(version))
     }
 
     /// The legacy settings whose meaning is kept: those that take effect on that release. TLS settings that it ignores are
@@ -598,7 +604,12 @@ impl Inputs {
 
     /// The directory of the hosts files: what `config_path` says, else `--certs-dir`, else the usual one.
     pub fn certs_path(&self) -> NodePath {
-        let sight = self.kept();
+        self.certs_path_of(self.kept_version())
+    }
+
+    /// The same, if this release's view of the files were kept.
+    fn certs_path_of(&self, version: Version) -> NodePath {
+        let sight = self.seen_by(version);
         let mut paths = sight.registry().config_paths().into_iter();
         match (
             paths.find(|path| !path.is_empty()),
