@@ -79,6 +79,8 @@ mkdir -p "$common/completions" "$common/docs"
 "$native" generate completions fish >"$common/completions/$name.fish"
 cp README.md README.zh-CN.md SECURITY.md CHANGELOG.md LICENSE "$common/"
 cp docs/*.* "$common/docs/"
+# What is only in the repository is linked to there.
+sed -i -E "s#\]\((\.\./)?(CONTRIBUTING\.md|benches/)#](${homepage%.git}/blob/v$version/\2#g" "$common"/*.md "$common"/docs/*.md
 # What docs/fleet.md leads to: the Ansible collection and the Kubernetes manifests.
 mkdir "$common/deploy"
 cp -r deploy/ansible deploy/kubernetes "$common/deploy/"
@@ -105,7 +107,7 @@ packages() { # packages TARGET
   mkdir -p "$stage/doc"
   cp -r "$from/$name" "$from/completions" "$from/man" "$stage/"
   gzip -9n "$stage"/man/*
-  cp "$from"/{README.md,README.zh-CN.md,SECURITY.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
+  cp "$from"/{README.md,README.zh-CN.md,SECURITY.md,CHANGELOG.md,LICENSE,THIRD-PARTY-LICENSES,rust-standard-library.html} "$source/dist/copyright" "$stage/doc/"
   cp -r "$from/docs" "$from/deploy" "$stage/doc/"
   gzip -9nc "$from/CHANGELOG.md" >"$stage/doc/changelog.gz"
   chmod -R u=rwX,go=rX "$stage" # the modes of a tree in a package

@@ -192,19 +192,16 @@ class Files(unittest.TestCase):
             self.assertTrue(filecmp.cmp(packed / "usr/bin" / NAME, folder / NAME, shallow=False))
             documents = {name for name in names if not name.startswith(("man/", "completions/")) and name != NAME}
             self.assertEqual(set(tree(packed / "usr/share/doc" / NAME)),
-                             documents - {"CHANGELOG.md"} | {"changelog.gz", "copyright"})
+                             documents | {"changelog.gz", "copyright"})
 
     def test_the_links_of_documents_lead_to_files_that_are_packed_with_them(self):
-        # For those who have the repository. A package has the changelog compressed.
-        elsewhere = {"CONTRIBUTING.md", "CHANGELOG.md", "benches/run.sh", "benches/config.toml"}
         packed = scratch("documents")
         run("dpkg-deb", "--extract", deb("x86_64"), packed)
         for folder in unpacked("x86_64"), packed / "usr/share/doc" / NAME:
             for document in (path.relative_to(folder) for path in folder.rglob("*.md")):
                 for target in re.findall(r"\]\(([^):#]+)[)#]", (folder / document).read_text()):
                     target = os.path.normpath(document.parent / target)
-                    if target not in elsewhere:
-                        self.assertTrue((folder / target).exists(), f"{folder}: {document} leads to {target}")
+                    self.assertTrue((folder / target).exists(), f"{folder}: {document} leads to {target}")
 
     def test_what_deploys_it_is_that_of_the_repository_without_its_tests(self):
         for part in "ansible", "kubernetes":

@@ -544,7 +544,8 @@ codes! {
          are shown for after the migration are those of the target version. Fix the hosts file if pulls are to stay as they \
          are.";
     VERSION_1 "version-1" Error
-        Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name"),
+        Choose("--v1 keep: keep the file at version 1; --v1 convert: give every plugin its version-2 name; where --from \
+                drops the section, --inert drop or --inert carry"),
         "containerd 2.0 to 2.2 drop the whole CRI section of a version-1 file, which stays version 1",
         "containerd 2.0 to 2.2 give a version-1 file the number of the newest version without moving its CRI section, so \
          that all of it is lost without an error: mirrors, config_path, runtimes, sandbox image. 1.x and 2.3 and \

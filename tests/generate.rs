@@ -46,6 +46,17 @@ fn every_command_has_a_manual_page_with_its_options() {
             );
         }
     }
+    for page in fs::read_dir(&directory).unwrap() {
+        let page = fs::read_to_string(page.unwrap().path()).unwrap();
+        let entries = page.split(".TP\n").skip(1);
+        for (name, text) in entries.filter_map(|entry| entry.split_once('\n')) {
+            let meaning = text.lines().next().unwrap_or_default();
+            assert!(
+                !meaning.is_empty() && !meaning.starts_with('.'),
+                "{name} has no description\n{page}"
+            );
+        }
+    }
     let rollback = fs::read_to_string(directory.join(format!("{NAME}-rollback.8"))).unwrap();
     assert!(rollback.contains("\\-\\-restart\\-command"), "{rollback}");
     let program = fs::read_to_string(directory.join(format!("{NAME}.8"))).unwrap();

@@ -379,11 +379,30 @@ fn example(fixtures: &[support::Fixture], code: &Code) -> Option<String> {
     })
 }
 
-/// A text as Markdown: options, paths, URLs and names with `_` or `*` are code, as what is in backticks already.
+/// Options whose answer belongs to them.
+const ANSWERED: [&str; 3] = ["--existing", "--inert", "--v1"];
+
+/// A text as Markdown: options with their answers, settings with their values, paths, URLs and names with `_` or `*` are
+/// code, as what is in backticks already.
 fn plain(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut is_code = false;
-    for word in text.split(' ') {
+    let mut left = text.split(' ').peekable();
+    while let Some(word) = left.next() {
+        let mut word = word.to_owned();
+        let name = word.trim_start_matches('(');
+        let more = match left.peek() {
+            Some(&"=") => 2,
+            Some(answer) => {
+                let is_answer = answer.starts_with(|c: char| c.is_ascii_alphabetic());
+                usize::from(ANSWERED.contains(&name) && is_answer)
+            }
+            None => 0,
+        };
+        for next in left.by_ref().take(more) {
+            word += " ";
+            word += next;
+        }
         let was_code = is_code;
         is_code ^= word.matches('`').count() % 2 == 1;
         let start = word.trim_start_matches('(');
@@ -395,7 +414,7 @@ fn plain(text: &str) -> String {
             || name.contains("://")
             || name.contains(['_', '*', '<', '[', '|']);
         if was_code || word.contains('`') || !is_name {
-            words.push(word.to_owned());
+            words.push(word);
         } else {
             let before = word.strip_suffix(start).unwrap_or_default();
             let after = start.strip_prefix(name).unwrap_or_default();
@@ -409,7 +428,7 @@ fn plain(text: &str) -> String {
 fn way_out(code: &Code) -> String {
     match code.decision {
         Decision::Allow(effect) => format!(
-            "Way out: fix the file, or `--allow {}`, which {}.",
+            "Way out: do what the message says, or `--allow {}`, which {}.",
             code.name,
             plain(effect)
         ),
@@ -426,7 +445,7 @@ fn way_out(code: &Code) -> String {
             format!("Way out: {}.", answers.join("; "))
         }
         Decision::HandEdit if code.severity == Severity::Error => {
-            "Way out: fix what the message names. No option accepts it.".to_owned()
+            "Way out: do what the message says. No option accepts it.".to_owned()
         }
         Decision::HandEdit => "Nothing is blocked.".to_owned(),
     }
@@ -490,7 +509,6 @@ fn every_option_of_the_documents_is_in_the_help() {
     let of_others = [
         "--check",
         "--hosts-dir",
-        "--ignore-missing",
         "--locked",
         "--path",
         "--release",

@@ -325,7 +325,8 @@ impl fmt::Display for ApplyError {
             Self::UnhealthyBefore { .. } => write!(
                 formatter,
                 "the health command fails before anything is changed, so it cannot tell whether the restart succeeds; \
-                 nothing was written"
+                 nothing was written; run it by hand and correct `--health-command`, or leave `--restart` out and restart \
+                 containerd yourself"
             ),
             Self::Unhealthy {
                 run,

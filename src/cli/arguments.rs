@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::containerd::reference::ImageReference;
 use crate::containerd::release::Version;
 use crate::finding::{self, Code, Decision};
+use crate::near::is_near;
 use crate::node::NodePath;
 use crate::question::{ExistingValue, Inert, Version1};
 use crate::report::fold::Detail;
@@ -43,7 +44,8 @@ Exit codes:
   2  usage error
   3  refused: something needs a decision; nothing was written
   4  failed; the node is as it was
-  5  failed, and the node could not be restored: the message names the next command";
+  5  failed, and the node could not be restored: the message names the next command
+  130  interrupted before anything was written";
 
 #[derive(Debug, Subcommand)]
 #[allow(
@@ -586,7 +588,14 @@ fn parse_code(name: &str) -> Result<&'static Code, String> {
 }
 
 fn parse_any_code(name: &str) -> Result<&'static Code, String> {
-    finding::code(name).ok_or_else(|| "no such finding; docs/findings.md lists them all".to_owned())
+    finding::code(name).ok_or_else(|| {
+        let mut codes = finding::ALL.iter();
+        match codes.find(|code| is_near(name, code.name)) {
+            Some(near) => format!("no such finding; did you mean `{}`?", near.name),
+            None => "no such finding; a report has the name of each in brackets, such as error[invalid-toml]"
+                .to_owned(),
+        }
+    })
 }
 
 fn parse_directory(path: &str) -> Result<NodePath, String> {

@@ -31,11 +31,18 @@ pub(super) fn write(program: Command, directory: &Path) -> anyhow::Result<()> {
 
 /// The name of each page, and its text.
 fn pages(program: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut program = program.disable_help_subcommand(true);
+    let mut program = in_full(program.disable_help_subcommand(true));
     program.build();
     let mut pages = Vec::new();
     add(&program, None, &mut pages)?;
     Ok(pages)
+}
+
+/// With the options that `-h` leaves out: their pages would have nothing but the names.
+fn in_full(command: Command) -> Command {
+    command
+        .mut_args(|argument| argument.hide_short_help(false))
+        .mut_subcommands(in_full)
 }
 
 fn add(

@@ -292,7 +292,8 @@ impl Run {
         let to = request.to.unwrap_or(NEWEST).known();
         match request.from {
             Some(from) if from < OLDEST => Err(Stop::refused(format!(
-                "containerd {from} has no config_path; hosts files exist since {OLDEST}"
+                "containerd {from} has no config_path; hosts files exist since {OLDEST}: upgrade containerd to 1.7 first, \
+                 then migrate"
             ))
             .into()),
             Some(from) if from.known() > to => Err(Stop::usage(format!(
@@ -324,15 +325,17 @@ impl Run {
             Ok(report) => report,
             Err(error) => return self.fail(Stop::from(error)),
         };
-        let (exit_code, is_changed) = (report.exit_code, report.changed);
-        match self.output.end(report) {
-            Ok(()) => exit_code,
+        let exit_code = report.exit_code;
+        let result = report.changed.then(|| report::text::result(&report));
+        match (self.output.end(report), result) {
+            (Ok(()), _) => exit_code,
             // What is done is done.
-            Err(error) if is_changed => {
-                output::error(&format!("warning: cannot print the report: {error}\n"));
+            (Err(error), Some(result)) => {
+                let text = format!("warning: cannot print the report: {error}\n{result}");
+                output::error(&text);
                 exit_code
             }
-            Err(error) => self.fail(Stop::from(unprinted(error))),
+            (Err(error), None) => self.fail(Stop::from(unprinted(error))),
         }
     }
 

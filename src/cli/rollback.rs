@@ -7,6 +7,7 @@ use crate::apply::{self, ApplyError, Purpose, Recovered, Recovery, RunState};
 use crate::commands;
 use crate::containerd::release::Version;
 use crate::node::Node;
+use crate::printable::printable;
 use crate::read::Sources;
 use crate::report::{self, Outcome, Report, Shown, transaction};
 use crate::request::command_line;
@@ -43,7 +44,12 @@ impl Run {
             None => self.last(&node)?,
         };
         let Some(run) = run else {
-            return Ok(self.nothing("no run is in effect: there is nothing to roll back"));
+            let state_dir = printable(self.request.state_dir.as_str());
+            let text = format!(
+                "no run is in effect in {state_dir}: there is nothing to roll back; if `apply` had another --state-dir or \
+                 --root, give it here, too"
+            );
+            return Ok(self.nothing(&text));
         };
         let files = match session.way_back(run) {
             Ok(files) => files,
@@ -51,7 +57,9 @@ impl Run {
                 state: Some(RunState::RolledBack | RunState::Undone),
                 ..
             }) => {
-                let text = format!("run {run} is not in effect: there is nothing to roll back");
+                let text = format!(
+                    "run {run} is not in effect: there is nothing to roll back; `rollback --list` lists the runs"
+                );
                 return Ok(self.nothing(&text));
             }
             Err(error) => return Err(self.stopped(&error, Sources::default()).into()),
@@ -102,7 +110,7 @@ impl Run {
         let runs = self.runs(node)?;
         let mut report = self.empty();
         if runs.is_empty() {
-            let state_dir = crate::printable::printable(self.request.state_dir.as_str());
+            let state_dir = printable(self.request.state_dir.as_str());
             report.notes.push(format!("No runs in {state_dir}"));
         }
         let damaged = |run: &apply::Run| {

@@ -552,6 +552,16 @@ fn next(report: &Report, text: &mut String) {
             _ => "Next",
         };
         let _ = writeln!(text, "\n{label}:\n\n{}", fence("sh", command).trim_end());
+        if label == "Roll back" {
+            let restart = match report.restart_needed && !command.contains(" --restart") {
+                true => "Restart containerd right after it: until then pulls bypass all mirrors. ",
+                false => "",
+            };
+            let _ = writeln!(
+                text,
+                "\n{restart}If containerd was upgraded meanwhile, downgrade it first."
+            );
+        }
     }
 }
 

@@ -139,7 +139,10 @@ fn rollback(report: &Report, detail: Detail, text: &mut String) {
         let _ = writeln!(text, "Rollback of run {run}");
     }
     if report.restart_needed {
-        let _ = writeln!(text, "{UNTIL_RESTART}");
+        let _ = writeln!(
+            text,
+            "Restart containerd as soon as the files are back (systemctl restart containerd): {UNTIL_RESTART}"
+        );
     }
     text.push('\n');
     diff_of(report, detail, text);
@@ -281,9 +284,8 @@ fn files(count: usize) -> String {
     format!("{count} {}", if count == 1 { "file" } else { "files" })
 }
 
-/// What is to be said once files are back, and containerd has not been restarted.
-const UNTIL_RESTART: &str =
-    "Restart containerd now (systemctl restart containerd). Until then pulls bypass all mirrors.";
+/// What is to be said of files that are put back without a restart of containerd.
+const UNTIL_RESTART: &str = "until then pulls bypass all mirrors";
 
 /// What came of a command that changes the node.
 pub fn result(report: &Report) -> String {
@@ -348,7 +350,10 @@ fn rolled_back(report: &Report, run: u32) -> String {
     if report.restarted {
         text.push_str("Restarted: CRI is up\n");
     } else if report.restart_needed {
-        let _ = writeln!(text, "{UNTIL_RESTART}");
+        let _ = writeln!(
+            text,
+            "Restart containerd now (systemctl restart containerd): {UNTIL_RESTART}"
+        );
     }
     text
 }
