@@ -268,8 +268,8 @@ codes! {
          name, or remove it.";
     INVALID_TOML "invalid-toml" Error HandEdit,
         "the file is not valid TOML",
-        "The file cannot be parsed as TOML, so nothing can be planned. containerd 1.x reads some texts that are no \
-         TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x \
+        "The file cannot be parsed as TOML, so nothing can be planned. containerd 1.x reads some texts that are not \
+         valid TOML, such as a control character in a comment or a table that is defined twice in different quotes; 2.x \
          refuses them and does not start. No line of the file is shown, since the program cannot know what in it is \
          secret. Fix what the message says, and plan again.";
     IPV6_ENDPOINT_NOT_LAST "ipv6-endpoint-not-last" Error

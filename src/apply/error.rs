@@ -89,9 +89,9 @@ pub enum ApplyError {
         run: u32,
         /// What was wrong.
         verdict: Unhealthy,
-        /// Whether CRI is up again with the old files; `None` if it was down before, too, and nobody asked.
-        is_up_again: Option<bool>,
-        /// What to do if it is not.
+        /// How CRI is with the old files.
+        again: Again,
+        /// What to do if it is not up.
         next: Vec<Next>,
     },
     /// A step failed, and so did undoing what was done until then.
@@ -165,11 +165,10 @@ impl ApplyError {
             | Self::Failed(_)
             | Self::NoShell(_)
             | Self::NoHealth(_) => 4,
-            Self::Unhealthy {
-                is_up_again: Some(false),
-                ..
-            } => 5,
-            Self::Unhealthy { .. } => 4,
+            Self::Unhealthy { again, .. } => match again {
+                Again::Down | Again::NotRestarted => 5,
+                Again::Up | Again::WasDown => 4,
+            },
             Self::NotUndone { .. } | Self::NotRolledBack { .. } => 5,
         }
     }
@@ -214,6 +213,19 @@ impl ApplyError {
             _ => &[],
         }
     }
+}
+
+/// How CRI is once the old files are back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Up.
+    Up,
+    /// Not up.
+    Down,
+    /// The restart command failed, so that nobody can tell which files containerd runs with.
+    NotRestarted,
+    /// It was down before, too, and nobody asked.
+    WasDown,
 }
 
 impl From<NodeError> for ApplyError {
@@ -331,13 +343,16 @@ impl fmt::Display for ApplyError {
             Self::Unhealthy {
                 run,
                 verdict,
-                is_up_again,
+                again,
                 ..
             } => {
-                let now = match is_up_again {
-                    Some(true) => "and CRI is up again",
-                    Some(false) => "but CRI is not up with them",
-                    None => "and CRI was not up before, either",
+                let now = match again {
+                    Again::Up => "and CRI is up again",
+                    Again::Down => "but CRI is not up with them",
+                    Again::NotRestarted => {
+                        "but containerd could not be restarted with them: correct `--restart-command`"
+                    }
+                    Again::WasDown => "and CRI was not up before, either",
                 };
                 let reason = &verdict.reason;
                 write!(

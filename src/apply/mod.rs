@@ -29,7 +29,7 @@ mod replace;
 mod session;
 mod transaction;
 
-pub use error::{ApplyError, ChangedFile, FileState, Next};
+pub use error::{Again, ApplyError, ChangedFile, FileState, Next};
 pub(crate) use interrupt::Busy;
 pub use interrupt::Interrupt;
 pub use obstacle::{Obstacle, ObstacleKind, obstacles};

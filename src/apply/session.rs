@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fd::OwnedFd;
 
-use super::error::{ApplyError, ChangedFile, FileState, Next};
+use super::error::{Again, ApplyError, ChangedFile, FileState, Next};
 use super::guard::{Guard, Progress, Report, Restart, RestartRecord, Unhealthy};
 use super::interrupt::{Busy, Interrupt};
 use super::journal::{Bytes, Entry, Event, Held, Journal, Lock, Record, Store};
@@ -511,11 +511,15 @@ impl<'a> Session<'a> {
         let again = Some(restart).filter(|_| verdict.is_restarted);
         match self.go_back(journal, again, judged, OnFailure::GoOn, report) {
             Ok(health) => {
-                let is_up_again = judged.then_some(health.is_ok());
-                Err(self.not_up(run, Some(restart), verdict, is_up_again))
+                let again = match health {
+                    _ if !judged => Again::WasDown,
+                    Ok(()) => Again::Up,
+                    Err(failed) => failed.again(),
+                };
+                Err(self.not_up(run, Some(restart), verdict, again))
             }
             Err(undo) => Err(ApplyError::NotUndone {
-                cause: Box::new(self.not_up(run, None, verdict, None)),
+                cause: Box::new(self.not_up(run, None, verdict, Again::WasDown)),
                 undo: Box::new(undo),
                 files: states(self.store.node, &journal.files),
                 next: vec![
@@ -529,7 +533,12 @@ impl<'a> Session<'a> {
     /// CRI is not up with the old files. Where it was down before, too, the node is as it was.
     fn still_down(&self, run: u32, restart: Option<&Restart>, verdict: Unhealthy) -> ApplyError {
         let was_up = restart.is_none_or(|restart| restart.before.was_up());
-        self.not_up(run, restart, verdict, was_up.then_some(false))
+        let again = if was_up {
+            verdict.again()
+        } else {
+            Again::WasDown
+        };
+        self.not_up(run, restart, verdict, again)
     }
 
     fn not_up(
@@ -537,16 +546,16 @@ impl<'a> Session<'a> {
         run: u32,
         restart: Option<&Restart>,
         verdict: Unhealthy,
-        is_up_again: Option<bool>,
+        again: Again,
     ) -> ApplyError {
-        let is_down = is_up_again != Some(true);
+        let is_down = again != Again::Up;
         let command = restart
             .filter(|_| is_down)
             .map(|restart| Next::Restart(restart.guard.restart_command.clone()));
         ApplyError::Unhealthy {
             run,
             verdict,
-            is_up_again,
+            again,
             next: command.into_iter().collect(),
         }
     }

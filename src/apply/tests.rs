@@ -920,6 +920,26 @@ fn an_unhealthy_restart_puts_the_old_files_back() {
     );
 }
 
+#[test]
+fn a_restart_command_that_always_fails_does_not_say_that_cri_is_down() {
+    let scratch = Scratch::new("wrong-command");
+    let node = scratch.node();
+    let before = contents(&scratch);
+    let guard = guard("exit 5", "true");
+    let (mut session, _) = begin(&node).unwrap();
+    let error = session
+        .apply(&changes(), DIGEST, Some(&guard), &mut |_| {})
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the restart command failed (exit status: 5); the files from before run 1 are back, but containerd could not be \
+         restarted with them: correct `--restart-command`"
+    );
+    assert_eq!(error.next(), [Next::Restart("exit 5".to_owned())]);
+    assert_eq!(contents(&scratch), before);
+}
+
 /// The old files are back, and CRI is as it was before, up or down: only a CRI that was up is missed.
 #[test]
 fn a_rollback_after_which_cri_is_down_fails_as_far_as_it_was_up() {

@@ -346,7 +346,7 @@ fn settle_without_effect(
                     &finding::OVERRIDDEN_SETTING,
                     leaf.place.clone(),
                     format!("`{}` is set again by a file that is read later", leaf.name),
-                    "this one has no effect, and goes",
+                    "this one has no effect, and is removed",
                 );
             }
             outcomes.push(SettingOutcome {

@@ -277,8 +277,8 @@ fn printed(lines: &[String], shown: &Shown, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::FileState;
     use crate::apply::guard::Unhealthy;
+    use crate::apply::{Again, FileState};
     use crate::node::{NodeError, NodePath};
 
     /// Everything that a journal, a lock, a tree or a daemon says.
@@ -292,6 +292,7 @@ mod tests {
             reason: "CRI failed to load".to_owned(),
             lines: vec![FORGED.to_owned()],
             is_restarted: true,
+            is_command: false,
         };
         let errors = [
             ApplyError::ChangedSincePlan(vec![path.clone()]),
@@ -315,7 +316,7 @@ mod tests {
             ApplyError::Unhealthy {
                 run: 1,
                 verdict: unhealthy.clone(),
-                is_up_again: None,
+                again: Again::WasDown,
                 next: Vec::new(),
             },
             ApplyError::NotRolledBack {

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::ApplyError;
 use super::command::{self, Ended};
+use super::{Again, ApplyError};
 use crate::request::is_digest;
 use ask::{Daemon, containerd_pid, cri_row, error_lines, is_listening, plugins};
 use watch::Watch;
@@ -203,6 +203,18 @@ pub struct Unhealthy {
     pub lines: Vec<String>,
     /// Whether the daemon from before is gone. If not, it never saw the new files, and CRI is as it was.
     pub is_restarted: bool,
+    /// Whether it is the restart command that failed, and nobody has looked at CRI.
+    pub is_command: bool,
+}
+
+impl Unhealthy {
+    /// How CRI is, if this came of a restart with the old files.
+    pub(crate) fn again(&self) -> Again {
+        match self.is_command {
+            true => Again::NotRestarted,
+            false => Again::Down,
+        }
+    }
 }
 
 /// After how many seconds a restart command is killed, where CRI may take `timeout` seconds.
@@ -302,6 +314,7 @@ impl Guard {
             reason: format!("the restart command {how}"),
             lines,
             is_restarted: true,
+            is_command: true,
         };
         report(Progress::RestartFailed(failed.clone()));
         Err(failed)
@@ -385,6 +398,7 @@ impl Guard {
                         Health::Ctr(address) => error_lines(address, restart),
                     },
                     is_restarted: !is_same,
+                    is_command: false,
                 });
             }
             std::thread::sleep(PAUSE);
@@ -465,6 +479,7 @@ mod tests {
             reason: "the restart command was killed after 6 s".to_owned(),
             lines: vec!["begun".to_owned()],
             is_restarted: true,
+            is_command: true,
         };
         let expected = [
             Progress::Restarting("echo begun; sleep 60".to_owned()),
