@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use anyhow::Context;
+use clap::error::ContextKind;
 
 use crate::apply::{ApplyError, Busy, Interrupt, RunState, command};
 use crate::commands::{self, Migration, Unread};
@@ -128,9 +129,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(AnyCommand::Node(command)) => command,
         Ok(AnyCommand::Generate(what)) => return generate::generate(&what),
         Ok(AnyCommand::Summarize(what)) => return summarize::summarize(&what),
-        Err(error) if error.use_stderr() => {
+        Err(mut error) if error.use_stderr() => {
+            let meant = hints::meant(&arguments, &error);
+            if meant.is_some() {
+                // clap's own tip may be another one.
+                error.remove(ContextKind::Suggested);
+            }
             output::error(&usage(&error, &arguments));
-            if let Some(command) = hints::meant(&arguments, &error) {
+            if let Some(command) = meant {
                 output::error(&format!("next: {command}\n"));
             }
             return exit::USAGE;
