@@ -350,7 +350,8 @@ impl fmt::Display for ApplyError {
                     Again::Up => "and CRI is up again",
                     Again::Down => "but CRI is not up with them",
                     Again::NotRestarted => {
-                        "but containerd could not be restarted with them: correct `--restart-command`"
+                        "but containerd could not be restarted with them: until someone does that by hand, it may run \
+                         with the new ones"
                     }
                     Again::WasDown => "and CRI was not up before, either",
                 };

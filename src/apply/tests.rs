@@ -934,7 +934,7 @@ fn a_restart_command_that_always_fails_does_not_say_that_cri_is_down() {
     assert_eq!(
         error.to_string(),
         "the restart command failed (exit status: 5); the files from before run 1 are back, but containerd could not be \
-         restarted with them: correct `--restart-command`"
+         restarted with them: until someone does that by hand, it may run with the new ones"
     );
     assert_eq!(error.next(), [Next::Restart("exit 5".to_owned())]);
     assert_eq!(contents(&scratch), before);

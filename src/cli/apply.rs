@@ -164,7 +164,7 @@ impl Run {
     }
 
     /// Why a restart that was asked for is not made. Someone may have relied on it after a run without one.
-    fn not_restarted(&self, guard: &Guard) -> String {
+    pub(super) fn not_restarted(&self, guard: &Guard) -> String {
         let command = Shown::new(self.request.show_secrets).typed(&guard.restart_command);
         format!(
             "note: containerd is not restarted, because nothing was written; if it has not been restarted since the \

@@ -574,12 +574,13 @@ fn parse_image(name: &str) -> Result<(String, ImageReference), String> {
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {
-    Version::parse(text)
+    // Kubernetes writes `containerd://1.7.24`.
+    Version::parse(text.strip_prefix("containerd://").unwrap_or(text))
         .ok_or_else(|| "write a containerd version, such as 1.7 or 2.1.4".to_owned())
 }
 
 fn parse_code(name: &str) -> Result<&'static Code, String> {
-    let code = parse_any_code(name)?;
+    let code = known(name, |code| matches!(code.decision, Decision::Allow(_)))?;
     match code.decision {
         Decision::Allow(_) => Ok(code),
         Decision::Option(options) => Err(format!("another option decides this finding: {options}")),
@@ -588,9 +589,14 @@ fn parse_code(name: &str) -> Result<&'static Code, String> {
 }
 
 fn parse_any_code(name: &str) -> Result<&'static Code, String> {
+    known(name, |_| true)
+}
+
+/// The finding of this name. If there is none, the error names one that may be meant, among those that are offered.
+fn known(name: &str, is_offered: fn(&Code) -> bool) -> Result<&'static Code, String> {
     finding::code(name).ok_or_else(|| {
         let mut codes = finding::ALL.iter();
-        match codes.find(|code| is_near(name, code.name)) {
+        match codes.find(|code| is_offered(code) && is_near(name, code.name)) {
             Some(near) => format!("no such finding; did you mean `{}`?", near.name),
             None => "no such finding; a report has the name of each in brackets, such as error[invalid-toml]"
                 .to_owned(),

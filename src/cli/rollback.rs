@@ -2,7 +2,7 @@
 
 use super::arguments::{Format, Rollback};
 use super::{Run, Stop, installed_version, listen, unprinted};
-use crate::apply::guard::RESTART_COMMAND;
+use crate::apply::guard::{Guard, RESTART_COMMAND};
 use crate::apply::{self, ApplyError, Purpose, Recovered, Recovery, RunState};
 use crate::commands;
 use crate::containerd::release::Version;
@@ -49,7 +49,7 @@ impl Run {
                 "no run is in effect in {state_dir}: there is nothing to roll back; if `apply` had another --state-dir or \
                  --root, give it here, too"
             );
-            return Ok(self.nothing(&text));
+            return Ok(self.nothing(text, guard.as_ref()));
         };
         let files = match session.way_back(run) {
             Ok(files) => files,
@@ -60,7 +60,7 @@ impl Run {
                 let text = format!(
                     "run {run} is not in effect: there is nothing to roll back; `rollback --list` lists the runs"
                 );
-                return Ok(self.nothing(&text));
+                return Ok(self.nothing(text, guard.as_ref()));
             }
             Err(error) => return Err(self.stopped(&error, Sources::default()).into()),
         };
@@ -74,7 +74,8 @@ impl Run {
         installed.dedup();
         let runs = self.runs(&node)?;
         let Some(undone) = runs.iter().find(|known| known.run == run) else {
-            return Ok(self.nothing(&format!("run {run} does not exist any more")));
+            let text = format!("run {run} does not exist any more");
+            return Ok(self.nothing(text, guard.as_ref()));
         };
         let restarts = guard.is_some();
         let mut report =
@@ -129,9 +130,12 @@ impl Run {
         }
     }
 
-    fn nothing(&self, why: &str) -> Report {
+    fn nothing(&self, why: String, guard: Option<&Guard>) -> Report {
         let mut report = self.empty();
-        report.notes.push(why.to_owned());
+        report.notes.push(why);
+        report
+            .notes
+            .extend(guard.map(|guard| self.not_restarted(guard)));
         report
     }
 

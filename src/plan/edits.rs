@@ -200,6 +200,7 @@ pub(crate) fn uses_hosts_files(planner: &Planner<'_>) -> bool {
             && is_filled(DOCKER_CERTS_DIRECTORY);
         let mut names = planner.namespaces.iter().map(|one| one.name.as_str());
         is_replaced(today, &after)
+            || after.registry().has_legacy()
             || has_others(today, &after) && has_others(&planner.from, &after)
             || is_built_in
             || names.any(|name| !after.pulls(name).same(&planner.settings_pulls(name)))

@@ -68,14 +68,12 @@ pub(crate) fn placements<'i>(inputs: &'i Inputs, from: &Sight) -> Vec<Placement<
                 // What no target reads is left alone, whatever a release makes of it that is skipped.
                 reads.clear();
             }
-            let versions = versions(
-                reads
-                    .iter()
-                    .copied()
-                    .filter(|release| counts(registry, &release.sight, from, configuration)),
-            );
             // Even an empty table of an older name replaces the newer one's where it is migrated.
             let replaces = contents.version >= 3 && section.id != PluginId::Images;
+            let counted = reads.iter().copied().filter(|release| {
+                replaces || counts(registry, &release.sight, from, configuration)
+            });
+            let versions = versions(counted);
             let effect = if from.in_effect.contains(&id) {
                 Effect::Now
             } else if from.takes_effect_by_another_name(configuration, id) {
