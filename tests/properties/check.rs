@@ -12,7 +12,6 @@ use containerd_registry_migrate::containerd::release::Version;
 use containerd_registry_migrate::finding::{self, Decision, Findings};
 use containerd_registry_migrate::node::{self as disk, NodePath};
 use containerd_registry_migrate::plan::{self, Decider, FileKind, Plan};
-use containerd_registry_migrate::question::Inert;
 use containerd_registry_migrate::question::{Existing, ExistingAnswers, Version1};
 use containerd_registry_migrate::read::locate::{Found, Located};
 use containerd_registry_migrate::read::{self, Inputs, Options, Sources};
@@ -195,13 +194,15 @@ pub(crate) fn check(node: &Node, root: &DiskPath) -> Result<Ended, String> {
         "misspelt-table",
         "inert-section",
     ];
-    // The whole section of a version-1 file goes where 2.0 to 2.2, which do not read it, are to be followed.
-    let drops_section = node.options.inert == Some(Inert::Drop) && planned.says("version-1");
+    // The whole section of a version-1 file goes where 2.0 to 2.2, which do not read it, are to be followed: with
+    // --inert drop because it is installed, with --inert carry because it is the target.
+    let drops_section = node.options.inert.is_some() && planned.says("version-1");
     if drops_section || elsewhere.iter().any(|code| planned.says(code)) {
         return Ok(planned.ended);
     }
+    // A version-1 file is converted for 2.0 to 2.2, whatever else there is to do.
     ensure(
-        (planned.ended == Ended::Pending) == node.is_pending(),
+        (planned.ended == Ended::Pending) == (node.is_pending() || planned.plan.converts),
         || format!("pending: {:?}", planned.ended),
     )?;
     if planned.ended == Ended::NothingToDo {
