@@ -8,7 +8,6 @@ use anyhow::Context;
 
 use super::arguments::{Apply, Format, parse_digest};
 use super::{Run, Stop, listen, unprinted};
-use crate::apply::guard::Guard;
 use crate::apply::{ApplyError, Origin, Purpose, Recovered, Recovery};
 use crate::commands::Migration;
 use crate::containerd::loader::Startup;
@@ -161,15 +160,6 @@ impl Run {
         );
         stop.failure.next.clone_from(&report.next);
         Err(stop.into())
-    }
-
-    /// Why a restart that was asked for is not made. Someone may have relied on it after a run without one.
-    pub(super) fn not_restarted(&self, guard: &Guard) -> String {
-        let command = Shown::new(self.request.show_secrets).typed(&guard.restart_command);
-        format!(
-            "note: containerd is not restarted, because nothing was written; if it has not been restarted since the \
-             last run: {command}"
-        )
     }
 
     /// There is nobody to ask.

@@ -141,6 +141,15 @@ impl Run {
         !self.output.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
     }
 
+    /// Why a restart that was asked for is not made. Someone may have relied on it after a run without one.
+    pub(super) fn not_restarted(&self, guard: &Guard) -> String {
+        let command = Shown::new(self.request.show_secrets).typed(&guard.restart_command);
+        format!(
+            "note: containerd is not restarted, because nothing was written; if it has not been restarted since the \
+             last run: {command}"
+        )
+    }
+
     /// Asks on the terminal.
     pub(super) fn ask(&self, question: &str) -> bool {
         output::error(&format!("{question} [y/N] "));

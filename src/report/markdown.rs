@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::check::removal;
 use super::fold::{self, Detail};
 use super::images::{self, ImageHost, ImageHosts, ImagePull};
-use super::text::changed_on;
+use super::text::{UNTIL_RESTART, changed_on};
 use super::{
     Action, Command, NamespacePulls, Outcome, Question, ReleaseRow, Report, RunRow, ShownFinding,
     UsedVersion, text, transaction,
@@ -554,8 +554,8 @@ fn next(report: &Report, text: &mut String) {
         let _ = writeln!(text, "\n{label}:\n\n{}", fence("sh", command).trim_end());
         if label == "Roll back" {
             let restart = match report.restart_needed && !command.contains(" --restart") {
-                true => "Restart containerd right after it: until then pulls bypass all mirrors. ",
-                false => "",
+                true => format!("Restart containerd right after it: {UNTIL_RESTART}. "),
+                false => String::new(),
             };
             let _ = writeln!(
                 text,

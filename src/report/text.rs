@@ -285,7 +285,7 @@ fn files(count: usize) -> String {
 }
 
 /// What is to be said of files that are put back without a restart of containerd.
-const UNTIL_RESTART: &str = "until then pulls bypass all mirrors";
+pub(super) const UNTIL_RESTART: &str = "until then pulls bypass all mirrors";
 
 /// What came of a command that changes the node.
 pub fn result(report: &Report) -> String {
